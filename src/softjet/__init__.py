@@ -1,0 +1,1 @@
+"""softjet: opens up Particle Transformer and makes transformers smaller and faster."""

@@ -1,0 +1,1 @@
+"""Attention of Particle Transformer: recording, nulls and statistics."""

@@ -1,0 +1,1 @@
+"""The configuration: one pydantic model a section, which also generate the defaults and the JSON schema."""

@@ -1,0 +1,1 @@
+"""Jets: simulation, readers, table schema, features, substructure and batches."""

@@ -1,0 +1,1 @@
+"""Ranks learned by soft threshold, for any torch module tree."""

@@ -1,0 +1,1 @@
+"""Particle Transformer: model, pair features, training, evaluation."""

@@ -1,0 +1,1 @@
+"""Where a result comes from: digests, sidecars and whole-or-nothing files."""
