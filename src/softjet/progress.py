@@ -31,7 +31,8 @@ class Progress:
         self.total, self.what, self.unit, self.every = total, what, unit, every
         self.done = self._first = done
         self._start = self._last = time.monotonic()
-        self._bar = tqdm(total=total, desc=what, unit=f" {unit}", initial=done, disable=not sys.stderr.isatty())
+        quiet = not sys.stderr.isatty()
+        self._bar = tqdm(total=total, desc=what, unit=f" {unit}", initial=done, disable=quiet)
 
     def __enter__(self) -> "Progress":
         log.info("%s: %d %s to do", self.what, self.total - self.done, self.unit)
@@ -54,4 +55,5 @@ class Progress:
     def _line(self, note: str) -> None:
         self._last = time.monotonic()
         rate = (self.done - self._first) / max(self._last - self._start, 1e-9)
-        log.info("%s: %d of %d %s, %.1f a second, %s", self.what, self.done, self.total, self.unit, rate, note)
+        count = f"{self.done} of {self.total} {self.unit}"
+        log.info("%s: %s, %.1f a second%s", self.what, count, rate, f", {note}" if note else "")

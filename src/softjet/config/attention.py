@@ -1,0 +1,24 @@
+"""Sections of the configuration about attention: recording and statistics."""
+
+from pydantic import Field
+
+from softjet.config.section import Section
+
+
+class Attention(Section):
+    """Which attention is recorded and how it is summarised."""
+
+    jets: int = Field(1000, ge=10)
+    """Test jets whose queries are recorded, equally many of each class."""
+    maps: int = Field(20, ge=1)
+    """Test jets whose attention maps are kept whole."""
+    batch_size: int = Field(64, ge=1)
+    """Jets recorded at a time."""
+    residual: float = Field(1e-4, gt=0)
+    """Largest |out_proj(A V) - block output| that is accepted (float32)."""
+    thresholds: tuple[float, ...] = (0.5, 0.8, 0.9)
+    """A query counts as binary above these largest weights."""
+    bootstrap: int = Field(500, ge=100)
+    """Bootstrap resamples of jets for every interval."""
+    seed: int = Field(1, ge=0)
+    """Seed of the sample, of the random null and of the bootstrap."""

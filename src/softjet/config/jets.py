@@ -1,0 +1,50 @@
+"""Sections of the configuration about jets: simulation and datasets."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from softjet.config.section import Section
+
+
+class Simulation(Section):
+    """Collisions by Pythia 8, the published CMS-card detector response, anti-kT jets."""
+
+    jets_per_class: int = Field(2000, ge=1)
+    """Selected jets of each of the ten JetClass classes."""
+    shards: int = Field(2, ge=1)
+    """Jobs a class; each simulates jets_per_class / shards jets with its own seed."""
+    seed: int = Field(1, ge=0, le=800_000)
+    """Seed of the whole simulation; class and shard are mixed into it."""
+
+
+class Fractions(Section):
+    """Shares of a dataset's jets in each split; they add up to one."""
+
+    train: float = Field(0.7, gt=0, lt=1)
+    """Share of jets to train on."""
+    validation: float = Field(0.1, gt=0, lt=1)
+    """Share of jets to choose by (loss curves, compression)."""
+    test: float = Field(0.2, gt=0, lt=1)
+    """Share of jets every reported number is measured on."""
+
+
+class Dataset(Section):
+    """Where jets come from and how they are split."""
+
+    source: Literal["simulation", "jetclass"] = "simulation"
+    """`simulation`: the ROOT files simulated here; `jetclass`: the ROOT files listed below."""
+    simulation: Simulation = Simulation()
+    """Used with source: simulation."""
+    files: tuple[str, ...] = ()
+    """ROOT files or globs, used with source: jetclass."""
+    fractions: Fractions = Fractions()
+    """Split of the jets, by a hash of source file, entry and seed."""
+    files_per_split: int = Field(1, ge=1)
+    """Parquet files a split; every one holds all classes, mixed."""
+    max_particles: int = Field(128, ge=2)
+    """Hardest particles of a jet that the model sees."""
+    bad_jets: Literal["error", "reject"] = "error"
+    """What a jet with NaN, no particle or no single label does: stop the conversion, or be listed apart."""
+    seed: int = Field(1, ge=0)
+    """Seed of split and shuffle."""

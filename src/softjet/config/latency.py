@@ -1,0 +1,20 @@
+"""Sections of the configuration about time measurement."""
+
+from pydantic import Field
+
+from softjet.config.section import Section
+
+
+class Latency(Section):
+    """Interleaved time measurement of dense against compressed models."""
+
+    batches: tuple[int, ...] = (1, 64)
+    """Jets a call."""
+    samples: int = Field(30, ge=5)
+    """Timed calls of each variant and batch."""
+    warmup: int = Field(3, ge=1)
+    """Calls of each variant before the clock counts."""
+    bootstrap: int = Field(1000, ge=100)
+    """Bootstrap resamples for the interval of the median ratio."""
+    seed: int = Field(1, ge=0)
+    """Seed of the jets chosen and of the bootstrap."""

@@ -1,0 +1,50 @@
+"""The whole configuration."""
+
+from pydantic import Field, model_validator
+
+from softjet.config.attention import Attention
+from softjet.config.jets import Dataset
+from softjet.config.latency import Latency
+from softjet.config.lowrank import Compression
+from softjet.config.part import ParTRun
+from softjet.config.section import Section
+
+
+class Paths(Section):
+    """Folders, relative to the working directory; each may lie on a scratch disk."""
+
+    results: str = "results"
+    """What the workflow makes."""
+    resources: str = "resources"
+    """What is downloaded or simulated and can be made again."""
+    state: str = ".state"
+    """Saved states of long steps, from which a killed run goes on."""
+    logs: str = "logs"
+    """One log a job."""
+
+
+class Config(Section):
+    """The configuration of softjet; every key has a default."""
+
+    paths: Paths = Paths()
+    """Folders."""
+    datasets: dict[str, Dataset] = Field({"simulated": Dataset()})
+    """Datasets by name."""
+    part: dict[str, ParTRun] = Field({"reference": ParTRun()})
+    """Particle Transformers by name."""
+    attention: Attention = Attention()
+    """Attention recorded of every Particle Transformer."""
+    compress: dict[str, Compression] = Field({"part": Compression()})
+    """Rank learning by name of the compressed model."""
+    latency: Latency = Latency()
+    """Time measurement of every compressed model."""
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> "Config":
+        for name, run in self.part.items():
+            if run.dataset not in self.datasets:
+                raise ValueError(f"part.{name}.dataset: no dataset is named {run.dataset!r}")
+        for name, compression in self.compress.items():
+            if compression.base not in self.part:
+                raise ValueError(f"compress.{name}.base: no run of part is named {compression.base!r}")
+        return self
