@@ -1,0 +1,65 @@
+"""The look of every figure: the field's style, colour-blind safe, readable in greyscale."""
+
+from pathlib import Path
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+
+import matplotlib.pyplot as plt
+import mplhep
+from matplotlib.figure import Figure
+
+from softjet.provenance.files import whole_file
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Okabe and Ito's palette, ordered so that neighbours differ in lightness."""
+
+LINES = ("-", "--", "-.", ":")
+"""Line styles that tell curves apart where colour cannot."""
+
+SEQUENTIAL = "viridis"
+"""Colour map that rises in lightness, for greyscale."""
+
+
+def new_figure(
+    rows: int = 1, columns: int = 1, width: float = 5.0, height: float = 3.6, **axes: object
+) -> tuple:
+    """Make a figure of `rows` x `columns` panels, each `width` x `height` inches.
+
+    Returns
+    -------
+    figure, axes
+        As of matplotlib.pyplot.subplots; `axes` options are handed through.
+    """
+    mpl.rcParams.update(mpl.rcParamsDefault)
+    mplhep.style.use(mplhep.style.CMS)
+    mpl.rcParams.update(
+        {
+            "font.size": 10,
+            "axes.labelsize": 10,
+            "axes.titlesize": 10,
+            "legend.fontsize": 8.5,
+            "xtick.labelsize": 9,
+            "ytick.labelsize": 9,
+            "lines.linewidth": 1.5,
+            "axes.prop_cycle": mpl.cycler(color=COLOURS),
+            "image.cmap": SEQUENTIAL,
+            "figure.dpi": 100,
+            "savefig.dpi": 160,
+            "svg.hashsalt": "softjet",
+        }
+    )
+    return plt.subplots(rows, columns, figsize=(width * columns, height * rows), layout="constrained", **axes)
+
+
+def save_figure(figure: Figure, target: str | Path) -> None:
+    """Write `figure` as `target` (PNG) and, beside it, as PDF; close it."""
+    target = Path(target)
+    for path, metadata in (
+        (target, {"Software": None}),
+        (target.with_suffix(".pdf"), {"CreationDate": None}),
+    ):
+        with whole_file(path) as partial:
+            figure.savefig(partial, metadata=metadata)
+    plt.close(figure)
