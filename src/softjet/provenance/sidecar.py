@@ -1,0 +1,105 @@
+"""The sidecar beside every artefact: what it is, what it was made from, where and when."""
+
+import importlib.metadata
+import json
+import platform
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from softjet.provenance.files import sha256, whole_file
+
+SUFFIX = ".meta.json"
+
+PACKAGES = ("torch", "numpy", "pyarrow", "awkward", "uproot", "fastjet", "pythia8mc", "snakemake")
+"""Packages whose versions stand in a sidecar; the lock's digest covers the rest."""
+
+
+def sidecar_path(artefact: str | Path) -> Path:
+    """Path of an artefact's sidecar."""
+    return Path(f"{artefact}{SUFFIX}")
+
+
+def write_sidecar(artefact: str | Path, facts: Mapping[str, Any]) -> None:
+    """Write the sidecar of a finished artefact.
+
+    Parameters
+    ----------
+    artefact : path
+        The finished file.
+    facts : mapping
+        What only the job knows: rule, parameters, inputs with digests, seed, device, wall time,
+        and what the step itself found worth noting.
+    """
+    record = {
+        "artefact": Path(artefact).name,
+        "sha256": sha256(artefact),
+        **facts,
+        "commit": git_state(),
+        "versions": versions(),
+        "host": host(),
+    }
+    with whole_file(sidecar_path(artefact)) as partial:
+        partial.write_text(json.dumps(record, indent=1, default=str) + "\n", encoding="utf-8")
+
+
+def read_sidecar(artefact: str | Path) -> dict[str, Any]:
+    """Read the sidecar of an artefact."""
+    return json.loads(sidecar_path(artefact).read_text(encoding="utf-8"))
+
+
+@cache
+def git_state() -> dict[str, Any]:
+    """Commit of the code and whether the checkout differs from it; nulls outside git."""
+    here = Path(__file__).parent
+    try:
+        commit = _git(here, "rev-parse", "HEAD")
+        return {"id": commit, "dirty": bool(_git(here, "status", "--porcelain", "--untracked-files=no"))}
+    except (OSError, subprocess.CalledProcessError):
+        return {"id": None, "dirty": None}
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that make numbers."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "absent"
+    return found
+
+
+@cache
+def host() -> dict[str, Any]:
+    """The machine: name, system, processor, cores usable by this process."""
+    return {
+        "name": socket.gethostname(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "cores": _cores(),
+        "command": Path(sys.argv[0]).name,
+    }
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def _cores() -> int:
+    import os
+
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
