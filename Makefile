@@ -1,0 +1,46 @@
+# make run   sets up .venv from the lock and runs the workflow on the default configuration
+# make test  style, types, architecture and tests, from the same .venv
+# make lock  compiles requirements.in into requirements.txt
+# Configuration: make run CONFIG="config/mine.yaml"; more options: make run ARGS="--dry-run"
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+CONFIG ?=
+ARGS ?=
+PYTHON ?= $(shell for p in python3 python3.11 python3.12; do \
+	$$p -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null && echo $$p && break; done)
+
+.PHONY: run test lock defaults clean
+
+run: $(READY)
+	@$(BIN)/snakemake --cores $(or $(CORES),all) $(if $(CONFIG),--configfile $(CONFIG)) $(ARGS)
+	@echo "The report: results/report.html"
+
+test: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow/Snakefile rules
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest $(ARGS)
+
+# --no-deps: the lock names everything but what torch itself wants on this kind of machine.
+$(READY): requirements.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "softjet needs Python 3.11 or 3.12 (Pythia has no other wheels): install one, or make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' || { echo "softjet needs Python 3.11 or 3.12 (Pythia has no other wheels), not $(PYTHON)" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q --disable-pip-version-check -c requirements.txt "$$(grep '^torch==' requirements.txt)"
+	$(BIN)/pip install -q --disable-pip-version-check --no-deps -r requirements.txt
+	$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+lock: requirements.in
+	pip-compile -q --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --strip-extras --no-header -o requirements.txt requirements.in
+	sed -i 's/^\(torch==[0-9.]*\)+.*/\1/' requirements.txt
+
+defaults: $(READY)
+	$(BIN)/python -m softjet.config.generate config
+
+clean:
+	git clean -fdXq results .state logs resources

@@ -1,0 +1,43 @@
+# softjet: from collisions to a report. The stages, in the order data flows, stand in rules/.
+from snakemake.utils import min_version
+
+min_version("9.25")
+
+
+configfile: "config/config.yaml"
+
+
+include: "rules/common.smk"
+
+
+pathvars:
+    results=CONFIG.paths.results,
+    resources=CONFIG.paths.resources,
+    logs=CONFIG.paths.logs,
+
+
+wildcard_constraints:
+    dataset=one_of(CONFIG.datasets),
+    run=one_of(CONFIG.part),
+    network=one_of(networks()),
+    model=one_of(CONFIG.compress),
+    split="train|validation|test",
+
+
+include: "rules/data.smk"
+include: "rules/train.smk"
+include: "rules/attention.smk"
+include: "rules/statistics.smk"
+include: "rules/compress.smk"
+include: "rules/benchmark.smk"
+include: "rules/report.smk"
+
+
+onerror:
+    print_input_errors()
+
+
+rule all:
+    default_target: True
+    input:
+        "<results>/report.html",

@@ -1,0 +1,86 @@
+# Functions of the workflow; rules stand in the other files.
+import sys
+from pathlib import Path
+
+from softjet.config.load import validate
+from softjet.errors import InputError
+from softjet.jets.schema import CLASSES
+from softjet.provenance.digests import code_digest, text_digest
+from softjet.provenance.sidecar import sidecar_path
+
+BASE = Path(workflow.basedir)
+
+try:
+    CONFIG = validate(config, ", ".join(map(str, workflow.configfiles)))
+except InputError as error:
+    raise WorkflowError(str(error))
+
+ENVIRONMENT = text_digest(BASE / "requirements.txt")
+
+
+def script(name):
+    """Path of a rule's script, relative to the rules' folder."""
+    return f"../workflow/scripts/{name}.py"
+
+
+def spec(name, section):
+    """All that decides a rule's result beside its inputs: parameters, code, environment.
+
+    One dict, since Snakemake compares the values of `params` without their names.
+    """
+    values = section if isinstance(section, dict) else section.model_dump(mode="json")
+    code = code_digest(BASE / "workflow" / "scripts" / f"{name}.py")
+    return {"section": values, "code": code, "environment": ENVIRONMENT}
+
+
+def recorded(**outputs):
+    """Outputs, each with its sidecar."""
+    sidecars = {f"{name}_sidecar": str(sidecar_path(path)) for name, path in outputs.items()}
+    return outputs | sidecars
+
+
+def one_of(names):
+    """Pattern of a wildcard that takes these names only."""
+    return "|".join(map(re.escape, names))
+
+
+def networks():
+    """Trained networks and, beside each, its untrained twin."""
+    return [*CONFIG.part, *(f"{run}-untrained" for run in CONFIG.part)]
+
+
+def compressed(model):
+    """Folder of a compressed model below lowrank/ and latency/."""
+    return f"{model}/soft-threshold-{CONFIG.compress[model].learning.keep}"
+
+
+def compressed_models():
+    """Folders of all compressed models."""
+    return [compressed(model) for model in CONFIG.compress]
+
+
+def jet_files(dataset, *splits):
+    """Parquet files of a dataset's splits."""
+    files = range(CONFIG.datasets[dataset].files_per_split)
+    return [f"<results>/jets/{dataset}/{split}_{i}.parquet" for split in splits for i in files]
+
+
+def root_files(dataset):
+    """ROOT files that a dataset is converted from."""
+    settings = CONFIG.datasets[dataset]
+    if settings.source == "simulation":
+        shards = range(settings.simulation.shards)
+        return [f"<resources>/simulated/{dataset}/{name}_{i}.root" for name in CLASSES for i in shards]
+    files = sorted(str(path) for pattern in settings.files for path in Path().glob(pattern))
+    if not files:
+        where = f"datasets.{dataset}.files"
+        raise WorkflowError(f"configuration: {where}: no file matches {list(settings.files)}")
+    return files
+
+
+def print_input_errors():
+    """Repeat, as the last lines, what the failed steps said to the user."""
+    for path in sorted(Path(CONFIG.paths.logs).rglob("*.log")):
+        for line in path.read_text(errors="replace").splitlines():
+            if " ERROR " in line:
+                print(f"softjet: {line.split(' ERROR ', 1)[1]} (log: {path})", file=sys.stderr)

@@ -1,0 +1,77 @@
+# Stage 3: training and evaluation of Particle Transformer.
+
+
+rule train_part:
+    input:
+        train=lambda w: jet_files(CONFIG.part[w.run].dataset, "train"),
+        validation=lambda w: jet_files(CONFIG.part[w.run].dataset, "validation"),
+    output:
+        **recorded(
+            model="<results>/part/{run}/model.safetensors",
+            config="<results>/part/{run}/config.json",
+            history="<results>/part/{run}/history.parquet",
+        ),
+    log:
+        "<logs>/train_part/{run}.log",
+    params:
+        spec=lambda w: spec("train_part", CONFIG.part[w.run]),
+        state=state("part/{run}"),
+    threads: workflow.cores
+    resources:
+        mem_mb=4000,
+        runtime=2880,
+    conda:
+        "../envs/softjet.yaml"
+    message:
+        "Train Particle Transformer {wildcards.run}"
+    script:
+        "../workflow/scripts/train_part.py"
+
+
+rule initialise_part:
+    output:
+        **recorded(
+            model="<results>/part/{run}-untrained/model.safetensors",
+            config="<results>/part/{run}-untrained/config.json",
+        ),
+    log:
+        "<logs>/initialise_part/{run}.log",
+    params:
+        spec=lambda w: spec("initialise_part", CONFIG.part[w.run]),
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    conda:
+        "../envs/softjet.yaml"
+    message:
+        "Initialise the untrained twin of {wildcards.run}"
+    script:
+        "../workflow/scripts/initialise_part.py"
+
+
+rule evaluate_part:
+    input:
+        model="<results>/part/{run}/model.safetensors",
+        config="<results>/part/{run}/config.json",
+        test=lambda w: jet_files(CONFIG.part[w.run].dataset, "test"),
+    output:
+        **recorded(
+            metrics="<results>/part/{run}/metrics.parquet",
+            confusion="<results>/part/{run}/confusion.parquet",
+            logits="<results>/part/{run}/logits.parquet",
+        ),
+    log:
+        "<logs>/evaluate_part/{run}.log",
+    params:
+        spec=lambda w: spec("evaluate_part", CONFIG.part[w.run]),
+    threads: workflow.cores
+    resources:
+        mem_mb=4000,
+        runtime=240,
+    conda:
+        "../envs/softjet.yaml"
+    message:
+        "Evaluate Particle Transformer {wildcards.run}"
+    script:
+        "../workflow/scripts/evaluate_part.py"
