@@ -30,6 +30,8 @@ class ParTModel(Section):
     """Width of the feed-forward layer in units of the model's width."""
     dropout: float = Field(0.1, ge=0, lt=1)
     """Dropout in the particle blocks (attention, activation and residual); class blocks have none."""
+    statistics: Literal["real", "padded"] = "real"
+    """Particles in the input BatchNorm's statistics: real ones only, or padding as well (weaver-core)."""
 
 
 class Training(Section):

@@ -1,5 +1,7 @@
 """The whole configuration."""
 
+from typing import Any
+
 from pydantic import Field, model_validator
 
 from softjet.config.attention import Attention
@@ -38,6 +40,17 @@ class Config(Section):
     """Rank learning by name of the compressed model."""
     latency: Latency = Latency()
     """Time measurement of every compressed model."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_null(cls, values: Any) -> Any:
+        """Leave out what a user's file sets to null: the only way to unname a default."""
+        if not isinstance(values, dict):
+            return values
+        return {
+            key: {n: v for n, v in value.items() if v is not None} if isinstance(value, dict) else value
+            for key, value in values.items()
+        }
 
     @model_validator(mode="after")
     def _names_exist(self) -> "Config":

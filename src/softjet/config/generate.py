@@ -1,0 +1,93 @@
+"""Write the defaults, the JSON schema and the table of keys, all from the models.
+
+`python -m softjet.config.generate config` brings the folder in step; a test fails when it is not.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from softjet.config.root import Config
+from softjet.provenance.files import whole_file
+
+
+def default_yaml() -> str:
+    """The default configuration as YAML, every key with its description."""
+    head = "# The default configuration, generated from src/softjet/config by `make defaults`.\n"
+    return head + "".join(f"{line}\n" for line in _yaml_lines(Config(), 0))
+
+
+def schema_json() -> str:
+    """The JSON schema of the configuration."""
+    return json.dumps(Config.model_json_schema(), indent=1) + "\n"
+
+
+def key_table() -> str:
+    """Every key with type, default and meaning, as a Markdown page."""
+    head = (
+        "# Every key of the configuration\n\n"
+        "Generated from src/softjet/config by `make defaults`. `*` stands for a name of yours.\n\n"
+    )
+    rows = "| key | default | meaning |\n|---|---|---|\n"
+    return (
+        head + rows + "".join(f"| `{key}` | {value} | {text} |\n" for key, value, text in _rows(Config(), ""))
+    )
+
+
+def generate(folder: str | Path) -> None:
+    """Write config.yaml, schema.json and README.md into `folder`."""
+    for name, text in (
+        ("config.yaml", default_yaml()),
+        ("schema.json", schema_json()),
+        ("README.md", key_table()),
+    ):
+        with whole_file(Path(folder) / name) as partial:
+            partial.write_text(text, encoding="utf-8")
+
+
+def _fields(section: BaseModel) -> Iterator[tuple[str, str, Any]]:
+    for name, field in type(section).model_fields.items():
+        yield name, field.description or "", getattr(section, name)
+
+
+def _yaml_lines(section: BaseModel, depth: int) -> Iterator[str]:
+    margin = "  " * depth
+    for name, description, value in _fields(section):
+        yield f"{margin}# {description}"
+        if isinstance(value, BaseModel):
+            yield f"{margin}{name}:"
+            yield from _yaml_lines(value, depth + 1)
+        elif isinstance(value, dict):
+            yield f"{margin}{name}:"
+            for key, inner in value.items():
+                yield f"{margin}  {key}:"
+                yield from _yaml_lines(inner, depth + 2)
+        else:
+            yield f"{margin}{name}: {_plain(value)}"
+
+
+def _rows(section: BaseModel, prefix: str) -> Iterator[tuple[str, str, str]]:
+    for name, description, value in _fields(section):
+        key = f"{prefix}{name}"
+        if isinstance(value, BaseModel):
+            yield from _rows(value, f"{key}.")
+        elif isinstance(value, dict):
+            inner = next(iter(value.values()))
+            yield from _rows(inner, f"{key}.*.")
+        else:
+            yield key, f"`{_plain(value)}`", description.replace("|", "\\|").replace("\n", " ")
+
+
+def _plain(value: Any) -> str:
+    # JSON is YAML, but for numbers like 1e-05, which YAML reads as text.
+    if isinstance(value, float):
+        return f"{value:.10f}".rstrip("0") + ("0" if value == int(value) else "")
+    return json.dumps(list(value) if isinstance(value, tuple) else value)
+
+
+if __name__ == "__main__":
+    generate(sys.argv[1])
