@@ -1,0 +1,152 @@
+"""Attention, the particle block and the class block of Particle Transformer (arXiv 2202.03772, figure 3)."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from softjet.config.part import ParTModel
+
+
+class Attention(nn.Module):
+    """Multi-head attention with an additive bias, before the head scale.
+
+    Parameters
+    ----------
+    width, heads : int
+        Width of the model and number of heads; a head has width // heads channels.
+    dropout : float
+        Dropout of the attention weights in training.
+    """
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads, self.dropout = heads, dropout
+        self.in_proj = nn.Linear(width, 3 * width)
+        self.out_proj = nn.Linear(width, width)
+
+    def project(self, query: Tensor, source: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries of `query`, keys and values of `source`.
+
+        Parameters
+        ----------
+        query : Tensor, shape (B, T, W)
+            What attends.
+        source : Tensor, shape (B, S, W)
+            What is attended to; the same object as `query` in self-attention.
+
+        Returns
+        -------
+        q, k, v : Tensor, shapes (B, H, T, D), (B, H, S, D), (B, H, S, D)
+        """
+        q, k, v = self._split(self.in_proj(source))
+        if query is not source:
+            q = self._split(self.in_proj(query))[0]
+        return q, k, v
+
+    def _split(self, projected: Tensor) -> Tensor:
+        return projected.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).contiguous()
+
+    def forward(self, query: Tensor, source: Tensor, real: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Attend.
+
+        Parameters
+        ----------
+        query : Tensor, shape (B, T, W)
+        source : Tensor, shape (B, S, W)
+        real : Tensor, bool, shape (B, S)
+            False for padding, which gets no attention; each jet has a real particle.
+        bias : Tensor, shape (B, H, T, S), optional
+            Added to q k / sqrt(D).
+
+        Returns
+        -------
+        Tensor, shape (B, T, W)
+        """
+        q, k, v = (part.flatten(0, 1) for part in self.project(query, source))
+        scale = 1 / math.sqrt(q.shape[-1])
+        added = q.new_zeros(()) if bias is None else bias.flatten(0, 1)
+        logits = torch.baddbmm(added, q, k.mT, alpha=scale)
+        logits = logits.view(len(query), self.heads, *logits.shape[1:])
+        # The softmax's own gradient is already zero at padding: autograd need not know of the mask.
+        with torch.no_grad():
+            logits.masked_fill_(~real[:, None, None, :], -math.inf)
+        weights = functional.dropout(logits.softmax(-1), self.dropout, self.training)
+        out = (weights.flatten(0, 1) @ v).view(len(query), self.heads, query.shape[1], -1)
+        return self.out_proj(out.transpose(1, 2).flatten(2))
+
+
+class Block(nn.Module):
+    """A block of attention and feed-forward layers with NormFormer's extra norms and scales.
+
+    Parameters
+    ----------
+    config : ParTModel
+        Shape of the model.
+    dropout : float
+        Dropout of attention weights, activations and both branches.
+    """
+
+    def __init__(self, config: ParTModel, dropout: float) -> None:
+        super().__init__()
+        width, hidden = config.embed_dims[-1], config.embed_dims[-1] * config.expansion
+        self.attention_norm = nn.LayerNorm(width)
+        self.attention = Attention(width, config.heads, dropout)
+        self.head_scale = nn.Parameter(torch.ones(config.heads))
+        self.branch_norm = nn.LayerNorm(width)
+        self.feed_norm = nn.LayerNorm(width)
+        self.expand = nn.Linear(width, hidden)
+        self.hidden_norm = nn.LayerNorm(hidden)
+        self.contract = nn.Linear(hidden, width)
+        self.residual_scale = nn.Parameter(torch.ones(width))
+        self.dropout = nn.Dropout(dropout)
+
+    def _add_attention(self, x: Tensor, attended: Tensor) -> Tensor:
+        scale = self.head_scale.repeat_interleave(attended.shape[-1] // len(self.head_scale))
+        return x + self.dropout(self.branch_norm(attended * scale))
+
+    def _add_feed_forward(self, x: Tensor) -> Tensor:
+        hidden = self.dropout(functional.gelu(self.expand(self.feed_norm(x))))
+        return self.residual_scale * x + self.dropout(self.contract(self.hidden_norm(hidden)))
+
+
+class ParticleBlock(Block):
+    """Particles attend to each other, biased by their pair features."""
+
+    def forward(self, x: Tensor, real: Tensor, bias: Tensor) -> Tensor:
+        """Update the particles.
+
+        Parameters
+        ----------
+        x : Tensor, shape (B, P, W)
+        real : Tensor, bool, shape (B, P)
+        bias : Tensor, shape (B, H, P, P)
+
+        Returns
+        -------
+        Tensor, shape (B, P, W)
+        """
+        normed = self.attention_norm(x)
+        return self._add_feed_forward(self._add_attention(x, self.attention(normed, normed, real, bias)))
+
+
+class ClassBlock(Block):
+    """The class token attends to itself and to the particles, without bias (arXiv 2103.17239)."""
+
+    def forward(self, token: Tensor, x: Tensor, real: Tensor) -> Tensor:
+        """Update the class token.
+
+        Parameters
+        ----------
+        token : Tensor, shape (B, 1, W)
+        x : Tensor, shape (B, P, W)
+        real : Tensor, bool, shape (B, P)
+
+        Returns
+        -------
+        Tensor, shape (B, 1, W)
+        """
+        source = self.attention_norm(torch.cat((token, x), dim=1))
+        real = functional.pad(real, (1, 0), value=True)
+        return self._add_feed_forward(self._add_attention(token, self.attention(token, source, real)))

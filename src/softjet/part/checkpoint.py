@@ -1,0 +1,84 @@
+"""A trained Particle Transformer as a folder: model.safetensors with config.json beside it."""
+
+from pathlib import Path
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from softjet.config.part import N_FEATURES, ParTModel
+from softjet.errors import InputError
+from softjet.part.model import ParticleTransformer
+from softjet.provenance.files import whole_file
+
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+
+
+def save_part(folder: str | Path, model: ParticleTransformer) -> None:
+    """Write the model's weights and shape into `folder`.
+
+    Parameters
+    ----------
+    folder : path
+        Made if it is absent.
+    model : ParticleTransformer
+    """
+    folder = Path(folder)
+    with whole_file(folder / WEIGHTS) as partial:
+        save_file({name: value.contiguous() for name, value in model.state_dict().items()}, partial)
+    with whole_file(folder / CONFIG) as partial:
+        partial.write_text(_Saved(n_features=N_FEATURES[model.config.features], **dict(model.config)).text())
+
+
+def load_part(folder: str | Path) -> ParticleTransformer:
+    """Particle Transformer of `folder`, in evaluation mode.
+
+    Raises
+    ------
+    InputError
+        A file is absent or unreadable, or the weights do not fit the shape in config.json.
+    """
+    folder = Path(folder)
+    model = ParticleTransformer(_read_config(folder / CONFIG))
+    weights = _read_weights(folder / WEIGHTS)
+    _check(folder / WEIGHTS, weights, model.state_dict())
+    model.load_state_dict(weights)
+    return model.eval()
+
+
+class _Saved(ParTModel):
+    """The shape as it is written: with the number of features spelled out."""
+
+    n_features: int
+
+    def text(self) -> str:
+        return self.model_dump_json(indent=2) + "\n"
+
+
+def _read_config(path: Path) -> ParTModel:
+    try:
+        saved = _Saved.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise InputError(path, "file", f"cannot be read ({error.strerror}); train the model again") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"])) or "JSON"
+        raise InputError(path, field, f"{first['msg']}; train the model again") from error
+    return ParTModel(**saved.model_dump(exclude={"n_features"}))
+
+
+def _read_weights(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise InputError(path, "file", f"is no safetensors file ({error}); train the model again") from error
+
+
+def _check(path: Path, weights: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
+    for name in sorted(weights.keys() ^ expected.keys()):
+        problem = "is missing" if name in expected else "is not a weight of this model"
+        raise InputError(path, name, f"{problem}; does config.json beside it belong to it?")
+    for name, value in expected.items():
+        if weights[name].shape != value.shape:
+            raise InputError(path, name, f"has shape {tuple(weights[name].shape)}, not {tuple(value.shape)}")

@@ -1,0 +1,158 @@
+"""Particle Transformer (H. Qu, C. Li, S. Qian, arXiv 2202.03772), to the letter of the published model.
+
+The defaults are the published shape: 8 particle blocks, 2 class blocks, 128 wide, 8 heads; 2,143,486
+parameters with 17 features and 10 classes. With the same weights it gives weaver-core 0.5.3's logits.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from softjet.config.part import N_FEATURES, ParTModel
+from softjet.part.blocks import Block, ClassBlock, ParticleBlock
+from softjet.part.pairs import PairEmbedding, pair_features, real_pairs, symmetric_bias
+
+
+class ParticleEmbedding(nn.Module):
+    """Features of particles to the width of the model: BatchNorm, then [LayerNorm, Linear, GELU] a width.
+
+    Parameters
+    ----------
+    config : ParTModel
+        With `statistics: real` the BatchNorm sees real particles only. The published model's sees padding
+        too, which its loader fills with repeated particles; ours is zero, and would pull the statistics.
+    """
+
+    def __init__(self, config: ParTModel) -> None:
+        super().__init__()
+        width = N_FEATURES[config.features]
+        self.statistics = config.statistics
+        self.norm = nn.BatchNorm1d(width)
+        layers: list[nn.Module] = []
+        for wider in config.embed_dims:
+            layers += [nn.LayerNorm(width), nn.Linear(width, wider), nn.GELU()]
+            width = wider
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, features: Tensor, real: Tensor) -> Tensor:
+        """Embed the real particles; padding is 0.
+
+        Parameters
+        ----------
+        features : Tensor, shape (B, F, P)
+        real : Tensor, bool, shape (B, P)
+
+        Returns
+        -------
+        Tensor, shape (B, P, W)
+        """
+        if self.statistics == "padded":
+            rows = self.norm(features).transpose(1, 2)[real]
+        else:
+            rows = self.norm(features.transpose(1, 2)[real])
+        rows = self.layers(rows)
+        return rows.new_zeros(*real.shape, rows.shape[-1]).masked_scatter_(real[..., None], rows)
+
+
+class ParticleTransformer(nn.Module):
+    """Particle Transformer.
+
+    Parameters
+    ----------
+    config : ParTModel
+        Shape; `config` stays an attribute.
+    """
+
+    def __init__(self, config: ParTModel) -> None:
+        super().__init__()
+        self.config = config
+        width = config.embed_dims[-1]
+        self.embed = ParticleEmbedding(config)
+        self.pair_embed = PairEmbedding(config.pair_embed_dims, config.heads)
+        self.blocks = nn.ModuleList(ParticleBlock(config, config.dropout) for _ in range(config.blocks))
+        self.class_blocks = nn.ModuleList(ClassBlock(config, 0.0) for _ in range(config.class_blocks))
+        self.class_token = nn.Parameter(torch.zeros(1, 1, width))
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, config.classes)
+        initialise(self)
+
+    def pair_bias(self, vectors: Tensor, mask: Tensor) -> Tensor:
+        """Attention bias U of the particle blocks.
+
+        Parameters
+        ----------
+        vectors : Tensor, shape (B, 4, P)
+            px, py, pz and energy in GeV.
+        mask : Tensor, bool, shape (B, 1, P)
+
+        Returns
+        -------
+        Tensor, shape (B, H, P, P)
+            Symmetric in its last two axes; 0 at padding.
+        """
+        real = mask.squeeze(1)
+        pairs = real_pairs(real)
+        embedded = self.pair_embed(pair_features(vectors, pairs))
+        return symmetric_bias(embedded, pairs, (real.shape[0], real.shape[1]))
+
+    def encode(self, features: Tensor, vectors: Tensor, mask: Tensor) -> Tensor:
+        """Class token after the last class block and norm.
+
+        Parameters
+        ----------
+        features : Tensor, shape (B, F, P)
+        vectors : Tensor, shape (B, 4, P)
+        mask : Tensor, bool, shape (B, 1, P)
+
+        Returns
+        -------
+        Tensor, shape (B, W)
+        """
+        real = mask.squeeze(1)
+        x = self.embed(features, real)
+        bias = self.pair_bias(vectors, mask)
+        for block in self.blocks:
+            x = block(x, real, bias)
+        token = self.class_token.expand(len(x), -1, -1)
+        for block in self.class_blocks:
+            token = block(token, x, real)
+        return self.norm(token.squeeze(1))
+
+    def forward(self, features: Tensor, vectors: Tensor, mask: Tensor) -> Tensor:
+        """Logits of the classes.
+
+        Parameters
+        ----------
+        features : Tensor, shape (B, F, P)
+            Inputs of each particle, scaled as in the paper's table.
+        vectors : Tensor, shape (B, 4, P)
+            px, py, pz and energy in GeV.
+        mask : Tensor, bool, shape (B, 1, P)
+            True for a particle, false for padding; every jet has a particle.
+
+        Returns
+        -------
+        Tensor, shape (B, C)
+        """
+        return self.head(self.encode(features, vectors, mask))
+
+
+@torch.no_grad()
+def initialise(model: ParticleTransformer) -> None:
+    """Draw initial weights as weaver-core does.
+
+    Xavier for every matrix but the pair embedding's (queries, keys and values each on their own), zero
+    biases, and the residual branches of particle block l over sqrt(2 l).
+    """
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Linear) and not name.startswith("pair_embed"):
+            parts = 3 if name.endswith("in_proj") else 1
+            limit = math.sqrt(6 / (module.in_features + module.out_features / parts))
+            nn.init.uniform_(module.weight, -limit, limit)
+            nn.init.zeros_(module.bias)
+    for layer, block in enumerate(model.blocks, start=1):
+        assert isinstance(block, Block)
+        block.attention.out_proj.weight /= math.sqrt(2 * layer)
+        block.contract.weight /= math.sqrt(2 * layer)
+    nn.init.trunc_normal_(model.class_token, std=0.02)
