@@ -1,4 +1,5 @@
 # Functions of the workflow; rules stand in the other files.
+import re
 import sys
 from pathlib import Path
 
@@ -15,12 +16,12 @@ try:
 except InputError as error:
     raise WorkflowError(str(error))
 
+# Where steps keep their resume state may change without any result changing, so it is not a parameter:
+# scripts read it from the configuration.
+config["paths"] = CONFIG.paths.model_dump()
+
+SPLITS = ("train", "validation", "test")
 ENVIRONMENT = text_digest(BASE / "requirements.txt")
-
-
-def script(name):
-    """Path of a rule's script, relative to the rules' folder."""
-    return f"../workflow/scripts/{name}.py"
 
 
 def spec(name, section):
@@ -49,14 +50,26 @@ def networks():
     return [*CONFIG.part, *(f"{run}-untrained" for run in CONFIG.part)]
 
 
-def compressed(model):
-    """Folder of a compressed model below lowrank/ and latency/."""
-    return f"{model}/soft-threshold-{CONFIG.compress[model].learning.keep}"
-
-
 def compressed_models():
-    """Folders of all compressed models."""
-    return [compressed(model) for model in CONFIG.compress]
+    """Folder of each compressed model below lowrank/ and latency/, and its name."""
+    return {f"{m}/soft-threshold-{c.learning.keep}": m for m, c in CONFIG.compress.items()}
+
+
+def dataset_of(model):
+    """Dataset that a compressed model was trained on."""
+    return CONFIG.part[CONFIG.compress[model].base].dataset
+
+
+def simulation_section(wildcards):
+    """Parameters of one simulation job."""
+    simulation = CONFIG.datasets[wildcards.dataset].simulation
+    place = {"process": wildcards.process, "shard": int(wildcards.shard)}
+    return simulation.model_dump(mode="json") | place
+
+
+def conversion_section(dataset):
+    """Parameters of a conversion: what its simulation is made by shows in its input."""
+    return CONFIG.datasets[dataset].model_dump(mode="json", exclude={"simulation", "files"})
 
 
 def jet_files(dataset, *splits):

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,6 +29,7 @@ class Rule(Protocol):
     params: Any
     log: Sequence[str]
     threads: int
+    config: Mapping[str, Any]
 
 
 @dataclass
@@ -38,15 +40,15 @@ class Job:
     ----------
     section : dict
         The step's own parameters.
-    fingerprint : str
-        Digest of parameters, code, environment and inputs; a saved state is only ever taken up by a
-        job of the same fingerprint.
+    state : Path
+        Folder for what a killed step needs to go on. It is named by a digest of parameters, code,
+        environment and inputs, so that only the very same step takes it up; success removes it.
     notes : dict
         What the step found worth noting beside its artefacts; goes into their sidecars.
     """
 
     section: Mapping[str, Any]
-    fingerprint: str
+    state: Path
     notes: dict[str, Any] = field(default_factory=dict)
 
 
@@ -61,15 +63,13 @@ def job(rule: Rule) -> Iterator[Job]:
     _log_to(rule.log)
     spec = dict(rule.params.spec)
     inputs = {str(path): sha256(path) for path in rule.input}
-    fingerprint = hashlib.sha256(
-        json.dumps([spec, sorted(inputs.values())], default=str).encode()
-    ).hexdigest()
-    step = Job(spec["section"], fingerprint)
+    step = Job(spec["section"], _state_folder(rule, spec, inputs))
     try:
         yield step
     except InputError as error:
         log.error("%s", error)
         sys.exit(1)
+    shutil.rmtree(step.state, ignore_errors=True)
     facts = {
         "rule": rule.rule,
         "section": spec["section"],
@@ -84,6 +84,12 @@ def job(rule: Rule) -> Iterator[Job]:
     for artefact in rule.output:
         if not str(artefact).endswith(SUFFIX):
             write_sidecar(artefact, facts)
+
+
+def _state_folder(rule: Rule, spec: Mapping[str, Any], inputs: Mapping[str, str]) -> Path:
+    described = json.dumps([spec, sorted(inputs.values())], sort_keys=True, default=str)
+    fingerprint = hashlib.sha256(described.encode()).hexdigest()
+    return Path(rule.config["paths"]["state"]) / rule.rule / fingerprint[:20]
 
 
 def _log_to(paths: Sequence[str]) -> None:
