@@ -44,6 +44,8 @@ def load_config(path: str | Path) -> Config:
         raise InputError(path, "file", "does not exist; give the path of a YAML file") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(path, "file", f"is not YAML: {error}") from None
+    if values is not None and not isinstance(values, dict):
+        raise InputError(path, "file", "does not hold sections; begin with a line like `paths:`")
     return validate(values or {}, path)
 
 

@@ -1,0 +1,91 @@
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from softjet.config.generate import default_yaml, key_table, schema_json
+from softjet.config.load import load_config, validate
+from softjet.config.root import Config
+from softjet.errors import InputError
+
+CONFIG = Path(__file__).parents[3] / "config"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("config.yaml", default_yaml()), ("schema.json", schema_json()), ("README.md", key_table())],
+)
+def test_generated_files_are_in_step(name, text):
+    assert (CONFIG / name).read_text(encoding="utf-8") == text, "run `make defaults`"
+
+
+def test_default_file_is_the_default_configuration():
+    assert load_config(CONFIG / "config.yaml") == Config()
+
+
+@pytest.mark.parametrize("path", sorted(CONFIG.rglob("*.yaml")), ids=lambda p: p.name)
+def test_every_configuration_here_is_valid(path):
+    load_config(path)
+
+
+def test_schema_knows_every_key_and_describes_it():
+    def sections(model):
+        yield model
+        for field in model.model_fields.values():
+            for kind in (field.annotation, *getattr(field.annotation, "__args__", ())):
+                if isinstance(kind, type) and issubclass(kind, BaseModel):
+                    yield from sections(kind)
+
+    schema = json.loads(schema_json())
+    for section in sections(Config):
+        for name, field in section.model_fields.items():
+            assert field.description, f"{section.__name__}.{name} has no description"
+    assert schema["additionalProperties"] is False
+
+
+@pytest.mark.parametrize(
+    ("values", "field", "hint"),
+    [
+        ({"pats": {}}, "pats", "did you mean 'paths'"),
+        ({"part": {"reference": {"training": {"epoch": 3}}}}, "part.reference.training.epoch", "'epochs'"),
+        ({"part": {"reference": {"training": {"epochs": -3}}}}, "part.reference.training.epochs", "-3"),
+        ({"attention": {"jets": "many"}}, "attention.jets", "integer"),
+        ({"datasets": {"mine": {"source": "root"}}}, "datasets.mine.source", "'jetclass'"),
+        ({"compress": {"part": {"base": "nobody"}}}, "compress.part.base", "'nobody'"),
+        ({"part": {"reference": {"dataset": "none"}}}, "part.reference.dataset", "'none'"),
+        ({"part": 3}, "part", "dictionary"),
+        ({"latency": {"batches": [1, "x"]}}, "latency.batches.1", "integer"),
+    ],
+)
+def test_wrong_key_or_value_is_named_in_one_line(values, field, hint):
+    with pytest.raises(InputError) as caught:
+        validate(values, "mine.yaml")
+    message = str(caught.value)
+    assert message.startswith(f"mine.yaml: {field}: ")
+    assert hint in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("text", ["a: [1", "a: b: c", "- 1\n- 2", "\x00"])
+def test_unreadable_yaml_is_one_line(tmp_path, text):
+    path = tmp_path / "broken.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError) as caught:
+        load_config(path)
+    assert str(caught.value).startswith(str(path))
+    assert "\n" not in str(caught.value)
+
+
+def test_yaml_cannot_run_code(tmp_path):
+    path = tmp_path / "evil.yaml"
+    path.write_text(f"!!python/object/apply:os.mkdir [{tmp_path}/made]")
+    with pytest.raises(InputError):
+        load_config(path)
+    assert not (tmp_path / "made").exists()
+
+
+def test_null_unnames_a_default():
+    values = yaml.safe_load("datasets: {simulated: null, mine: {}}\npart: {reference: {dataset: mine}}")
+    assert list(validate(values, "x").datasets) == ["mine"]

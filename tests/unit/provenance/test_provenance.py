@@ -1,0 +1,153 @@
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from softjet.errors import InputError
+from softjet.provenance import digests
+from softjet.provenance.digests import code_digest, text_digest
+from softjet.provenance.files import sha256, whole_file
+from softjet.provenance.job import job
+from softjet.provenance.sidecar import read_sidecar
+
+SOURCE = Path(digests.__file__).parents[2]
+
+
+def test_whole_file_leaves_nothing_of_a_failed_write(tmp_path):
+    target = tmp_path / "table.parquet"
+    target.write_text("old")
+    with pytest.raises(RuntimeError), whole_file(target) as partial:  # noqa: PT012
+        partial.write_text("half")
+        raise RuntimeError
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_whole_file_keeps_the_suffix_and_moves_once_done(tmp_path):
+    with whole_file(tmp_path / "new" / "figure.png") as partial:
+        partial.write_text("whole")
+        assert partial.suffix == ".png"
+        assert not (tmp_path / "new" / "figure.png").exists()
+    assert (tmp_path / "new" / "figure.png").read_text() == "whole"
+
+
+def test_sha256_is_that_of_the_content(tmp_path):
+    (tmp_path / "a").write_bytes(b"jet")
+    assert sha256(tmp_path / "a") == hashlib.sha256(b"jet").hexdigest()
+
+
+def _rule(tmp_path, section):
+    (tmp_path / "in.txt").write_text("in")
+    spec = {"section": section, "code": "c", "environment": "e"}
+    return SimpleNamespace(
+        rule="step",
+        input=[str(tmp_path / "in.txt")],
+        output=[str(tmp_path / "out.txt"), str(tmp_path / "out.txt.meta.json")],
+        params=SimpleNamespace(spec=spec),
+        log=[str(tmp_path / "logs" / "step.log")],
+        threads=1,
+        config={"paths": {"state": str(tmp_path / "state")}},
+    )
+
+
+def test_job_writes_a_sidecar_and_clears_its_state(tmp_path):
+    with job(_rule(tmp_path, {"seed": 3})) as step:
+        step.state.mkdir(parents=True)
+        step.notes["residual"] = 0.5
+        (tmp_path / "out.txt").write_text("out")
+    facts = read_sidecar(tmp_path / "out.txt")
+    assert facts["sha256"] == sha256(tmp_path / "out.txt")
+    assert facts["inputs"] == {str(tmp_path / "in.txt"): sha256(tmp_path / "in.txt")}
+    assert facts["section"] == {"seed": 3}
+    assert facts["notes"] == {"residual": 0.5}
+    assert {"commit", "versions", "host", "started", "wall_seconds", "rule"} <= set(facts)
+    assert not step.state.exists()
+
+
+def test_job_turns_an_input_error_into_one_line_and_a_status(tmp_path):
+    code = (
+        "import sys, json; from types import SimpleNamespace as N\n"
+        "from softjet.provenance.job import job; from softjet.errors import InputError\n"
+        "r = json.loads(sys.argv[1]); r['params'] = N(**r['params'])\n"
+        "with job(N(**r)): raise InputError('jets.root', 'part_px', 'holds NaN')\n"
+    )
+    rule = vars(_rule(tmp_path, {})) | {"params": {"spec": {"section": {}, "code": "", "environment": ""}}}
+    done = subprocess.run([sys.executable, "-c", code, json.dumps(rule)], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "jets.root: part_px: holds NaN" in done.stderr
+    assert not (tmp_path / "out.txt.meta.json").exists()
+
+
+def test_state_folder_changes_with_parameters_and_inputs_only(tmp_path):
+    def state(section, content):
+        rule = _rule(tmp_path, section)
+        (tmp_path / "in.txt").write_text(content)
+        with pytest.raises(ZeroDivisionError), job(rule) as step:  # noqa: PT012
+            step.state.mkdir(parents=True, exist_ok=True)
+            raise ZeroDivisionError
+        return step.state
+
+    first = state({"heads": 8, "rank": 4}, "in")
+    assert state({"rank": 4, "heads": 8}, "in") == first
+    assert first.exists()
+    assert state({"heads": 4, "rank": 8}, "in") != first
+    assert state({"heads": 8, "rank": 4}, "other") != first
+
+
+def test_text_digest_sees_pins_and_not_comments(tmp_path):
+    lock = tmp_path / "requirements.txt"
+    lock.write_text("numpy==2.0\n")
+    first = text_digest(lock)
+    lock.write_text("# why\nnumpy==2.0  # via x\n\n")
+    assert text_digest(lock) == first
+    lock.write_text("numpy==2.1\n")
+    assert text_digest(lock) != first
+
+
+@pytest.fixture
+def copy_of_library(tmp_path):
+    shutil.copytree(SOURCE, tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    script = tmp_path / "script.py"
+    script.write_text("from softjet.jets import schema\n")
+
+    def digest():
+        code = f"from softjet.provenance.digests import code_digest as d; print(d({str(script)!r}))"
+        environment = os.environ | {"PYTHONPATH": str(tmp_path / "src")}
+        return subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+        ).stdout
+
+    return tmp_path / "src" / "softjet", digest
+
+
+def test_code_digest_follows_imports_and_nothing_else(copy_of_library):
+    package, digest = copy_of_library
+    first = digest()
+    (package / "errors.py").touch()
+    (package / "progress.py").write_text(
+        (package / "progress.py").read_text() + "\n# not imported by schema\n"
+    )
+    assert digest() == first
+    schema = package / "jets" / "schema.py"
+    schema.write_text(schema.read_text() + "\nEXTRA = 1\n")
+    second = digest()
+    assert second != first
+    (package / "__init__.py").write_text("# runs whenever a module of it is imported\n")
+    assert digest() != second
+
+
+def test_code_digest_of_this_checkout_is_stable(tmp_path):
+    script = tmp_path / "s.py"
+    script.write_text("import softjet.errors\n")
+    assert code_digest(script) == code_digest(script)
+
+
+def test_input_error_is_one_line():
+    assert str(InputError("f", "x", "a\nb   c")) == "f: x: a b c"
