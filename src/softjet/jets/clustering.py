@@ -41,27 +41,58 @@ def distance2(rapidity_a: float, phi_a: float, rapidity_b: float, phi_b: float) 
 
 
 @njit(cache=True, nogil=True)
-def _find_nearest(
-    node: int, active: Integers, rapidity: Floats, phi: Floats, nearest: Integers, nearest2: Floats
-) -> None:
+def _describe(node: int, nodes: Floats, power: int, points: Floats, scale: Floats) -> None:
+    """Set rapidity, azimuth and kT^2p of a node."""
+    points[node, 0], points[node, 1] = rapidity_phi(nodes[node])
+    scale[node] = (nodes[node, 0] ** 2 + nodes[node, 1] ** 2) ** power
+
+
+@njit(cache=True, nogil=True)
+def _find_nearest(node: int, active: Integers, points: Floats, nearest: Integers, nearest2: Floats) -> None:
     """Set the nearest other active node of `node`."""
     nearest[node], nearest2[node] = -1, np.inf
     for other in active:
         if other != node:
-            d2 = distance2(rapidity[node], phi[node], rapidity[other], phi[other])
+            d2 = distance2(points[node, 0], points[node, 1], points[other, 0], points[other, 1])
             if d2 < nearest2[node]:
                 nearest[node], nearest2[node] = other, d2
 
 
 @njit(cache=True, nogil=True)
+def _update_nearest(
+    a: int, b: int, new: int, active: Integers, points: Floats, nearest: Integers, nearest2: Floats
+) -> None:
+    """Set the nearest neighbours right after `a` and `b` have merged into `new`."""
+    for node in active:
+        if node == new or nearest[node] == a or nearest[node] == b:
+            _find_nearest(node, active, points, nearest, nearest2)
+        else:
+            d2 = distance2(points[node, 0], points[node, 1], points[new, 0], points[new, 1])
+            if d2 < nearest2[node]:
+                nearest[node], nearest2[node] = new, d2
+
+
+@njit(cache=True, nogil=True)
 def _closest_pair(active: Integers, scale: Floats, nearest: Integers, nearest2: Floats) -> tuple[int, int]:
     """Pair of smallest measure; it is always a node and its nearest neighbour."""
-    best, smallest = -1, np.inf
+    best, smallest = active[0], np.inf
     for node in active:
         measure = min(scale[node], scale[nearest[node]]) * nearest2[node]
-        if measure < smallest or best < 0:
+        if measure < smallest:
             best, smallest = node, measure
     return best, nearest[best]
+
+
+@njit(cache=True, nogil=True)
+def _replace_pair(active: Integers, a: int, b: int, new: int) -> Integers:
+    """Put `new` in the place of `a` and the last active node in the place of `b`."""
+    for place in range(len(active)):
+        if active[place] == a:
+            active[place] = new
+    for place in range(len(active)):
+        if active[place] == b:
+            active[place] = active[-1]
+    return active[:-1]
 
 
 @njit(cache=True, nogil=True)
@@ -82,31 +113,22 @@ def cluster(momenta: Floats, power: int) -> tuple[Floats, Integers]:
     children : (2n - 1, 2) int64 array
         The two nodes that each merged node is made of; -1 for particles.
     """
-    n = len(momenta)
-    nodes, children = np.empty((2 * n - 1, 4)), np.full((2 * n - 1, 2), -1)
-    rapidity, phi, scale = np.empty(2 * n - 1), np.empty(2 * n - 1), np.empty(2 * n - 1)
-    nearest, nearest2 = np.full(2 * n - 1, -1), np.full(2 * n - 1, np.inf)
-    active = np.arange(n)
+    n, size = len(momenta), 2 * len(momenta) - 1
+    nodes, points, scale = np.empty((size, 4)), np.empty((size, 2)), np.empty(size)
+    children, active = np.full((size, 2), -1), np.arange(n)
+    nearest, nearest2 = np.full(size, -1), np.full(size, np.inf)
     nodes[:n] = momenta
     for node in range(n):
-        rapidity[node], phi[node] = rapidity_phi(nodes[node])
-        scale[node] = (nodes[node, 0] ** 2 + nodes[node, 1] ** 2) ** power
-    for node in active:
-        _find_nearest(node, active, rapidity, phi, nearest, nearest2)
-    for new in range(n, 2 * n - 1):
+        _describe(node, nodes, power, points, scale)
+    for node in range(n):
+        _find_nearest(node, active, points, nearest, nearest2)
+    for new in range(n, size):
         a, b = _closest_pair(active, scale, nearest, nearest2)
-        children[new], nodes[new] = (a, b), nodes[a] + nodes[b]
-        rapidity[new], phi[new] = rapidity_phi(nodes[new])
-        scale[new] = (nodes[new, 0] ** 2 + nodes[new, 1] ** 2) ** power
-        active = np.append(active[(active != a) & (active != b)], new)
-        _find_nearest(new, active, rapidity, phi, nearest, nearest2)
-        for node in active[:-1]:
-            if nearest[node] == a or nearest[node] == b:
-                _find_nearest(node, active, rapidity, phi, nearest, nearest2)
-            else:
-                d2 = distance2(rapidity[node], phi[node], rapidity[new], phi[new])
-                if d2 < nearest2[node]:
-                    nearest[node], nearest2[node] = new, d2
+        children[new, 0], children[new, 1] = a, b
+        nodes[new] = nodes[a] + nodes[b]
+        _describe(new, nodes, power, points, scale)
+        active = _replace_pair(active, a, b, new)
+        _update_nearest(a, b, new, active, points, nearest, nearest2)
     return nodes, children
 
 

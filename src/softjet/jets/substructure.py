@@ -39,7 +39,7 @@ def jet_substructure(momenta: Floats, offsets: Integers) -> dict[str, NDArray[np
         jet_sdmass, jet_tau1, jet_tau2, jet_tau3, jet_tau4.
     """
     columns = {"jet_sdmass": soft_drop_mass(momenta, offsets).astype(np.float32)}
-    taus = _nsubjettiness(momenta, offsets, 4, 1.0, 0.8).astype(np.float32)
+    taus = _nsubjettiness(*_jets(momenta, offsets), 4, 1.0, 0.8).astype(np.float32)
     return columns | {f"jet_tau{n}": taus[:, n - 1] for n in (1, 2, 3, 4)}
 
 
@@ -74,10 +74,9 @@ def nsubjettiness(
     """
     if n < 1 or not 1 <= beta <= 2:
         raise ValueError(f"nsubjettiness: n = {n} must be at least 1 and beta = {beta} between 1 and 2")
-    return _nsubjettiness(momenta, offsets, n, beta, radius)[:, n - 1]
+    return _nsubjettiness(*_jets(momenta, offsets), n, float(beta), float(radius))[:, n - 1]
 
 
-@njit(cache=True, nogil=True)
 def soft_drop_mass(
     momenta: Floats, offsets: Integers, z: float = 0.1, beta: float = 0.0, radius: float = 0.8
 ) -> Floats:
@@ -99,17 +98,9 @@ def soft_drop_mass(
     (jets,) float64 array
         Groomed mass; a mass squared below zero by rounding counts as zero.
     """
-    masses = np.zeros(len(offsets) - 1)
-    for jet in range(len(masses)):
-        particles = momenta[offsets[jet] : offsets[jet + 1]]
-        if len(particles) > 0:
-            nodes, children = cluster(particles, CAMBRIDGE_AACHEN)
-            px, py, pz, energy = nodes[_groomed(nodes, children, z, beta, radius)]
-            masses[jet] = np.sqrt(max(0.0, energy * energy - px * px - py * py - pz * pz))
-    return masses
+    return _soft_drop_mass(*_jets(momenta, offsets), float(z), float(beta), float(radius))
 
 
-@njit(cache=True, nogil=True)
 def exclusive_subjets(momenta: Floats, offsets: Integers, n_subjets: int) -> Integers:
     """Label of the exclusive kT subjet that each particle belongs to.
 
@@ -126,6 +117,28 @@ def exclusive_subjets(momenta: Floats, offsets: Integers, n_subjets: int) -> Int
         0 for the hardest subjet (in pT) of the particle's jet, and so on; never -1, as every particle
         belongs to a subjet.
     """
+    return _exclusive_subjets(*_jets(momenta, offsets), n_subjets)
+
+
+def _jets(momenta: Floats, offsets: Integers) -> tuple[Floats, Integers]:
+    """Bring the arrays to the one type that is compiled."""
+    return np.ascontiguousarray(momenta, np.float64), np.ascontiguousarray(offsets, np.int64)
+
+
+@njit(cache=True, nogil=True)
+def _soft_drop_mass(momenta: Floats, offsets: Integers, z: float, beta: float, radius: float) -> Floats:
+    masses = np.zeros(len(offsets) - 1)
+    for jet in range(len(masses)):
+        particles = momenta[offsets[jet] : offsets[jet + 1]]
+        if len(particles) > 0:
+            nodes, children = cluster(particles, CAMBRIDGE_AACHEN)
+            px, py, pz, energy = nodes[_groomed(nodes, children, z, beta, radius)]
+            masses[jet] = np.sqrt(max(0.0, energy * energy - px * px - py * py - pz * pz))
+    return masses
+
+
+@njit(cache=True, nogil=True)
+def _exclusive_subjets(momenta: Floats, offsets: Integers, n_subjets: int) -> Integers:
     labels = np.empty(len(momenta), np.int64)
     for jet in range(len(offsets) - 1):
         first, last = offsets[jet], offsets[jet + 1]
