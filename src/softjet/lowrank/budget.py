@@ -1,0 +1,146 @@
+"""Parameters before and after, and the choice of ranks that meets a budget."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from softjet.config.lowrank import Selection
+from softjet.errors import InputError
+from softjet.lowrank.layer import Factors, kept_parameters, linear_weights
+from softjet.lowrank.selection import block_modules, find_layers, soft_layers
+
+
+class Counts(NamedTuple):
+    """Parameters of a model: of its selected matrices (no offsets), its blocks, and in total."""
+
+    linears: int
+    blocks: int
+    total: int
+
+    def over(self, dense: "Counts") -> "Shares":
+        """Ratio to the counts of the dense model."""
+        return Shares(*(mine / its for mine, its in zip(self, dense, strict=True)))
+
+
+class Shares(NamedTuple):
+    """Kept shares of the selected matrices, of the blocks and of the whole model."""
+
+    linears: float
+    blocks: float
+    total: float
+
+
+def parameter_counts(model: nn.Module, selection: Selection) -> Counts:
+    """Count the parameters of a dense, learning or fused model.
+
+    A learning layer counts as what it would be fused to at its present ranks: min(r (m + n), m n) a matrix.
+
+    Parameters
+    ----------
+    model : nn.Module
+    selection : Selection
+        Which layers are compressed and which modules are blocks.
+    """
+    layers = [model.get_submodule(place.path) for place in find_layers(model, selection)]
+    blocks = list(block_modules(model, selection))
+    return Counts(
+        sum(linear_weights(layer) for layer in layers), sum(map(_parameters, blocks)), _parameters(model)
+    )
+
+
+def _parameters(model: nn.Module) -> int:
+    """Distinct parameters, with learning layers as what they would be fused to."""
+    factored = [p for layer in soft_layers(model).values() for p in layer.pieces.parameters()]
+    stored = sum(p.numel() for p in model.parameters()) - sum(p.numel() for p in factored)
+    return stored + sum(map(linear_weights, soft_layers(model).values()))
+
+
+def weights_allowed(dense: Counts, keep: float, of: Literal["linears", "blocks", "total"]) -> int:
+    """Parameters that the selected matrices may have so that `keep` of the linears, blocks or total stay."""
+    whole = getattr(dense, of)
+    return math.floor(keep * whole) - (whole - dense.linears)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One matrix from one possible rank to the next: its cost, and how far it passes the threshold."""
+
+    margin: float
+    matrix: int
+    place: int
+    rank: int
+    cost: int
+
+
+def possible_ranks(m: int, n: int, multiple: int, floor: int) -> list[int]:
+    """Ranks that a matrix may have: multiples from the floor to below break-even, then dense.
+
+    At and above break-even, r (m + n) >= m n, the matrix is kept dense, with all min(m, n) directions.
+    """
+    lowest = multiple * math.ceil(floor / multiple)
+    return [r for r in range(lowest, min(m, n) + 1, multiple) if r * (m + n) < m * n] + [min(m, n)]
+
+
+def choose_ranks(factors: Sequence[Factors], allowed: int, multiple: int = 1, floor: int = 8) -> list[int]:
+    """Choose the rank of every matrix by its learned threshold, as near below the budget as ranks allow.
+
+    All matrices start from the floor; then directions are admitted in the order of x - alpha, their height
+    over their matrix's threshold, so that the outcome is that of moving all learned thresholds by one
+    common amount. A step that would pass the budget is left out and its matrix stays there; smaller ones
+    may still follow. What stays unused is therefore less than the cheapest step left out. Ranks rise by
+    `multiple`, a step taken by its middle direction, which rounds to the nearest; the last step of a matrix
+    makes it dense.
+
+    Parameters
+    ----------
+    factors : sequence of Factors
+    allowed : int
+        Parameters that the matrices may have together.
+    multiple, floor : int
+
+    Returns
+    -------
+    list of int
+        min(m, n) for a matrix that is kept dense.
+
+    Raises
+    ------
+    InputError
+        The budget does not hold the floor ranks.
+    """
+    ranks = [possible_ranks(*f.shape, multiple, floor)[0] for f in factors]
+    left = allowed - sum(kept_parameters(rank, *f.shape) for rank, f in zip(ranks, factors, strict=True))
+    if left < 0:
+        problem = f"even at rank {floor} the matrices have {allowed - left} parameters, {allowed} are allowed"
+        raise InputError("rank learning", "keep", f"{problem}; raise keep or lower rank_floor")
+    steps = [step for i, f in enumerate(factors) for step in _steps(i, f, multiple, floor)]
+    stopped: set[int] = set()
+    for step in sorted(steps, key=lambda s: (-s.margin, s.matrix, s.place)):
+        if step.matrix in stopped or step.cost > left:
+            stopped.add(step.matrix)
+        else:
+            ranks[step.matrix], left = step.rank, left - step.cost
+    return ranks
+
+
+def _steps(matrix: int, factors: Factors, multiple: int, floor: int) -> list[Step]:
+    m, n = factors.shape
+    margins = _margins(factors)
+    ranks = possible_ranks(m, n, multiple, floor)
+    steps = []
+    for place, (low, high) in enumerate(pairwise(ranks)):
+        paid = min(high, math.ceil(m * n / (m + n)))
+        cost = kept_parameters(high, m, n) - kept_parameters(low, m, n)
+        steps.append(Step(float(margins[(low + paid - 1) // 2]), matrix, place, high, cost))
+    return steps
+
+
+@torch.no_grad()
+def _margins(factors: Factors) -> Tensor:
+    """Height of each direction over the threshold, descending, in units of the matrix's scale."""
+    return (factors.spectrum() - factors.alpha).sort(descending=True).values
