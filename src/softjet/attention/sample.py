@@ -1,0 +1,118 @@
+"""The jets whose attention is recorded: equally many of each class, and what is known of their particles."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from softjet.jets.schema import CLASSES, IDENTITIES
+from softjet.jets.substructure import exclusive_subjets
+
+log = logging.getLogger("softjet")
+
+PRONGS = {
+    "QCD": 1, "Hbb": 2, "Hcc": 2, "Hgg": 2, "H4q": 4, "Hqql": 3, "Zqq": 2, "Wqq": 2, "Tbqq": 3, "Tbl": 2,
+}  # fmt: skip
+"""Subjets that a jet of each class is split into: the prongs of its decay, neutrinos not counted."""
+
+
+def draw_sample(paths: Sequence[str | Path], jets: int, seed: int) -> pa.Table:
+    """Draw equally many jets of each class.
+
+    Parameters
+    ----------
+    paths : sequence of path
+        Jet tables (Parquet).
+    jets : int
+        Jets in all; each class gets jets / classes, or what the smallest class has.
+    seed : int
+        Of the draw.
+
+    Returns
+    -------
+    Table
+        Jets in which classes take turns, so that the first few jets are balanced too.
+    """
+    labels = [pq.read_table(path, columns=["label"])["label"].to_numpy() for path in paths]
+    chosen = _balanced(np.concatenate(labels), jets, seed)
+    first = np.cumsum([0, *map(len, labels)])
+    parts = [
+        _read_rows(path, chosen[(chosen >= a) & (chosen < b)] - a)
+        for path, a, b in zip(paths, first[:-1], first[1:], strict=True)
+    ]
+    # The parts hold the chosen jets in rising order; put them back in the order of the draw.
+    return pa.concat_tables(parts).take(np.argsort(np.argsort(chosen)))
+
+
+def _balanced(label: NDArray[np.int8], jets: int, seed: int) -> NDArray[np.int64]:
+    """Rows drawn without replacement, classes taking turns."""
+    classes, counts = np.unique(label, return_counts=True)
+    each = max(1, jets // len(classes))
+    if counts.min() < each:
+        log.warning("attention: %d jets a class instead of %d: that is all one class has", counts.min(), each)
+        each = int(counts.min())
+    generator = np.random.default_rng(seed)
+    rows = [generator.permutation(np.flatnonzero(label == one))[:each] for one in classes]
+    return np.stack(rows, axis=1).ravel()
+
+
+def _read_rows(path: str | Path, rows: NDArray[np.int64]) -> pa.Table:
+    """Rows of a Parquet file, in rising order, read a row group at a time."""
+    with pq.ParquetFile(path) as file:
+        parts, first = [file.schema_arrow.empty_table()], 0
+        for group in range(file.num_row_groups):
+            last = first + file.metadata.row_group(group).num_rows
+            wanted = np.sort(rows[(rows >= first) & (rows < last)]) - first
+            if len(wanted):
+                parts.append(file.read_row_group(group).take(wanted))
+            first = last
+    return pa.concat_tables(parts).unify_dictionaries()
+
+
+def particle_lists(table: pa.Table, column: str, real: NDArray[np.bool_]) -> NDArray:
+    """A list column as an array (B, P), 0 where `real` (B, P) is False; lists longer than P are cut."""
+    values = pc.list_slice(table[column].combine_chunks(), 0, real.shape[1]).flatten().to_numpy(False)
+    padded = np.zeros(real.shape, values.dtype)
+    padded[real] = values
+    return padded
+
+
+def identities(table: pa.Table, real: NDArray[np.bool_]) -> NDArray[np.int8]:
+    """Place of each particle's identity in softjet.jets.schema.IDENTITIES, (B, P); -1 where none is known."""
+    found = np.full(real.shape, -1, np.int8)
+    for place, column in enumerate(IDENTITIES):
+        if column in table.column_names:
+            found[particle_lists(table, column, real)] = place
+    return found
+
+
+def subjets(
+    vectors: NDArray[np.float32], label: NDArray[np.int8], real: NDArray[np.bool_]
+) -> NDArray[np.int8]:
+    """Exclusive kT subjet of each particle: as many subjets as the decay of its class has prongs.
+
+    Parameters
+    ----------
+    vectors : (B, 4, P)
+        px, py, pz, E in GeV.
+    label : (B,)
+        Class of each jet.
+    real : (B, P) bool
+        Real particles.
+
+    Returns
+    -------
+    (B, P)
+        0 for the hardest subjet; -1 at padding.
+    """
+    found = np.full(real.shape, -1, np.int8)
+    for jet, present in enumerate(real):
+        momenta = np.ascontiguousarray(vectors[jet][:, present].T, np.float64)
+        offsets = np.array([0, len(momenta)])
+        found[jet, present] = exclusive_subjets(momenta, offsets, PRONGS[CLASSES[label[jet]]])
+    return found

@@ -1,0 +1,78 @@
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from softjet.attention import record, recording
+from softjet.part.blocks import Attention
+
+
+def test_weights_add_up_to_one_over_real_particles_only(model, jets):
+    (features, vectors, mask), known = jets
+    seen = record(model, features, vectors, mask)
+    real = torch.from_numpy(known.real)
+    assert len(seen.weights) == len(seen.qk) == 3
+    for weights in seen.weights:
+        assert weights.shape == (4, 2, 12, 12)
+        torch.testing.assert_close(weights.sum(-1), real[:, None].expand(4, 2, 12).float())
+        assert (weights.transpose(-2, -1)[~real[:, None].expand(4, 2, 12)] == 0).all()
+    for weights in seen.class_weights:
+        assert weights.shape == (4, 2, 1, 13)
+        torch.testing.assert_close(weights.sum(-1), torch.ones(4, 2, 1))
+
+
+def test_record_is_the_softmax_of_qk_and_the_models_own_bias(model, jets):
+    (features, vectors, mask), _ = jets
+    seen = record(model, features, vectors, mask)
+    torch.testing.assert_close(seen.bias, model.pair_bias(vectors, mask))
+    logits = (seen.qk[1] + seen.bias)[0, :, :5, :5]
+    torch.testing.assert_close(logits.softmax(-1), seen.weights[1][0, :, :5, :5])
+
+
+def test_record_reproduces_every_block_and_leaves_the_model_as_it_was(model, jets):
+    inputs, _ = jets
+    model.train()
+    model.embed.eval()
+    before = model.embed.norm.running_mean.clone()
+    seen = record(model, *inputs)
+    assert set(seen.residuals) == {"blocks.0", "blocks.1", "blocks.2", "class_blocks.0", "class_blocks.1"}
+    assert 0 <= seen.residual < 1e-5
+    seen.check(1e-4)
+    assert [model.training, model.blocks[0].training, model.embed.training] == [True, True, False]
+    assert torch.equal(model.embed.norm.running_mean, before)
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_a_record_that_is_not_what_the_model_computed_is_named(model, jets, monkeypatch):
+    inputs, _ = jets
+    right = Attention.project
+
+    def scaled(self, query, source):
+        q, k, v = right(self, query, source)
+        return q, k * 1.1, v
+
+    def attend_with_scaled_keys(module, **given):
+        with monkeypatch.context() as patch:
+            if module is model.blocks[1].attention:
+                patch.setattr(Attention, "project", scaled)
+            return attend(module, **given)
+
+    attend = recording.attend
+    monkeypatch.setattr(recording, "attend", attend_with_scaled_keys)
+    seen = record(model, *inputs)
+    assert seen.residual == float(seen.residuals["blocks.1"].max()) > 1e-4
+    with pytest.raises(ArithmeticError, match=r"blocks\.1: .* miss .*, more than 1e-04"):
+        seen.check(1e-4)
+
+
+def test_a_residual_that_is_no_number_fails(model, jets):
+    (features, vectors, mask), _ = jets
+    seen = record(model, features * torch.nan, vectors, mask)
+    with pytest.raises(ArithmeticError, match="nan"):
+        seen.check(1e-4)
+
+
+def test_importing_the_room_imports_no_torch():
+    code = "import sys, softjet.attention, softjet.attention.statistics; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
