@@ -10,11 +10,13 @@ class Latency(Section):
 
     batches: tuple[int, ...] = (1, 64)
     """Jets a call."""
-    samples: int = Field(30, ge=5)
+    samples: int = Field(40, ge=8)
     """Timed calls of each variant and batch."""
-    warmup: int = Field(3, ge=1)
+    warmup: int = Field(5, ge=1)
     """Calls of each variant before the clock counts."""
-    bootstrap: int = Field(1000, ge=100)
+    bootstrap: int = Field(2000, ge=100)
     """Bootstrap resamples for the interval of the median ratio."""
+    noise: float = Field(0.2, gt=0)
+    """A ratio is given up to this relative width of its interval and change between the two halves."""
     seed: int = Field(1, ge=0)
     """Seed of the jets chosen and of the bootstrap."""

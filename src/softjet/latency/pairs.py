@@ -1,0 +1,86 @@
+"""Paired, interleaved time measurement."""
+
+import gc
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pandas as pd
+import torch
+
+Call = Callable[[], object]
+
+SETTING = ["runtime", "device", "batch", "length", "threads"]
+"""Columns that tell one measurement from another."""
+
+
+def measure_pair(
+    a: Call,
+    b: Call,
+    samples: int,
+    warmup: int,
+    *,
+    names: tuple[str, str] = ("dense", "compressed"),
+    runtime: str = "torch",
+    device: str = "cpu",
+    batch: int = 1,
+    length: int = 0,
+) -> pd.DataFrame:
+    """Time two calls turn by turn in one process.
+
+    Calls go a b, b a, a b, ...: what slows the machine for a while slows both members of a pair, and each is
+    as often first as second. The garbage collector rests meanwhile.
+
+    Parameters
+    ----------
+    a, b : callable
+        Return only when their work is done (on a graphics card: when they have synchronised).
+    samples : int
+        Timed calls of each.
+    warmup : int
+        Calls of each before the clock counts.
+    names : pair of str
+        The variants' names.
+    runtime, device : str
+        What runs the model, and on what.
+    batch, length : int
+        Examples a call, and tokens or particles of the longest.
+
+    Returns
+    -------
+    DataFrame
+        A row a timed call: variant, runtime, device, batch, length, threads, order (0, 1, 2, ... as called; a
+        pair is two neighbours), nanoseconds.
+    """
+    for _ in range(warmup):
+        a()
+        b()
+    calls = [(names[0], a), (names[1], b)]
+    with _no_garbage_collection(), torch.inference_mode():
+        timed = [
+            (n, _nanoseconds(call)) for i in range(samples) for n, call in calls[:: 1 if i % 2 == 0 else -1]
+        ]
+    table = pd.DataFrame(timed, columns=["variant", "nanoseconds"])
+    threads = torch.get_num_threads()
+    table = table.assign(
+        runtime=runtime, device=device, batch=batch, length=length, threads=threads, order=range(len(table))
+    )
+    return table[["variant", *SETTING, "order", "nanoseconds"]]
+
+
+def _nanoseconds(call: Call) -> int:
+    start = time.perf_counter_ns()
+    call()
+    return time.perf_counter_ns() - start
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    was_on = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
