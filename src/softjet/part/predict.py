@@ -1,10 +1,45 @@
 """Logits of any number of jets, in batches of jets of near-equal length."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from softjet.part.model import ParticleTransformer
 from softjet.part.precision import autocast
+
+
+class JetBatch(Protocol):
+    """A batch of B jets of up to P particles (softjet.jets.batches.Batch)."""
+
+    @property
+    def features(self) -> Tensor:
+        """Shape (B, F, P)."""
+
+    @property
+    def vectors(self) -> Tensor:
+        """Shape (B, 4, P): px, py, pz and energy in GeV."""
+
+    @property
+    def mask(self) -> Tensor:
+        """Bool, shape (B, 1, P): true for a particle."""
+
+    @property
+    def labels(self) -> Tensor:
+        """Int64, shape (B,)."""
+
+    @property
+    def rows(self) -> Tensor:
+        """Int64, shape (B,): each jet's row in the table."""
+
+
+class Evaluation(Protocol):
+    """Whatever gives every jet once, in batches."""
+
+    def evaluation(self) -> Iterator[JetBatch]:
+        """Batches that hold every jet once."""
 
 
 @torch.inference_mode()
@@ -18,8 +53,8 @@ def predict(
 ) -> Tensor:
     """Logits of jets, in evaluation mode; the model's own mode is restored.
 
-    Jets are sorted by the place of their last particle and trimmed to the longest of their batch, so that little is
-    computed on padding; the order of the answer is that of the input.
+    Jets are sorted by the place of their last particle and trimmed to the longest of their batch, so that
+    little is computed on padding; the order of the answer is that of the input.
 
     Parameters
     ----------
@@ -38,15 +73,44 @@ def predict(
     -------
     Tensor, float32, shape (N, C)
     """
-    training = model.training
-    model.eval()
     extent = (mask[:, 0] * torch.arange(1, mask.shape[-1] + 1)).amax(1)
     order = extent.argsort(stable=True)
     logits = features.new_empty(len(order), model.config.classes)
-    for rows in order.split(batch_size):
-        longest = int(extent[rows[-1]])
-        with autocast(precision):
-            batch = (tensor[rows, :, :longest] for tensor in (features, vectors, mask))
+    with _evaluating(model), autocast(precision):
+        for rows in order.split(batch_size):
+            batch = (tensor[rows, :, : int(extent[rows[-1]])] for tensor in (features, vectors, mask))
             logits[rows] = model(*batch).to(logits.dtype)
-    model.train(training)
     return logits
+
+
+@torch.inference_mode()
+def predict_loader(
+    model: ParticleTransformer, loader: Evaluation, precision: str = "auto"
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Logits of a loader's jets, in evaluation mode; the model's own mode is restored.
+
+    Returns
+    -------
+    logits : Tensor, float32, shape (N, C)
+    labels : Tensor, int64, shape (N,)
+    rows : Tensor, int64, shape (N,)
+        In increasing order.
+    """
+    logits, labels, rows = [], [], []
+    with _evaluating(model), autocast(precision):
+        for batch in loader.evaluation():
+            logits.append(model(batch.features, batch.vectors, batch.mask).float())
+            labels.append(batch.labels)
+            rows.append(batch.rows)
+    order = torch.cat(rows).argsort()
+    return torch.cat(logits)[order], torch.cat(labels)[order], torch.cat(rows)[order]
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)

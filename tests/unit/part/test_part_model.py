@@ -1,0 +1,174 @@
+import numpy as np
+import pytest
+import torch
+import vector
+
+from softjet.config.part import ParTModel
+from softjet.part.model import ParticleTransformer
+from softjet.part.pairs import pair_features, real_pairs
+
+LOGITS = {"rtol": 0, "atol": 1e-9}
+
+
+@pytest.fixture
+def batch(jets):
+    return jets.features.double(), jets.vectors.double(), jets.mask
+
+
+@pytest.fixture
+def model64(model):
+    return model.double()
+
+
+@pytest.mark.parametrize(
+    ("features", "classes", "n"), [("full", 10, 2_143_486), ("kin", 10, 2_142_166), ("kin", 2, 2_141_134)]
+)
+def test_parameters_of_the_published_models(features, classes, n):
+    model = ParticleTransformer(ParTModel(features=features, classes=classes))
+    assert sum(parameter.numel() for parameter in model.parameters()) == n
+
+
+def test_parameters_by_part():
+    model = ParticleTransformer(ParTModel())
+    split = {name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()}
+    assert split == {
+        "embed": 135_364,
+        "pair_embed": 9_568,
+        "blocks": 1_597_504,
+        "class_blocks": 399_376,
+        "norm": 256,
+        "head": 1_290,
+    }
+
+
+def test_pair_features_are_those_of_the_vector_library(batch):
+    _, vectors, mask = batch
+    jet, first, second = pairs = real_pairs(mask[:, 0])
+    apart = (first != second).numpy()
+    names = ("px", "py", "pz", "E")
+    a, b = (
+        vector.array(dict(zip(names, vectors[jet, :, place].T.numpy(), strict=True)))
+        for place in (first, second)
+    )
+    delta = np.hypot(a.rapidity - b.rapidity, a.deltaphi(b))
+    softer = np.minimum(a.pt, b.pt)
+    expected = np.log(np.stack((softer * delta, softer / (a.pt + b.pt), delta, (a + b).mass2), axis=1)[apart])
+    np.testing.assert_allclose(pair_features(vectors, pairs).numpy()[apart], expected, rtol=0, atol=1e-6)
+
+
+def test_pair_features_know_that_phi_is_a_circle():
+    phi = torch.tensor([3.1, -3.1], dtype=torch.float64)
+    vectors = torch.stack((phi.cos(), phi.sin(), 0 * phi, 1 + 0 * phi))[None]
+    delta = pair_features(vectors, real_pairs(torch.ones(1, 2, dtype=torch.bool)))[:, 2].exp()
+    torch.testing.assert_close(delta[1].item(), 2 * np.pi - 6.2)
+
+
+def test_pairs_are_each_unordered_pair_of_real_particles_once(jets):
+    real = jets.mask[:, 0]
+    pairs = real_pairs(real)
+    assert len(set(zip(*(place.tolist() for place in pairs), strict=True))) == len(pairs.jet)
+    assert (pairs.first >= pairs.second).all()
+    assert torch.equal(pairs.jet.bincount(), (real.sum(1) * (real.sum(1) + 1) // 2))
+    assert real[pairs.jet, pairs.first].all()
+
+
+def test_bias_is_symmetric_and_zero_at_padding(model64, batch):
+    _, vectors, mask = batch
+    bias = model64.pair_bias(vectors, mask)
+    assert torch.equal(bias, bias.mT)
+    both = (mask[:, :, :, None] & mask[:, :, None, :]).expand_as(bias)
+    assert (bias[~both] == 0).all()
+    assert (bias[both] != 0).all()
+
+
+def test_bias_depends_on_both_particles_of_a_pair_only(model64, batch):
+    _, vectors, mask = batch
+    moved = vectors.clone()
+    moved[:, :, 0] *= 1.5
+    changed = (model64.pair_bias(moved, mask) != model64.pair_bias(vectors, mask)).any(1)
+    expected = torch.zeros_like(changed)
+    expected[:, 0, :] = mask[:, 0]
+    expected[:, :, 0] = mask[:, 0]
+    expected[:, 0, 0] = changed[:, 0, 0]
+    assert torch.equal(changed, expected)
+
+
+def test_padding_changes_nothing(model64, batch):
+    features, vectors, mask = batch
+    expected = model64(*batch)
+    longer = [torch.nn.functional.pad(tensor, (0, 5)) for tensor in batch]
+    longer[0][~longer[2].expand_as(longer[0])] = 1e3
+    longer[1][~longer[2].expand_as(longer[1])] = torch.nan
+    torch.testing.assert_close(model64(*longer), expected, **LOGITS)
+    alone = [model64(features[i : i + 1, :, :n], vectors[i : i + 1, :, :n], mask[i : i + 1, :, :n])
+             for i, n in enumerate(mask.sum(-1).flatten().tolist())]  # fmt: skip
+    torch.testing.assert_close(torch.cat(alone), expected, **LOGITS)
+
+
+def test_padding_stays_out_of_the_statistics(model64, batch):
+    features, vectors, mask = batch
+    model64.train()
+    for module in model64.modules():
+        if isinstance(module, torch.nn.BatchNorm1d):
+            module.reset_running_stats()
+    longer = [torch.nn.functional.pad(tensor, (0, 5), value=7.0 * (tensor is features)) for tensor in batch]
+    model64(*longer)
+    rows = features.transpose(1, 2)[mask[:, 0]]
+    torch.testing.assert_close(model64.embed.norm.running_mean, 0.1 * rows.mean(0))
+    pairs = pair_features(vectors, real_pairs(mask[:, 0]))
+    torch.testing.assert_close(model64.pair_embed[0].running_mean, 0.1 * pairs.mean(0))
+
+
+def test_order_of_particles_does_not_matter(model64, batch):
+    order = torch.randperm(batch[0].shape[-1], generator=torch.Generator().manual_seed(5))
+    torch.testing.assert_close(model64(*(tensor[..., order] for tensor in batch)), model64(*batch), **LOGITS)
+
+
+def test_rotation_about_the_beam_changes_no_bias(model64, batch):
+    _, vectors, mask = batch
+    turned = vectors.clone()
+    cos, sin = np.cos(2.0), np.sin(2.0)
+    turned[:, 0], turned[:, 1] = (
+        cos * vectors[:, 0] - sin * vectors[:, 1],
+        sin * vectors[:, 0] + cos * vectors[:, 1],
+    )
+    torch.testing.assert_close(
+        model64.pair_bias(turned, mask), model64.pair_bias(vectors, mask), rtol=0, atol=1e-4
+    )
+
+
+def test_attention_equals_softmax_of_scaled_products(model64, batch):
+    attention = model64.blocks[0].attention
+    generator = torch.Generator().manual_seed(2)
+    x = torch.randn(4, 6, 16, generator=generator, dtype=torch.float64)
+    bias = torch.randn(4, 2, 6, 6, generator=generator, dtype=torch.float64)
+    real = torch.arange(6)[None] < torch.tensor([6, 3, 1, 5])[:, None]
+    q, k, v = attention.project(x, x)
+    logits = (q @ k.mT / 8**0.5 + bias).masked_fill(~real[:, None, None, :], -torch.inf)
+    expected = attention.out_proj((logits.softmax(-1) @ v).transpose(1, 2).flatten(2))
+    torch.testing.assert_close(attention(x, x, real, bias), expected, **LOGITS)
+    other = torch.randn(4, 1, 16, generator=generator, dtype=torch.float64)
+    logits = (attention.project(other, x)[0] @ k.mT / 8**0.5).masked_fill(~real[:, None, None, :], -torch.inf)
+    expected = attention.out_proj((logits.softmax(-1) @ v).transpose(1, 2).flatten(2))
+    torch.testing.assert_close(attention(other, x, real), expected, **LOGITS)
+
+
+def test_mask_leaves_gradients_right(model64, jets):
+    bias = torch.randn(1, 2, 3, 3, dtype=torch.float64, requires_grad=True)
+    x = torch.randn(1, 3, 16, dtype=torch.float64, requires_grad=True)
+    real = torch.tensor([[True, True, False]])
+    attention = model64.blocks[0].attention
+    assert torch.autograd.gradcheck(lambda x, bias: attention(x, x, real, bias)[:, :2], (x, bias))
+
+
+def test_head_scale_multiplies_each_head(model64, batch):
+    """Widths (head, channel) in this order: weaver-core 0.4 and older meant another thing."""
+    block = model64.blocks[0]
+    captured = []
+    block.branch_norm.register_forward_pre_hook(lambda _, inputs: captured.append(inputs[0]))
+    model64(*batch)
+    with torch.no_grad():
+        block.head_scale.mul_(torch.tensor([2.0, 3.0]))
+    model64(*batch)
+    torch.testing.assert_close(captured[1][..., :8], 2 * captured[0][..., :8])
+    torch.testing.assert_close(captured[1][..., 8:], 3 * captured[0][..., 8:])
