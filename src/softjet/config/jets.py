@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from softjet.config.section import Section
 
@@ -27,6 +27,13 @@ class Fractions(Section):
     """Share of jets to choose by (loss curves, compression)."""
     test: float = Field(0.2, gt=0, lt=1)
     """Share of jets every reported number is measured on."""
+
+    @model_validator(mode="after")
+    def _add_up(self) -> "Fractions":
+        total = self.train + self.validation + self.test
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"train, validation and test add up to {total:g}, not to 1")
+        return self
 
 
 class Dataset(Section):
