@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from softjet.jets.schema import CLASSES, IDENTITIES
 from softjet.jets.substructure import exclusive_subjets
+from softjet.jets.tables import list_lengths, list_values, order_by_pt
 
 log = logging.getLogger("softjet")
 
@@ -75,8 +75,10 @@ def _read_rows(path: str | Path, rows: NDArray[np.int64]) -> pa.Table:
 
 
 def particle_lists(table: pa.Table, column: str, real: NDArray[np.bool_]) -> NDArray:
-    """A list column as an array (B, P), 0 where `real` (B, P) is False; lists longer than P are cut."""
-    values = pc.list_slice(table[column].combine_chunks(), 0, real.shape[1]).flatten().to_numpy(False)
+    """A list column as an array (B, P), in falling pT as the model's inputs; 0 where not `real` (B, P)."""
+    lengths = list_lengths(table, column)
+    rank = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    values = list_values(table, column)[order_by_pt(table)[rank < real.shape[1]]]
     padded = np.zeros(real.shape, values.dtype)
     padded[real] = values
     return padded

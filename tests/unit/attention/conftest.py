@@ -1,9 +1,11 @@
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
 from softjet.attention.queries import Jets
 from softjet.config.part import ParTModel
+from softjet.jets.schema import IDENTITIES, PARTICLE_COLUMNS, jet_schema
 from softjet.part.model import ParticleTransformer
 
 SHAPE = ParTModel(
@@ -56,3 +58,26 @@ def jets_of():
 @pytest.fixture
 def jets():
     return make_jets([5, 9, 12, 1], 12)
+
+
+@pytest.fixture
+def jet_table():
+    """Table in the schema of jets: 30 jets of 3 classes, 3 to 11 particles, not in the order of pT."""
+    generator = np.random.default_rng(5)
+    n = generator.integers(3, 12, 30)
+
+    def lists(draw):
+        return [draw(length) for length in n]
+
+    columns = {field.name: np.ones(30) for field in jet_schema(truth=False)}
+    columns |= {name: lists(lambda k: generator.normal(size=k)) for name in PARTICLE_COLUMNS}
+    columns["part_energy"] = lists(lambda k: generator.uniform(5, 9, k))
+    columns |= {name: lists(lambda k: np.zeros(k, bool)) for name in IDENTITIES}
+    for jet, length in enumerate(n):
+        for particle, identity in enumerate(generator.integers(0, 6, length)):
+            if identity < 5:
+                columns[IDENTITIES[identity]][jet][particle] = True
+    columns |= {"label": np.repeat([0, 4, 8], 10), "entry": np.arange(30), "jet_energy": np.full(30, 90.0)}
+    columns["source"] = pa.array(["a.root"] * 30).dictionary_encode()
+    schema = jet_schema(truth=False)
+    return pa.table({f.name: pa.array(columns[f.name]).cast(f.type) for f in schema}, schema=schema)

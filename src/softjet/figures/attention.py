@@ -1,0 +1,259 @@
+"""Figures of attention: how binary it is, its maps, and its pairs on the eta-phi plane. They take tables."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.colors import to_rgba
+from matplotlib.lines import Line2D
+from numpy.typing import NDArray
+
+from softjet.figures.style import COLOURS, new_figure, save_figure
+from softjet.jets.schema import CLASSES
+
+ALL = -1
+
+SERIES = (
+    ("value", "low", "high", "trained", COLOURS[0], "o"),
+    ("null", "null_low", "null_high", "random logits, same spread", COLOURS[1], "s"),
+    ("untrained", "untrained_low", "untrained_high", "untrained", COLOURS[2], "^"),
+)
+
+IDENTITY = (
+    ("charged hadron", "^"),
+    ("neutral hadron", "v"),
+    ("photon", "o"),
+    ("electron", "P"),
+    ("muon", "X"),
+    ("unknown", "D"),
+)
+"""Marker of each place in softjet.jets.schema.IDENTITIES; the last is for -1."""
+
+
+def draw_shares(statistics: pd.DataFrame, target: str | Path) -> None:
+    """Share of queries above each threshold by layer, beside the random null and the untrained network.
+
+    Parameters
+    ----------
+    statistics : DataFrame
+        By `softjet.attention.statistics.attention_statistics`.
+    target : path
+        PNG; a PDF stands beside it.
+    """
+    shares = statistics[(statistics.statistic == "above") & (statistics["head"] == ALL)]
+    shares = shares[(shares.layer != ALL) & (shares.label == ALL)]
+    thresholds = sorted(shares.threshold.unique())
+    figure, axes = new_figure(1, len(thresholds), width=3.4, height=3.4, squeeze=False)
+    for panel, threshold in zip(axes[0], thresholds, strict=True):
+        rows = shares[shares.threshold == threshold].sort_values("layer")
+        _draw_series(panel, rows)
+        panel.set(title=f"largest weight > {threshold:g}", xlabel="layer", xticks=rows.layer)
+    axes[0, 0].set_ylabel("share of queries (%)")
+    axes[0, -1].legend(loc="best")
+    figure.suptitle(_counts(statistics), fontsize=9)
+    save_figure(figure, target)
+
+
+def _draw_series(panel: Axes, rows: pd.DataFrame) -> None:
+    for shift, (value, low, high, name, colour, marker) in zip((-0.15, 0, 0.15), SERIES, strict=True):
+        y = 100 * rows[value]
+        spread = np.stack([y - 100 * rows[low], 100 * rows[high] - y]).clip(0)
+        panel.errorbar(
+            rows.layer + shift, y, spread, marker=marker, color=colour, label=name,
+            linestyle=":", linewidth=0.8, elinewidth=1.2, capsize=2, markersize=5,
+        )  # fmt: skip
+    panel.set_ylim(bottom=0)
+
+
+def _counts(statistics: pd.DataFrame) -> str:
+    """Jets and queries that the whole table stands on."""
+    whole = statistics[(statistics.layer == ALL) & (statistics.label == ALL)].iloc[0]
+    return f"{whole.n_jets:,} test jets, {whole.n_queries:,} queries; bars: 95 % over jets"
+
+
+def draw_heads(statistics: pd.DataFrame, target: str | Path, threshold: float) -> None:
+    """Heat map, heads by layers, of the share of queries whose largest weight exceeds `threshold`."""
+    rows = statistics[(statistics.statistic == "above") & (statistics.threshold == threshold)]
+    rows = rows[rows["head"] != ALL]
+    share = 100 * rows.pivot_table("value", "layer", "head")
+    figure, panel = new_figure(width=5.2, height=4.2)
+    image = panel.imshow(share, vmin=0, aspect="auto", origin="lower")
+    middle = float(share.to_numpy().max()) / 2
+    for (layer, head), value in np.ndenumerate(share.to_numpy()):
+        colour = "white" if value < middle else "black"
+        panel.text(head, layer, f"{value:.0f}", ha="center", va="center", color=colour, fontsize=8)
+    panel.set(xlabel="head", ylabel="layer", xticks=share.columns, yticks=share.index)
+    panel.tick_params(which="both", length=0)
+    figure.colorbar(image, label=f"queries with a weight > {threshold:g} (%)")
+    figure.suptitle(_counts(statistics).split(";")[0], fontsize=9)
+    save_figure(figure, target)
+
+
+def draw_maps(maps: pd.DataFrame, jet: int, target: str | Path, layer: int | None = None) -> None:
+    """Weights of every head of one layer of one jet; particles in falling pT.
+
+    Parameters
+    ----------
+    maps : DataFrame
+        The maps table.
+    jet : int
+        Place of the jet in the sample.
+    target : path
+        PNG; a PDF stands beside it.
+    layer : int, optional
+        The last, if not given.
+    """
+    layer = int(maps.layer.max()) if layer is None else layer
+    rows = maps[(maps.jet == jet) & (maps.layer == layer)].sort_values("head").to_dict("records")
+    columns = min(4, len(rows))
+    figure, axes = new_figure(-(-len(rows) // columns), columns, width=2.5, height=2.4, squeeze=False)
+    for panel in axes.flat[len(rows) :]:
+        panel.remove()
+    for panel, row in zip(axes.flat, rows, strict=False):
+        image = panel.imshow(_square(row), vmin=0, vmax=1)
+        panel.set_title(f"head {row['head']}")
+        panel.tick_params(which="both", length=2, labelsize=7)
+    figure.supxlabel("key (particles in falling pT)", fontsize=10)
+    figure.supylabel("query", fontsize=10)
+    figure.colorbar(image, ax=axes, label="attention weight", shrink=0.8)
+    name, n = CLASSES[rows[0]["label"]], rows[0]["n"]
+    figure.suptitle(f"{name} jet, {n} particles, layer {layer}", fontsize=10)
+    save_figure(figure, target)
+
+
+def _square(row: Mapping[Hashable, Any]) -> NDArray[np.float32]:
+    """Weights (n, n) of a row of the maps table: rows are queries, columns keys."""
+    return np.asarray(row["weights"], np.float32).reshape(row["n"], row["n"])
+
+
+def draw_pairs(
+    maps: pd.DataFrame,
+    particles: pd.DataFrame,
+    jets: Sequence[int],
+    target: str | Path,
+    layer: int | None = None,
+    head: int | None = None,
+    above: float = 0.1,
+) -> None:
+    """Attention between the particles of a few jets on the eta-phi plane.
+
+    A line from query to key for each ordered pair whose weight is above `above`: its width and opacity
+    rise with the weight; solid within a subjet, dotted between subjets. Colour tells the kT subjet, the
+    marker what the particle is, its area the pT.
+
+    Parameters
+    ----------
+    maps, particles : DataFrame
+        The maps and particles tables.
+    jets : sequence of int
+        Places in the sample, a panel each.
+    target : path
+        PNG; a PDF stands beside it.
+    layer : int, optional
+        The last, if not given.
+    head : int, optional
+        The head with the largest weights in these jets, if not given.
+    above : float
+        Weights above this get a line.
+    """
+    layer = int(maps.layer.max()) if layer is None else layer
+    rows = maps[maps.jet.isin(jets) & (maps.layer == layer)]
+    head = _sharpest_head(rows) if head is None else head
+    of_head = {row["jet"]: row for row in rows[rows["head"] == head].to_dict("records")}
+    columns = min(2, len(jets))
+    figure, axes = new_figure(-(-len(jets) // columns), columns, width=4.4, height=4.0, squeeze=False)
+    for panel in axes.flat[len(jets) :]:
+        panel.remove()
+    for panel, jet in zip(axes.flat, jets, strict=False):
+        of_jet = particles[particles.jet == jet].sort_values("particle")
+        _draw_lines(panel, of_jet, _square(of_head[jet]), above)
+        _draw_particles(panel, of_jet)
+        name = CLASSES[of_head[jet]["label"]]
+        panel.set(xlabel=r"$\Delta\eta$", ylabel=r"$\Delta\phi$ (rad)")
+        panel.set_title(f"{name}, {len(of_jet)} particles, {of_jet.pt.sum():.0f} GeV")
+    figure.legend(handles=_legend(above), loc="outside lower center", ncols=4)
+    figure.suptitle(f"layer {layer}, head {head}", fontsize=10)
+    save_figure(figure, target)
+
+
+def _sharpest_head(rows: pd.DataFrame) -> int:
+    """Head whose queries have the largest weights on average."""
+    sharpness = pd.Series([_square(row).max(1).mean() for row in rows.to_dict("records")], rows["head"])
+    return int(sharpness.groupby(level=0).mean().to_numpy().argmax())
+
+
+def _draw_lines(panel: Axes, particles: pd.DataFrame, weights: NDArray[np.float32], above: float) -> None:
+    query, key = np.nonzero((weights > above) & ~np.eye(len(weights), dtype=bool))
+    place, subjet = particles[["deta", "dphi"]].to_numpy(), particles.subjet.to_numpy()
+    weight = weights[query, key]
+    paths = [_bow(place[a], place[b]) for a, b in zip(query, key, strict=True)]
+    styles = np.where(subjet[query] == subjet[key], "solid", "dotted")
+    colours = [to_rgba("black", 0.15 + 0.75 * float(w)) for w in weight]
+    panel.add_collection(
+        LineCollection(
+            paths, linewidths=0.4 + 2.2 * weight, colors=colours, linestyles=list(styles), zorder=1
+        )
+    )
+
+
+def _bow(start: NDArray, end: NDArray, bend: float = 0.12) -> NDArray:
+    """A slightly bent line, (20, 2), so that the two lines of a mutual pair lie side by side."""
+    t = np.linspace(0, 1, 20)[:, None]
+    across = np.array([start[1] - end[1], end[0] - start[0]])
+    return start + t * (end - start) + 4 * t * (1 - t) * bend / 2 * across
+
+
+def _draw_particles(panel: Axes, particles: pd.DataFrame) -> None:
+    area = 12 + 260 * particles.pt / particles.pt.max()
+    for subjet, identity in {*zip(particles.subjet, particles.identity, strict=True)}:
+        rows = particles[(particles.subjet == subjet) & (particles.identity == identity)]
+        panel.scatter(
+            rows.deta, rows.dphi, area[rows.index], color=COLOURS[subjet % len(COLOURS)],
+            marker=IDENTITY[identity][1], edgecolors="black", linewidths=0.5, zorder=2,
+        )  # fmt: skip
+    reach = 1.1 * max(particles.deta.abs().max(), particles.dphi.abs().max(), 0.1)
+    panel.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+
+
+def _legend(above: float) -> list[Line2D]:
+    """What markers, colours and lines mean."""
+
+    def dot(name: str, marker: str, colour: str) -> Line2D:
+        return Line2D(
+            [], [], linestyle="none", marker=marker, color=colour,
+            markeredgecolor="black", markersize=7, label=name,
+        )  # fmt: skip
+
+    return [
+        *(dot(name, marker, "grey") for name, marker in IDENTITY[:-1]),
+        *(dot(f"subjet {i + 1}", "s", COLOURS[i]) for i in range(4)),
+        Line2D([], [], color="black", linestyle="-", label=f"weight > {above:g} within a subjet"),
+        Line2D([], [], color="black", linestyle=":", label=f"weight > {above:g} between subjets"),
+    ]
+
+
+def draw_weights(weights: pd.DataFrame, untrained: pd.DataFrame, target: str | Path) -> None:
+    """Distribution of all weights, against random logits of the same spread and an untrained network.
+
+    Parameters
+    ----------
+    weights, untrained : DataFrame
+        Weights tables of the trained and of the untrained network.
+    target : path
+        PNG; a PDF stands beside it.
+    """
+    figure, panel = new_figure(width=5.4, height=3.8)
+    curves = ((weights, "count", "-"), (weights, "null", "--"), (untrained, "count", "-."))
+    for (table, column, line), (*_, name, colour, _) in zip(curves, SERIES, strict=True):
+        bins = table.groupby(["low", "high"], as_index=False)[column].sum()
+        share = bins[column] / bins[column].sum()
+        edges = np.append(bins.low, bins.high.iloc[-1])
+        panel.stairs(share.where(share > 0), edges, color=colour, linestyle=line, linewidth=1.6, label=name)
+    panel.set(yscale="log", xlim=(0, 1), xlabel="attention weight", ylabel="share of ordered pairs per bin")
+    panel.set_title(f"{weights['count'].sum():,} pairs of real particles, all layers and heads", fontsize=9)
+    panel.legend()
+    save_figure(figure, target)
