@@ -33,6 +33,7 @@ rule evaluate_compressed:
     input:
         model="<results>/lowrank/{model}/{method}/model.safetensors",
         config="<results>/lowrank/{model}/{method}/config.json",
+        base=lambda w: f"<results>/part/{CONFIG.compress[w.model].base}/model.safetensors",
         base_config=lambda w: f"<results>/part/{CONFIG.compress[w.model].base}/config.json",
         dense=lambda w: f"<results>/part/{CONFIG.compress[w.model].base}/logits.parquet",
         test=lambda w: jet_files(dataset_of(w.model), "test"),

@@ -15,7 +15,6 @@ rule train_part:
         "<logs>/train_part/{run}.log",
     params:
         spec=lambda w: spec("train_part", CONFIG.part[w.run]),
-        state=state("part/{run}"),
     threads: workflow.cores
     resources:
         mem_mb=4000,
@@ -59,6 +58,7 @@ rule evaluate_part:
         **recorded(
             metrics="<results>/part/{run}/metrics.parquet",
             confusion="<results>/part/{run}/confusion.parquet",
+            roc="<results>/part/{run}/roc.parquet",
             logits="<results>/part/{run}/logits.parquet",
         ),
     log:

@@ -37,9 +37,12 @@ def _measured(row: pd.Series) -> str:
 
 def _percent(row: pd.Series, of: str = "") -> str:
     """A share with its interval, of the network or of the null `of`: 3.1 % [2.9, 3.3]."""
-    low, high = (row[f"{of}_{end}" if of else end] for end in ("low", "high"))
-    interval = "" if pd.isna(low) else f" [{100 * low:.1f}, {100 * high:.1f}]"
-    return f"{100 * row[of or 'value']:.1f} %{interval}"
+    value, low, high = (
+        100 * row[name] for name in (of or "value", f"{of}_low".strip("_"), f"{of}_high".strip("_"))
+    )
+    digits = 1 if value >= 1 else 2
+    interval = "" if pd.isna(low) else f" [{low:.{digits}f}, {high:.{digits}f}]"
+    return f"{value:.{digits}f} %{interval}"
 
 
 def _share(row: pd.Series) -> str:

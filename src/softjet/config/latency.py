@@ -10,7 +10,7 @@ class Latency(Section):
 
     batches: tuple[int, ...] = (1, 64)
     """Jets a call."""
-    samples: int = Field(40, ge=8)
+    samples: int = Field(40, ge=5)
     """Timed calls of each variant and batch."""
     warmup: int = Field(5, ge=1)
     """Calls of each variant before the clock counts."""

@@ -92,7 +92,8 @@ class JetLoader:
         self._pools = _pools([group for file in files for group in _row_groups(file)], pool)
         sizes = [sum(group.jets for group in groups) for groups in self._pools]
         self._first_row = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
-        self._steps = [-(-size // batch_size) for size in sizes]
+        # Batch normalisation needs two jets a batch.
+        self._steps = [max(1, min(-(-size // batch_size), size // 2)) for size in sizes]
         self._kept: dict[int, tuple[Particles, NDArray[np.int64]]] = {}
         if self.n_jets < 2:
             raise InputError(", ".join(map(str, files)), "jets", "fewer than two; give more jets")
@@ -140,11 +141,10 @@ class JetLoader:
         Batch
             Of `batch_size` jets; the last of a pool may be smaller.
         """
-        for pool, steps in enumerate(self._steps):
+        for pool in range(len(self._pools)):
             inputs, labels = self._load(pool)
             by_length = np.argsort(inputs.lengths, kind="stable")
-            cuts = np.arange(1, steps) * self.batch_size
-            for jets in np.split(by_length, cuts):
+            for jets in np.split(by_length, range(self.batch_size, len(by_length), self.batch_size)):
                 yield self._batch(pool, inputs, labels, jets)
 
     def _generator(self, *place: int) -> np.random.Generator:

@@ -91,7 +91,8 @@ def detect(records: Records, rng: np.random.Generator) -> Candidates:
 
 
 def scaled(tracks: Tracks, factor: NDArray) -> Tracks:
-    """Tracks with momenta multiplied by `factor`, directions and masses kept."""
+    """Tracks with momenta multiplied by `factor`, directions and masses kept; none where it is 0."""
+    tracks, factor = tracks[factor > 0], factor[factor > 0]
     p2 = tracks.px**2 + tracks.py**2 + tracks.pz**2
     e = np.sqrt(np.maximum(tracks.e**2 - p2, 0) + factor**2 * p2)
     return replace(tracks, px=factor * tracks.px, py=factor * tracks.py, pz=factor * tracks.pz, e=e)

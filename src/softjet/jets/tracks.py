@@ -30,7 +30,7 @@ class Tracks(Columns):
     """Measured tracks, all (n,).
 
     `source` is the place of the particle among the records; `eta`, `phi` where the track meets the
-    calorimeter; `resolution` the relative uncertainty of pT; impact parameters in mm.
+    calorimeter; impact parameters in mm.
     """
 
     source: NDArray[np.int64]
@@ -41,7 +41,6 @@ class Tracks(Columns):
     e: NDArray[np.float64]
     eta: NDArray[np.float64]
     phi: NDArray[np.float64]
-    resolution: NDArray[np.float64]
     d0: NDArray[np.float64]
     d0_error: NDArray[np.float64]
     dz: NDArray[np.float64]
@@ -220,4 +219,4 @@ def _measure(
     d0 += d0_error * rng.standard_normal(len(d0))
     dz += dz_error * rng.standard_normal(len(dz))
     e = np.sqrt(px**2 + py**2 + pz**2 + mass2)
-    return Tracks(source, kind, px, py, pz, e, eta, phi, resolution, d0, d0_error, dz, dz_error)
+    return Tracks(source, kind, px, py, pz, e, eta, phi, d0, d0_error, dz, dz_error)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from softjet.config.lowrank import RankLearning, Selection
 from softjet.errors import InputError
-from softjet.lowrank.budget import choose_ranks, parameter_counts, weights_allowed
+from softjet.lowrank.budget import choose_ranks, parameter_counts
 from softjet.lowrank.ranks import ranks_table, table_rows
 from softjet.lowrank.run import Run, save_run, take_up
 from softjet.lowrank.selection import decompose
@@ -67,9 +67,10 @@ def learn_ranks(
     Returns
     -------
     Learned
-        history: step, phase, loss, task, penalty, parameters, keep_linears, keep_blocks, keep_total, rank
-        (sum over the matrices), drift (largest cosine between directions that should be orthogonal, at the
-        steps that decompose afresh, else NaN). ranks: see :func:`softjet.lowrank.ranks.table_rows`.
+        history: step, phase, loss, task, penalty, weight (of the penalty), parameters, keep_linears,
+        keep_blocks, keep_total, rank (sum over the matrices), drift (largest cosine between directions that
+        should be orthogonal, at the steps that decompose afresh, else NaN). ranks: see
+        :func:`softjet.lowrank.ranks.table_rows`.
 
     Raises
     ------
@@ -136,7 +137,21 @@ def compression_penalty(run: Run) -> Tensor:
     if run.settings.count_weighted:
         sizes = height.new_tensor([math.prod(f.shape) for f in factors])
         height = height * sizes / sizes.mean()
-    return run.settings.weight * height.sum()
+    return run.weight * height.sum()
+
+
+def _press(run: Run) -> None:
+    """Raise the weight of the compression term where thresholds rise too slowly to meet the budget in time.
+
+    The task may hold thresholds in balance with a fixed weight at any size of the model. The measure is the
+    parameters of all pairs, r (m + n); on a straight way they fall, step by step, from those at full rank
+    to the budget at the last step of the phase. (The count with dense matrices would not move before
+    break-even.)
+    """
+    pairs = [sum(f.shape) * torch.tensor([f.rank(), len(f.sigma)]) for f in run.factors]
+    now, full = torch.stack(pairs).sum(0).tolist()
+    if now > full + (run.allowed() - full) * (run.step - run.began) / run.limit:
+        run.weight *= run.settings.pressure ** (1 / run.limit)
 
 
 def _set_rates(run: Run) -> None:
@@ -150,10 +165,11 @@ def _set_rates(run: Run) -> None:
 
 
 def _tidy(run: Run) -> float:
-    """Hold thresholds below the rank floor; now and then decompose afresh and return the drift until then."""
+    """Hold the rank floor and the way to the budget; now and then decompose afresh and return the drift."""
     drift = _redecompose(run) if (run.step - run.began) % run.settings.redecompose_every == 0 else math.nan
     for factors in run.factors:
         factors.hold_floor(run.settings.rank_floor)
+    _press(run)
     return drift
 
 
@@ -169,7 +185,7 @@ def _redecompose(run: Run) -> float:
 def _turn(run: Run) -> None:
     """Go over to the next phase where this one is over."""
     if run.phase == "learning":
-        if _within_budget(run):
+        if run.counts().linears <= run.allowed():
             _redecompose(run)
             _fix_ranks(run)
             run.enter("recovery")
@@ -179,16 +195,8 @@ def _turn(run: Run) -> None:
         run.enter("done")
 
 
-def _allowed(run: Run) -> int:
-    return weights_allowed(run.dense, run.settings.keep, run.settings.of)
-
-
-def _within_budget(run: Run) -> bool:
-    return run.counts().linears <= _allowed(run)
-
-
 def _choose(run: Run) -> list[int]:
-    return choose_ranks(run.factors, _allowed(run), run.settings.rank_multiple, run.settings.rank_floor)
+    return choose_ranks(run.factors, run.allowed(), run.settings.rank_multiple, run.settings.rank_floor)
 
 
 def _fix_ranks(run: Run) -> None:
@@ -201,7 +209,7 @@ def _fix_ranks(run: Run) -> None:
 def _complain(run: Run) -> None:
     share = getattr(run.counts().over(run.dense), run.settings.of)
     reached = f"{share:.3f} of {run.settings.of} is kept after {run.settings.learn_steps} steps"
-    problem = f"not reached: {reached}; raise learn_steps, threshold_rate or weight"
+    problem = f"not reached: {reached}; raise learn_steps, threshold_rate or pressure"
     raise InputError("rank learning", f"keep {run.settings.keep}", problem)
 
 
@@ -214,6 +222,7 @@ def _row(run: Run, task: float, penalty: float, drift: float) -> dict[str, Any]:
         "loss": task + penalty,
         "task": task,
         "penalty": penalty,
+        "weight": run.weight if run.phase == "learning" else 0.0,
         "parameters": counts.total,
         **{f"keep_{what}": share for what, share in shares.items()},
         "rank": sum(factors.rank() for factors in run.factors),

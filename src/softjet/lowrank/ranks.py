@@ -47,7 +47,7 @@ def _where(place: Place, piece: str) -> dict[str, Any]:
 
 
 def _what(factors: Factors, rank: int) -> dict[str, Any]:
-    (m, n), scale, alpha = factors.shape, float(factors.scale), float(factors.alpha)
+    (m, n), scale, alpha = factors.shape, float(factors.scale), factors.alpha.item()
     spectrum = (factors.spectrum().detach() * factors.scale).sort(descending=True).values
     parameters = kept_parameters(rank, m, n)
     return {

@@ -9,7 +9,7 @@ from torch import nn
 
 from softjet.config.lowrank import RankLearning, Selection
 from softjet.errors import InputError
-from softjet.lowrank.budget import Counts
+from softjet.lowrank.budget import Counts, weights_allowed
 from softjet.lowrank.layer import Factors, kept_parameters
 from softjet.lowrank.selection import all_factors
 from softjet.provenance.files import whole_file
@@ -31,6 +31,8 @@ class Run:
         Phase under way, steps taken in all, and the step at which the phase began.
     history, ranks : list of dict
         Rows of the two tables so far.
+    weight : float
+        Present weight of the compression term.
     optimiser : torch.optim.Optimizer
         Of the phase under way.
     """
@@ -44,9 +46,11 @@ class Run:
     began: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
     ranks: list[dict[str, Any]] = field(default_factory=list)
+    weight: float = field(init=False)
     optimiser: torch.optim.Optimizer = field(init=False)
 
     def __post_init__(self) -> None:
+        self.weight = self.settings.weight
         self.start_optimiser()
 
     @property
@@ -69,6 +73,10 @@ class Run:
         kept = sum(kept_parameters(f.rank(), *f.shape) for f in self.factors)
         return Counts(*(count - self.dense.linears + kept for count in self.dense))
 
+    def allowed(self) -> int:
+        """Parameters that the budget leaves to the selected matrices."""
+        return weights_allowed(self.dense, self.settings.keep, self.settings.of)
+
     def start_optimiser(self) -> None:
         """Begin a fresh AdamW without weight decay; thresholds are in it only while ranks are learned."""
         thresholds = {id(f.alpha): f.alpha for f in self.factors if f.alpha.requires_grad}
@@ -89,7 +97,7 @@ def save_run(run: Run, target: Path) -> None:
     """Write the run's state, whole or not at all."""
     state = {
         "identity": _identity(run),
-        "place": [run.phase, run.step, run.began],
+        "place": [run.phase, run.step, run.began, run.weight],
         "history": run.history,
         "ranks": run.ranks,
         "model": run.model.state_dict(),
@@ -114,7 +122,7 @@ def take_up(run: Run, source: Path) -> None:
     state = torch.load(source, weights_only=True)
     if state["identity"] != _identity(run):
         raise InputError(source, "settings", "belong to another run; give another folder or remove this file")
-    run.phase, run.step, run.began = state["place"]
+    run.phase, run.step, run.began, run.weight = state["place"]
     run.history, run.ranks = state["history"], state["ranks"]
     if run.phase != "learning":
         for factors in run.factors:
