@@ -109,6 +109,8 @@ def inspect_sources(files: Iterable[str | Path]) -> list[JetFile]:
         another has none.
     """
     sources = sorted(map(inspect_jetclass, files), key=lambda source: source.path.name)
+    if not sources:
+        raise InputError("ROOT files", "files", "no file is given; name at least one")
     for before, source in zip([None, *sources], sources, strict=False):
         if source.entries == 0:
             raise InputError(source.path, "tree", "no jet in it; make it again or leave the file out")

@@ -61,14 +61,8 @@ def inspect_jetclass(path: str | Path) -> JetFile:
     InputError
         Where there is no such file or tree, the file is truncated, or a branch is missing.
     """
-    path = Path(path)
-    with _open_tree(path) as tree:
-        names = set(tree.keys())
-        truth = not names.isdisjoint(TRUTH)
-        for name in _branches(truth):
-            if name not in names:
-                raise InputError(path, name, f"the tree {TREE!r} lacks this branch; give a file that has it")
-        return JetFile(path, tree.num_entries, truth)
+    with _open_tree(Path(path)) as tree:
+        return _check_branches(tree, Path(path))
 
 
 def read_jetclass(paths: Iterable[str | Path]) -> Iterator[pa.Table]:
@@ -92,16 +86,25 @@ def read_jetclass(paths: Iterable[str | Path]) -> Iterator[pa.Table]:
         As `inspect_jetclass`, and where a branch has another shape or cannot be read.
     """
     for path in paths:
-        yield from _read_file(inspect_jetclass(path))
+        yield from _read_file(Path(path))
 
 
-def _read_file(file: JetFile) -> Iterator[pa.Table]:
-    with _open_tree(file.path) as tree:
+def _read_file(path: Path) -> Iterator[pa.Table]:
+    with _open_tree(path) as tree:
+        file, entry = _check_branches(tree, path), 0
         pieces = tree.iterate(list(_branches(file.truth)), step_size=STEP, library="ak")
-        entry = 0
-        while (piece := _next_piece(pieces, file.path)) is not None:
+        while (piece := _next_piece(pieces, path)) is not None:
             yield _table(piece, file, entry)
             entry += len(piece)
+
+
+def _check_branches(tree: Any, path: Path) -> JetFile:
+    names = set(tree.keys())
+    truth = not names.isdisjoint(TRUTH)
+    for name in _branches(truth):
+        if name not in names:
+            raise InputError(path, name, f"the tree {TREE!r} lacks this branch; give a file that has it")
+    return JetFile(path, tree.num_entries, truth)
 
 
 def _branches(truth: bool) -> tuple[str, ...]:
