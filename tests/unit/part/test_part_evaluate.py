@@ -1,0 +1,157 @@
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.special import softmax
+from scipy.stats import norm
+from sklearn.metrics import roc_auc_score, roc_curve
+
+from softjet.jets.schema import CLASSES
+from softjet.part.evaluate import (
+    WORKING_POINTS,
+    confusion_table,
+    logits_table,
+    macro_auc,
+    metrics_table,
+    roc_table,
+)
+
+
+def sample(n_each, separation, classes=CLASSES, seed=0):
+    """Logits of unit spread, raised by `separation` at the true class."""
+    generator = np.random.default_rng(seed)
+    labels = np.arange(len(classes)).repeat(n_each)
+    logits = generator.normal(size=(len(labels), len(classes)))
+    logits[np.arange(len(labels)), labels] += separation
+    return logits, labels
+
+
+def row(table, metric, name):
+    return table[(table["metric"] == metric) & (table["class"] == name)].iloc[0]
+
+
+@pytest.fixture(scope="module")
+def weak():
+    return sample(600, 1.0)
+
+
+@pytest.fixture(scope="module")
+def table(weak):
+    return metrics_table(*weak)
+
+
+def test_table_has_every_metric_of_the_paper(table):
+    assert set(WORKING_POINTS) == set(CLASSES) - {"QCD"}
+    names = [("accuracy", "all"), *(("accuracy", name) for name in CLASSES), ("auc", "all")]
+    names += [(f"rejection_{point:g}", name) for name, point in WORKING_POINTS.items()]
+    assert list(zip(table["metric"], table["class"], strict=True)) == names
+
+
+def test_accuracy_counts_jets(weak, table):
+    logits, labels = weak
+    right = logits.argmax(1) == labels
+    assert row(table, "accuracy", "all")["value"] == pytest.approx(right.mean())
+    hbb = row(table, "accuracy", "Hbb")
+    assert hbb["value"] == pytest.approx(right[labels == 1].mean())
+    assert hbb["n"] == 600
+    spread = math.sqrt(hbb["value"] * (1 - hbb["value"]) / 600)
+    assert hbb["high"] - hbb["low"] == pytest.approx(2 * 1.96 * spread, rel=0.1)
+
+
+def test_auc_is_scikit_learns(weak, table):
+    logits, labels = weak
+    expected = roc_auc_score(labels, softmax(logits, axis=1), multi_class="ovo", average="macro")
+    assert row(table, "auc", "all")["value"] == pytest.approx(expected, abs=1e-12)
+    few = np.round(softmax(logits, axis=1), 1)[:, :2]
+    ties = few[labels < 2], labels[labels < 2]
+    expected = (roc_auc_score(ties[1], ties[0][:, 1]) + roc_auc_score(1 - ties[1], ties[0][:, 0])) / 2
+    assert macro_auc(*ties)[0] == pytest.approx(expected, abs=1e-12)
+
+
+def test_error_of_the_auc_is_the_spread_of_repeated_samples():
+    found = [macro_auc(*sample(60, 1.0, CLASSES[:3], seed)) for seed in range(300)]
+    values, errors = np.array(found).T
+    assert errors.mean() == pytest.approx(values.std(), rel=0.1)
+
+
+def test_rejection_is_that_of_the_roc_curve(weak, table):
+    logits, labels = weak
+    for name, percent in WORKING_POINTS.items():
+        pair = np.isin(labels, (0, CLASSES.index(name)))
+        odds = np.exp(logits[pair])[:, [0, CLASSES.index(name)]]
+        fpr, tpr, _ = roc_curve(labels[pair] != 0, odds[:, 1] / odds.sum(1), drop_intermediate=False)
+        expected = fpr[np.argmax(tpr >= percent / 100)]
+        found = row(table, f"rejection_{percent:g}", name)
+        assert found["survivors"] == round(expected * 600)
+        if found["survivors"] >= 50:
+            assert found["value"] == pytest.approx(1 / expected)
+            assert found["low"] < found["value"] < found["high"]
+
+
+def test_interval_of_a_rejection_holds_the_truth():
+    """Score differences of signal and background are Gaussians a known distance apart."""
+    truth = 1 / norm.sf(2.0 / math.sqrt(2))
+    classes = ("QCD", "Hbb")
+    tables = [metrics_table(*sample(1500, 1.0, classes, seed), classes) for seed in range(40)]
+    intervals = [row(table, "rejection_50", "Hbb") for table in tables]
+    covered = sum(interval["low"] < truth < interval["high"] for interval in intervals)
+    assert 33 <= covered <= 40
+
+
+def test_too_few_survivors_are_not_quoted():
+    logits, labels = sample(400, 1.2)
+    found = row(metrics_table(logits, labels), "rejection_50", "Hbb")
+    k = int(found["survivors"])
+    assert 0 < k < 50
+    assert np.isnan(found[["value", "low", "high"]].astype(float)).all()
+    assert found["note"] == f"not measured ({k} of 400 jets survive; needs about {math.ceil(20000 / k)})"
+    none = row(metrics_table(*sample(40, 60.0)), "rejection_50", "Hbb")
+    assert none["note"] == "not measured (0 of 40 jets survive; needs over 2000)"
+
+
+def test_absent_classes_are_said(weak):
+    logits, labels = weak
+    some = labels != 3
+    table = metrics_table(logits[some], labels[some])
+    assert row(table, "auc", "all")["note"] == "not measured (no jets of Hgg)"
+    assert row(table, "accuracy", "Hgg")["note"] == "not measured (no jets)"
+    assert row(table, "rejection_50", "Hgg")["note"] == "not measured (no jets)"
+
+
+def test_two_classes_without_qcd():
+    table = metrics_table(*sample(100, 1.0, ("other", "top")), classes=("other", "top"))
+    assert list(table["metric"]) == ["accuracy"] * 3 + ["auc"]
+    assert 0.8 < table["value"].iloc[-1] < 1
+
+
+def test_same_seed_same_intervals(weak, table):
+    pd.testing.assert_frame_equal(metrics_table(*weak), table)
+    assert not metrics_table(*weak, seed=2)["low"].equals(table["low"])
+
+
+def test_confusion_counts_every_jet(weak):
+    logits, labels = weak
+    table = confusion_table(logits, labels)
+    assert table["n"].sum() == len(labels)
+    taken = ((labels == 2) & (logits.argmax(1) == 5)).sum()
+    found = table[(table["class"] == "Hcc") & (table["predicted"] == "Hqql")].iloc[0]
+    assert found["n"] == taken
+    assert found["share"] == pytest.approx(taken / 600)
+
+
+def test_roc_agrees_with_the_metrics(weak, table):
+    roc = roc_table(*weak)
+    assert set(roc["class"]) == set(CLASSES) - {"QCD"}
+    for name in ("Hbb", "Wqq"):
+        curve = roc[roc["class"] == name]
+        assert (curve["survivors"].diff().dropna() >= 0).all()
+        at = curve.iloc[(curve["efficiency"] - 0.5).abs().argmin()]
+        assert at["rejection"] == pytest.approx(row(table, "rejection_50", name)["value"])
+
+
+def test_logits_table_names_its_columns(weak):
+    logits, labels = weak
+    table = logits_table(logits, labels, np.arange(len(labels)))
+    assert list(table.columns) == ["row", "label", *(f"logit_{name}" for name in CLASSES)]
+    assert table["logit_Tbl"].iloc[7] == np.float32(logits[7, 9])

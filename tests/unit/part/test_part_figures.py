@@ -1,0 +1,44 @@
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from softjet.figures.training import confusion_figure, history_figure, roc_figure
+from softjet.part.evaluate import confusion_table, roc_table
+
+
+@pytest.fixture(scope="module")
+def logits_and_labels():
+    generator = np.random.default_rng(0)
+    labels = np.arange(3).repeat(200)
+    return generator.normal(size=(600, 3)) + 2 * np.eye(3)[labels], labels
+
+
+NAMES = ("QCD", "Hbb", "Tbl")
+
+
+def assert_drawn(path):
+    image = plt.imread(path)
+    assert image.shape[0] > 300
+    assert image[..., :3].std() > 0.05
+    assert path.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_confusion(tmp_path, logits_and_labels):
+    confusion_figure(confusion_table(*logits_and_labels, NAMES), tmp_path / "confusion.png")
+    assert_drawn(tmp_path / "confusion.png")
+
+
+def test_roc(tmp_path, logits_and_labels):
+    roc_figure(roc_table(*logits_and_labels, NAMES), tmp_path / "roc.png")
+    assert_drawn(tmp_path / "roc.png")
+
+
+def test_history(tmp_path):
+    step = np.arange(1, 41)
+    validation = np.where(step % 10 == 0, 2 / step, np.nan)
+    table = pd.DataFrame(
+        {"step": step, "loss": 2 / step, "validation_loss": validation, "validation_accuracy": 1 - validation}
+    )
+    history_figure(table, tmp_path / "history.png", batch_size=128, n_validation=100)
+    assert_drawn(tmp_path / "history.png")
