@@ -144,13 +144,13 @@ def _press(run: Run) -> None:
     """Raise the weight of the compression term where thresholds rise too slowly to meet the budget in time.
 
     The task may hold thresholds in balance with a fixed weight at any size of the model. The measure is the
-    parameters of all pairs, r (m + n); on a straight way they fall, step by step, from those at full rank
-    to the budget at the last step of the phase. (The count with dense matrices would not move before
-    break-even.)
+    parameters of all pairs, r (m + n): on a straight way they fall from those at full rank to the budget
+    half-way through the phase, whose other half is in reserve. (The count with dense matrices would not
+    move before break-even.)
     """
     pairs = [sum(f.shape) * torch.tensor([f.rank(), len(f.sigma)]) for f in run.factors]
     now, full = torch.stack(pairs).sum(0).tolist()
-    if now > full + (run.allowed() - full) * (run.step - run.began) / run.limit:
+    if now > full + (run.allowed() - full) * min(1.0, 2 * (run.step - run.began) / run.limit):
         run.weight *= run.settings.pressure ** (1 / run.limit)
 
 

@@ -1,0 +1,240 @@
+"""The two phases, their budget, and going on after an interruption."""
+
+import copy
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import small_network
+import torch
+from small_network import SELECTION, SETTINGS, batches, loss, network
+
+from softjet.errors import InputError
+from softjet.lowrank import fuse, learn_ranks, parameter_counts
+from softjet.lowrank.learn import compression_penalty
+from softjet.lowrank.run import Run
+from softjet.lowrank.selection import all_factors, decompose
+
+
+def settings(**changes):
+    return SETTINGS.model_copy(update=changes)
+
+
+def learn(folder, **changes):
+    model = network()
+    return model, *learn_ranks(model, SELECTION, batches, loss, settings(**changes), folder)
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory):
+    return learn(tmp_path_factory.mktemp("state"))
+
+
+def same_weights(one, other):
+    one, other = one.state_dict(), other.state_dict()
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_history_shows_both_phases_and_what_was_reached(learned):
+    model, history, ranks = learned
+    assert history["step"].tolist() == list(range(1, len(history) + 1))
+    assert history["phase"].drop_duplicates().tolist() == ["learning", "recovery"]
+    assert (history["phase"] == "recovery").sum() == SETTINGS.recover_steps
+    recovery = history[history["phase"] == "recovery"]
+    assert (recovery["penalty"] == 0).all()
+    assert recovery["parameters"].nunique() == 1
+    counts = parameter_counts(fuse(copy.deepcopy(model)), SELECTION)
+    assert recovery["parameters"].iloc[0] == counts.total
+    assert recovery["rank"].iloc[0] == ranks["rank"].sum()
+
+
+# Trap 5: the ratio is what is left after rounding, and the budget is never missed.
+@pytest.mark.parametrize("of", ["linears", "blocks", "total"])
+@pytest.mark.parametrize("multiple", [1, 4])
+def test_the_achieved_ratio_is_just_below_the_budget(tmp_path, of, multiple):
+    dense = parameter_counts(network(), SELECTION)
+    model, history, ranks = learn(
+        tmp_path, of=of, rank_multiple=multiple, recover_steps=1, threshold_rate=0.2
+    )
+    kept = getattr(parameter_counts(fuse(model), SELECTION).over(dense), of)
+    assert kept == history[f"keep_{of}"].iloc[-1]
+    cheapest = 32 * multiple
+    assert 0.6 - cheapest / getattr(dense, of) < kept <= 0.6
+    assert (ranks[~ranks["dense"]]["rank"] % multiple == 0).all()
+
+
+# Trap 2: a scheduler put the rate of a frozen threshold back.
+def test_recovery_moves_weights_but_neither_thresholds_nor_ranks(tmp_path, learned):
+    short, history, ranks = learn(tmp_path, recover_steps=0)
+    long, _, ranks_later = learned
+    pairs = list(zip(all_factors(short), all_factors(long), strict=True))
+    assert all(torch.equal(a.alpha, b.alpha) and torch.equal(a.keep, b.keep) for a, b in pairs)
+    assert [b.rank() for _, b in pairs] == ranks_later["rank"].tolist() == ranks["rank"].tolist()
+    assert not any(torch.equal(a.sigma, b.sigma) for a, b in pairs)
+    assert history["phase"].unique().tolist() == ["learning"]
+
+
+# Trap 6: the "best" state of the learning phase is one that is not compressed yet.
+def test_a_lower_loss_before_compression_is_not_what_is_returned(tmp_path):
+    teacher = network()
+
+    def distance(model, batch):
+        return torch.nn.functional.mse_loss(model(batch[0]), teacher(batch[0]).detach())
+
+    model = network()
+    history, _ = learn_ranks(model, SELECTION, batches, distance, SETTINGS, tmp_path)
+    small = history[history["phase"] == "recovery"]["parameters"].iloc[0]
+    earlier = history.loc[history["task"].idxmin()]
+    assert earlier["phase"] == "learning", "the case needs a loss that was lowest before compression"
+    assert parameter_counts(model, SELECTION).total == small < history["parameters"].iloc[0]
+
+
+# Trap 4: alpha climbed past a whole spectrum.
+def test_no_matrix_falls_below_the_floor(tmp_path):
+    _, _, ranks = learn(tmp_path, keep=0.45, rank_floor=3, threshold_rate=0.5, recover_steps=1)
+    assert ranks["rank"].min() >= 3
+    assert ranks["learned_rank"].min() >= 3
+
+
+# Trap 7: both conventions of the threshold are in the table.
+def test_thresholds_are_logged_in_three_units(learned):
+    ranks = learned[2]
+    assert (ranks["threshold"] > 0).all()
+    raw = ranks["threshold"] * ranks["scale"]
+    assert ranks["threshold_raw"].to_numpy() == pytest.approx(raw.to_numpy())
+    largest = ranks["spectrum"].map(lambda s: s[0])
+    assert ranks["threshold_of_largest"].to_numpy() == pytest.approx((raw / largest).to_numpy())
+    above = [sum(s > t for s in row) for row, t in zip(ranks["spectrum"], raw, strict=True)]
+    assert ranks["learned_rank"].tolist() == above
+
+
+# Trap 8: a threshold on a small matrix counted as much as one on a large matrix.
+def test_count_weighting_pulls_large_matrices_harder():
+    gradients = {}
+    for weighted in (False, True):
+        model = network()
+        dense = parameter_counts(model, SELECTION)
+        decompose(model, SELECTION)
+        run = Run(model, SELECTION, settings(count_weighted=weighted), dense)
+        compression_penalty(run).backward()
+        gradients[weighted] = torch.stack([f.alpha.grad for f in all_factors(model)])
+    torch.testing.assert_close(gradients[False], torch.full((8,), -0.1))
+    sizes = torch.tensor([256.0, 256, 256, 512] * 2)
+    torch.testing.assert_close(gradients[True], -0.1 * sizes / sizes.mean())
+
+
+# Trap 9: drift from orthonormal directions is logged, and mended.
+def test_drift_is_logged_at_every_decomposition(learned):
+    history = learned[1]
+    logged = history.loc[history["drift"].notna(), "step"].tolist()
+    learning = (history["phase"] == "learning").sum()
+    assert logged == list(range(10, learning + 1, 10))
+    assert (history["drift"].dropna() > 0).all()
+
+
+def test_moving_size_from_sigma_into_u_changes_no_rank_of_a_whole_run(tmp_path):
+    def evade(model, batch):
+        if isinstance(model.blocks[0].wide, torch.nn.Linear):
+            return loss(model, batch)
+        with torch.no_grad():
+            for factors in all_factors(model):
+                factors.left.mul_(2.0)
+                factors.sigma.div_(2.0)
+        return loss(model, batch)
+
+    still = settings(
+        learning_rate=1e-30, threshold_rate=0.1, recover_steps=0, redecompose_every=7, pressure=1e8
+    )
+    ranks = []
+    for name, task in (("honest", loss), ("evading", evade)):
+        model = network()
+        ranks.append(
+            learn_ranks(model, SELECTION, batches, task, still, tmp_path / name).ranks["rank"].tolist()
+        )
+    assert ranks[0] == ranks[1]
+
+
+def test_a_budget_out_of_reach_is_an_error_that_says_what_to_change(tmp_path):
+    with pytest.raises(InputError, match=r"keep 0.6: not reached: .* after 3 steps; raise learn_steps"):
+        learn(tmp_path, learn_steps=3)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_at_its_step(tmp_path):
+    def broken(model, batch):
+        broken.calls += 1
+        return loss(model, batch) * (float("nan") if broken.calls == 4 else 1.0)
+
+    broken.calls = 0
+    with pytest.raises(InputError, match="step 3: the loss is nan"):
+        learn_ranks(network(), SELECTION, batches, broken, SETTINGS, tmp_path)
+
+
+class InterruptionError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("at", [4, 15, -3], ids=["learning", "after a decomposition", "recovery"])
+def test_an_interrupted_run_goes_on_and_ends_with_the_same_bits(tmp_path, learned, at):
+    model, history, ranks = learned
+    last = at % len(history)
+
+    def stopping(start):
+        for step, batch in enumerate(batches(start), start):
+            if step == last:
+                raise InterruptionError
+            yield batch
+
+    often = settings(save_every=1e-9)
+    with pytest.raises(InterruptionError):
+        learn_ranks(network(), SELECTION, stopping, loss, often, tmp_path)
+    resumed = network(seed=5)  # its weights must not matter: they come from the state
+    history_2, ranks_2 = learn_ranks(resumed, SELECTION, batches, loss, often, tmp_path)
+    assert same_weights(model, resumed)
+    assert history_2.equals(history)
+    assert ranks_2.equals(ranks)
+
+
+def test_a_killed_process_goes_on_and_ends_with_the_same_bits(tmp_path, learned):
+    command = [sys.executable, small_network.__file__, str(tmp_path / "state"), str(tmp_path / "weights")]
+    environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
+    first = subprocess.Popen(command, env=environment)
+    while not (tmp_path / "state" / "ranks.pt").exists() and first.poll() is None:
+        time.sleep(0.01)
+    first.send_signal(signal.SIGKILL)
+    assert first.wait() == -signal.SIGKILL, "the run must be killed before its end"
+    assert not (tmp_path / "weights").exists()
+    subprocess.run(command, env=environment, check=True)
+    weights = torch.load(tmp_path / "weights", weights_only=True)
+    assert all(torch.equal(weights[key], value) for key, value in learned[0].state_dict().items())
+
+
+def test_a_finished_run_is_not_run_again(tmp_path, learned):
+    learn(tmp_path)
+
+    def none(start):
+        raise InterruptionError
+        yield
+
+    resumed = network(seed=5)
+    learn_ranks(resumed, SELECTION, none, loss, SETTINGS, tmp_path)
+    assert same_weights(learned[0], resumed)
+
+
+def test_a_state_of_other_settings_is_refused(tmp_path):
+    learn(tmp_path)
+    with pytest.raises(InputError, match="belong to another run"):
+        learn(tmp_path, keep=0.7)
+
+
+def test_learning_leaves_the_random_numbers_of_the_caller_alone(tmp_path):
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    model = network()
+    torch.manual_seed(3)
+    learn_ranks(model, SELECTION, batches, loss, SETTINGS, tmp_path)
+    assert torch.equal(torch.rand(2), expected)
+    assert Path(tmp_path, "ranks.pt").exists()
