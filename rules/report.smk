@@ -1,0 +1,1 @@
+# Stage 8: figures and the report.

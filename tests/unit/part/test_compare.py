@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+
+from softjet.jets.schema import CLASSES
+from softjet.part.compare import compare
+
+
+def _logits(labels, right, seed):
+    """Logits that put a share `right` of the jets into their own class, noise elsewhere."""
+    generator = np.random.default_rng(seed)
+    logits = generator.normal(size=(len(labels), len(CLASSES)))
+    chosen = generator.random(len(labels)) < right
+    logits[np.flatnonzero(chosen), labels[chosen]] += 6
+    return logits
+
+
+@pytest.fixture(scope="module")
+def jets():
+    labels = np.repeat(np.arange(10), 300)
+    return labels, _logits(labels, 0.6, 1), _logits(labels, 0.4, 2)
+
+
+def test_a_model_does_not_differ_from_itself(jets):
+    labels, dense, _ = jets
+    table = compare(dense, dense, labels)
+    differences = table[table.metric.isin(["accuracy", "auc"])]
+    assert (differences[["change", "low", "high"]] == 0).to_numpy().all()
+    ratios = table[table.metric.str.startswith("rejection") & (table.note == "")]
+    assert len(ratios)
+    assert (ratios[["change", "low", "high"]] == 1).to_numpy().all()
+
+
+def test_a_worse_model_is_seen_to_be_worse(jets):
+    labels, dense, compressed = jets
+    row = compare(dense, compressed, labels).set_index("metric").loc["accuracy"]
+    assert row.dense == pytest.approx((dense.argmax(1) == labels).mean())
+    assert row.change == pytest.approx(row.compressed - row.dense)
+    assert row.low < row.change < row.high < 0
+
+
+def test_pairing_shrinks_the_interval():
+    labels = np.repeat(np.arange(10), 300)
+    dense = _logits(labels, 0.6, 1)
+    nearly = dense.copy()
+    nearly[::100] = -nearly[::100]
+    row = compare(dense, nearly, labels).iloc[0]
+    unpaired = 2 * 1.96 * np.sqrt(2 * 0.6 * 0.4 / len(labels))
+    assert row.high - row.low < unpaired / 3
+
+
+def test_few_survivors_are_not_measured(jets):
+    labels, dense, compressed = jets
+    few = np.concatenate([np.flatnonzero(labels == i)[:40] for i in range(10)])
+    table = compare(dense[few], compressed[few], labels[few])
+    rejections = table[table.metric.str.startswith("rejection")]
+    assert rejections.change.isna().all()
+    assert rejections.note.str.startswith("not measured").all()
+
+
+def test_rejection_of_a_class_without_jets_is_left_out(jets):
+    labels, dense, compressed = jets
+    kept = labels != CLASSES.index("Tbl")
+    table = compare(dense[kept], compressed[kept], labels[kept])
+    assert "Tbl" not in set(table["class"])
+    assert "auc" not in set(table.metric)

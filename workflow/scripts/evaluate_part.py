@@ -1,0 +1,29 @@
+"""Metrics of a trained Particle Transformer on test jets."""
+
+from pathlib import Path
+
+import torch
+
+from softjet.config.part import ParTRun
+from softjet.jets.batches import JetLoader
+from softjet.part.checkpoint import load_part
+from softjet.part.evaluate import confusion_table, logits_table, metrics_table, roc_table
+from softjet.part.predict import predict_loader
+from softjet.provenance.files import whole_file
+from softjet.provenance.job import job
+
+with job(snakemake) as step:
+    torch.set_num_threads(snakemake.threads)
+    run = ParTRun.model_validate(step.section)
+    model = load_part(Path(snakemake.input.model).parent)
+    loader = JetLoader(snakemake.input.test, model.config.features, run.training.batch_size, seed=0)
+    logits, labels, rows = (tensor.numpy() for tensor in predict_loader(model, loader))
+    tables = {
+        "metrics": metrics_table(logits, labels),
+        "confusion": confusion_table(logits, labels),
+        "roc": roc_table(logits, labels),
+        "logits": logits_table(logits, labels, rows),
+    }
+    for name, table in tables.items():
+        with whole_file(snakemake.output[name]) as partial:
+            table.to_parquet(partial, compression="zstd", index=False)
