@@ -220,9 +220,6 @@ def _shuffle(scattered: Path, target: Path, split: str) -> Counts:
     with pa.memory_map(str(scattered)) as stream:
         table = pa.ipc.open_stream(stream).read_all().unify_dictionaries()
         table = table.take(np.argsort(table[_ORDER].to_numpy(), kind="stable")).drop_columns([_ORDER])
-    # Which sources stand in the dictionary, and where, must follow from the jets alone.
-    place, names = table.schema.get_field_index("source"), table["source"].cast(pa.string())
-    table = table.set_column(place, table.schema.field(place), names.dictionary_encode())
     write_jets(table, target)
     return _count(table, split)
 

@@ -2,7 +2,8 @@
 
 Every function takes the particles of many jets end to end: `momenta` (n, 4) float64 with px, py, pz, E
 in GeV, and `offsets` (jets + 1) int64, where jet i owns rows offsets[i] to offsets[i + 1]. Their defaults
-are JetClass's definitions. A jet without particles gets zeros.
+are JetClass's definitions. A jet without particles gets zeros; arrays of another shape or with values that
+are not finite raise ValueError.
 """
 
 import numpy as np
@@ -121,8 +122,13 @@ def exclusive_subjets(momenta: Floats, offsets: Integers, n_subjets: int) -> Int
 
 
 def _jets(momenta: Floats, offsets: Integers) -> tuple[Floats, Integers]:
-    """Bring the arrays to the one type that is compiled."""
-    return np.ascontiguousarray(momenta, np.float64), np.ascontiguousarray(offsets, np.int64)
+    """Bring the arrays to the one type that is compiled, and refuse what has no direction."""
+    momenta, offsets = np.ascontiguousarray(momenta, np.float64), np.ascontiguousarray(offsets, np.int64)
+    if momenta.ndim != 2 or momenta.shape[1] != 4 or not np.isfinite(momenta).all():
+        raise ValueError(f"momenta of shape {momenta.shape} must be (n, 4), all finite")
+    if offsets[0] != 0 or offsets[-1] != len(momenta) or (np.diff(offsets) < 0).any():
+        raise ValueError(f"offsets must rise from 0 to {len(momenta)}, the number of particles")
+    return momenta, offsets
 
 
 @njit(cache=True, nogil=True)

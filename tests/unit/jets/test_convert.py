@@ -125,6 +125,14 @@ def test_truth_is_kept(tmp_path):
     assert everything(outputs).schema.remove_metadata() == jet_schema(True)
 
 
+def test_particles_are_put_in_falling_pt(two, tmp_path):
+    branches = jet_arrays(JETS, label=0)
+    reversed_order = {n: [v[::-1] for v in b] if isinstance(b, list) else b for n, b in branches.items()}
+    sorted_one = run(tmp_path / "a", two, source="jetclass")
+    write_tree(two[0], reversed_order)
+    assert digests(run(tmp_path / "b", two, source="jetclass")) == digests(sorted_one)
+
+
 def spoil(branches, fault, row=5):
     """Give jet 5 one fault; the field that must be named."""
     if fault in ("nan", "inf"):

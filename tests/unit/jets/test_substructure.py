@@ -105,3 +105,17 @@ def test_a_jet_without_particles_gives_zeros_and_names_are_the_tables():
 def test_impossible_arguments_are_refused(n, beta):
     with pytest.raises(ValueError, match="nsubjettiness"):
         nsubjettiness(*one_jet(massless(1, 0, 0)), n, beta)
+
+
+@pytest.mark.parametrize(
+    ("momenta", "offsets"),
+    [
+        ([[np.nan, 0, 0, 1]], [0, 1]),
+        ([[1, 0, 1]], [0, 1]),
+        ([[1, 0, 0, 1]], [0, 2]),
+        ([[1, 0, 0, 1]], [1, 1]),
+    ],
+)
+def test_arrays_that_are_no_jets_are_refused(momenta, offsets):
+    with pytest.raises(ValueError, match="must"):
+        soft_drop_mass(np.array(momenta, float), np.array(offsets))
