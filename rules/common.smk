@@ -40,6 +40,12 @@ def recorded(**outputs):
     return outputs | sidecars
 
 
+def drawn(folder, *names):
+    """Figures as PNG and PDF, each with its sidecar."""
+    kinds = ("png", "pdf")
+    return recorded(**{f"{name}_{kind}": f"{folder}/{name}.{kind}" for name in names for kind in kinds})
+
+
 def one_of(names):
     """Pattern of a wildcard that takes these names only."""
     return "|".join(map(re.escape, names))
@@ -89,6 +95,50 @@ def root_files(dataset):
         where = f"datasets.{dataset}.files"
         raise WorkflowError(f"configuration: {where}: no file matches {list(settings.files)}")
     return files
+
+
+FIGURES = {
+    "{dataset}": ["jets"],
+    "{run}": ["history", "confusion", "roc"],
+    "{run}/{dataset}": ["shares", "heads", "maps", "pairs", "weights"],
+    "{compressed}": ["ranks", "spectra", "budget", "latency"],
+}
+TABLES = {
+    "jets/{dataset}": ["counts", "rejected"],
+    "part/{run}": ["metrics", "history"],
+    "statistics/{run}/{dataset}": ["binary"],
+    "attention/{run}/{dataset}": ["jets"],
+    "lowrank/{compressed}": ["metrics", "ranks", "history"],
+    "latency": ["{compressed}-ratios"],
+}
+
+
+def report_inputs():
+    """Everything that the report shows: all figures and the tables behind its numbers."""
+    paths = [f"figures/{folder}/{name}.png" for folder, names in FIGURES.items() for name in names]
+    paths += [f"{folder}/{name}.parquet" for folder, names in TABLES.items() for name in names]
+    subjects = [{"run": run, "dataset": settings.dataset} for run, settings in CONFIG.part.items()]
+    subjects += [{"dataset": dataset} for dataset in CONFIG.datasets]
+    subjects += [{"compressed": folder} for folder in compressed_models()]
+    # A path is filled in by those subjects that have exactly the names it asks for.
+    found = [
+        path.format(**{name: subject[name] for name in wanted})
+        for path in paths
+        for wanted in [set(re.findall(r"{(\w+)}", path))]
+        for subject in subjects
+        if wanted <= set(subject)
+    ]
+    return [f"<results>/{path}" for path in dict.fromkeys(found)]
+
+
+def report_section():
+    """What the report is about: the parts of the configuration that it tells."""
+    return {
+        "datasets": {name: s.model_dump(mode="json") for name, s in CONFIG.datasets.items()},
+        "part": {name: s.model_dump(mode="json") for name, s in CONFIG.part.items()},
+        "compress": {f: CONFIG.compress[m].model_dump(mode="json") for f, m in compressed_models().items()},
+        "attention": CONFIG.attention.model_dump(mode="json"),
+    }
 
 
 def print_input_errors():

@@ -1,1 +1,118 @@
 # Stage 8: figures and the report.
+
+
+rule draw_jets:
+    input:
+        jets=lambda w: jet_files(w.dataset, "test"),
+    output:
+        **drawn("<results>/figures/{dataset}", "jets"),
+    log:
+        "<logs>/draw_jets/{dataset}.log",
+    params:
+        spec=spec("draw_jets", {}),
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=20,
+    conda:
+        "../envs/softjet.yaml"
+    message:
+        "Draw the jets of {wildcards.dataset}"
+    script:
+        "../workflow/scripts/draw_jets.py"
+
+
+rule draw_training:
+    input:
+        history="<results>/part/{run}/history.parquet",
+        confusion="<results>/part/{run}/confusion.parquet",
+        roc="<results>/part/{run}/roc.parquet",
+        validation=lambda w: jet_files(CONFIG.part[w.run].dataset, "validation"),
+    output:
+        **drawn("<results>/figures/{run}", "history", "confusion", "roc"),
+    log:
+        "<logs>/draw_training/{run}.log",
+    params:
+        spec=lambda w: spec("draw_training", {"batch_size": CONFIG.part[w.run].training.batch_size}),
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=20,
+    conda:
+        "../envs/softjet.yaml"
+    message:
+        "Draw the training of {wildcards.run}"
+    script:
+        "../workflow/scripts/draw_training.py"
+
+
+rule draw_attention:
+    input:
+        binary="<results>/statistics/{run}/{dataset}/binary.parquet",
+        maps="<results>/attention/{run}/{dataset}/maps.parquet",
+        particles="<results>/attention/{run}/{dataset}/particles.parquet",
+        weights="<results>/attention/{run}/{dataset}/weights.parquet",
+        untrained="<results>/attention/{run}-untrained/{dataset}/weights.parquet",
+    output:
+        **drawn("<results>/figures/{run}/{dataset}", "shares", "heads", "maps", "pairs", "weights"),
+    log:
+        "<logs>/draw_attention/{run}-{dataset}.log",
+    params:
+        spec=spec("draw_attention", {}),
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=20,
+    conda:
+        "../envs/softjet.yaml"
+    message:
+        "Draw the attention of {wildcards.run}"
+    script:
+        "../workflow/scripts/draw_attention.py"
+
+
+rule draw_compression:
+    input:
+        ranks="<results>/lowrank/{model}/{method}/ranks.parquet",
+        history="<results>/lowrank/{model}/{method}/history.parquet",
+        samples="<results>/latency/{model}/{method}.parquet",
+        ratios="<results>/latency/{model}/{method}-ratios.parquet",
+    output:
+        **drawn("<results>/figures/{model}/{method}", "ranks", "spectra", "budget", "latency"),
+    log:
+        "<logs>/draw_compression/{model}-{method}.log",
+    params:
+        spec=spec("draw_compression", {}),
+    wildcard_constraints:
+        method=r"soft-threshold-[\d.]+",
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=20,
+    conda:
+        "../envs/softjet.yaml"
+    message:
+        "Draw ranks and times of {wildcards.model}"
+    script:
+        "../workflow/scripts/draw_compression.py"
+
+
+rule report:
+    input:
+        report_inputs(),
+    output:
+        **recorded(report="<results>/report.html"),
+    log:
+        "<logs>/report.log",
+    params:
+        spec=spec("report", report_section()),
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=20,
+    conda:
+        "../envs/softjet.yaml"
+    message:
+        "Write the report"
+    script:
+        "../workflow/scripts/report.py"

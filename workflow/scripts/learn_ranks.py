@@ -32,7 +32,9 @@ with job(snakemake) as step:
     model = load_part(Path(snakemake.input.model).parent)
     dense = parameter_counts(model, PART_SELECTION)
     loader = JetLoader(snakemake.input.train, model.config.features, settings.batch_size, settings.seed)
-    learned = learn_ranks(model, PART_SELECTION, loader.training, loss, settings, step.state, compression.base)
+    learned = learn_ranks(
+        model, PART_SELECTION, loader.training, loss, settings, step.state, compression.base
+    )
     fuse(model)
     kept = parameter_counts(model, PART_SELECTION).over(dense)
     save_compressed(
@@ -43,7 +45,10 @@ with job(snakemake) as step:
         how={"method": "soft-threshold", **settings.model_dump(mode="json")},
         kept=kept,
     )
-    for table, target in ((learned.history, snakemake.output.history), (learned.ranks, snakemake.output.ranks)):
+    for table, target in (
+        (learned.history, snakemake.output.history),
+        (learned.ranks, snakemake.output.ranks),
+    ):
         with whole_file(target) as partial:
             table.to_parquet(partial, compression="zstd", index=False)
     step.notes |= kept._asdict()

@@ -29,7 +29,9 @@ with job(snakemake) as step:
         jets = (batch.features, batch.vectors, batch.mask)
         calls = (partial(dense, *jets), partial(compressed, *jets))
         length = batch.mask.shape[-1]
-        tables.append(measure_pair(*calls, settings.samples, settings.warmup, batch=len(batch.labels), length=length))
+        tables.append(
+            measure_pair(*calls, settings.samples, settings.warmup, batch=len(batch.labels), length=length)
+        )
     samples = pd.concat(tables, ignore_index=True)
     ratios = summarise(samples, bootstrap=settings.bootstrap, seed=settings.seed)
     for table, target in ((samples, snakemake.output.samples), (ratios, snakemake.output.ratios)):

@@ -48,6 +48,9 @@ def _draw(panel: Axes, jets: pd.DataFrame, values: pd.Series, edges: np.ndarray,
         if mine.empty:
             continue
         height, _ = np.histogram(mine, edges)
-        style = {"color": COLOURS[place], "linestyle": LINES[place], "label": f"{label} (n = {len(mine)})"}
-        panel.stairs(height / len(mine) / np.diff(edges), edges, linewidth=1.6, **style)
+        density = height / len(mine) / np.diff(edges)
+        legend = f"{label} (n = {len(mine)})"
+        panel.stairs(
+            density, edges, color=COLOURS[place], linestyle=LINES[place], label=legend, linewidth=1.6
+        )
     panel.set(xlabel=name, ylabel="jets / bin width, area 1", xlim=(edges[0], edges[-1]))

@@ -1,6 +1,7 @@
 """The look of every figure: the field's style, colour-blind safe, readable in greyscale."""
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 
@@ -8,6 +9,7 @@ mpl.use("Agg")
 
 import matplotlib.pyplot as plt
 import mplhep
+from cycler import cycler
 from matplotlib.figure import Figure
 
 from softjet.provenance.files import whole_file
@@ -43,7 +45,7 @@ def new_figure(
             "xtick.labelsize": 9,
             "ytick.labelsize": 9,
             "lines.linewidth": 1.5,
-            "axes.prop_cycle": mpl.cycler(color=COLOURS),
+            "axes.prop_cycle": cycler(color=COLOURS),
             "image.cmap": SEQUENTIAL,
             "figure.dpi": 100,
             "savefig.dpi": 160,

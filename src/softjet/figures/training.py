@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from softjet.figures.style import COLOURS, LINES, new_figure, save_figure
 
 
-def history_figure(history: pd.DataFrame, target: str | Path, batch_size: int, n_validation: int) -> None:
+def draw_history(history: pd.DataFrame, target: str | Path, batch_size: int, n_validation: int) -> None:
     """Loss (left) and validation accuracy (right) against the training step.
 
     Parameters
@@ -39,7 +39,7 @@ def history_figure(history: pd.DataFrame, target: str | Path, batch_size: int, n
     save_figure(figure, target)
 
 
-def confusion_figure(confusion: pd.DataFrame, target: str | Path) -> None:
+def draw_confusion(confusion: pd.DataFrame, target: str | Path) -> None:
     """Confusion matrix: of the jets of each class (row), the percentage taken for each class (column).
 
     Parameters
@@ -68,7 +68,7 @@ def confusion_figure(confusion: pd.DataFrame, target: str | Path) -> None:
     save_figure(figure, target)
 
 
-def roc_figure(roc: pd.DataFrame, target: str | Path) -> None:
+def draw_roc(roc: pd.DataFrame, target: str | Path) -> None:
     """Rejection of QCD jets against signal efficiency; dotted where too few QCD jets survive to quote it.
 
     Parameters

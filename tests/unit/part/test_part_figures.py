@@ -3,7 +3,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from softjet.figures.training import confusion_figure, history_figure, roc_figure
+from softjet.figures.training import draw_confusion, draw_history, draw_roc
 from softjet.part.evaluate import confusion_table, roc_table
 
 
@@ -25,12 +25,12 @@ def assert_drawn(path):
 
 
 def test_confusion(tmp_path, logits_and_labels):
-    confusion_figure(confusion_table(*logits_and_labels, NAMES), tmp_path / "confusion.png")
+    draw_confusion(confusion_table(*logits_and_labels, NAMES), tmp_path / "confusion.png")
     assert_drawn(tmp_path / "confusion.png")
 
 
 def test_roc(tmp_path, logits_and_labels):
-    roc_figure(roc_table(*logits_and_labels, NAMES), tmp_path / "roc.png")
+    draw_roc(roc_table(*logits_and_labels, NAMES), tmp_path / "roc.png")
     assert_drawn(tmp_path / "roc.png")
 
 
@@ -40,5 +40,5 @@ def test_history(tmp_path):
     table = pd.DataFrame(
         {"step": step, "loss": 2 / step, "validation_loss": validation, "validation_accuracy": 1 - validation}
     )
-    history_figure(table, tmp_path / "history.png", batch_size=128, n_validation=100)
+    draw_history(table, tmp_path / "history.png", batch_size=128, n_validation=100)
     assert_drawn(tmp_path / "history.png")

@@ -1,0 +1,356 @@
+"""The chapters of the report: what each stage made, in words, tables and pictures."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from softjet.figures.report import (
+    Heading,
+    Picture,
+    Section,
+    Table,
+    Text,
+    percent,
+    with_interval,
+    write_report,
+)
+from softjet.jets.schema import CLASSES
+from softjet.provenance.sidecar import SUFFIX, git_state, host, read_sidecar
+
+Part = Text | Heading | Picture | Table
+Settings = Mapping[str, Any]
+
+
+def build_report(
+    target: str | Path, results: str | Path, settings: Settings, attention: Mapping[str, Sequence[str]]
+) -> None:
+    """Write the report of a finished workflow.
+
+    Parameters
+    ----------
+    target : path
+        The HTML file.
+    results : path
+        Folder of the workflow's results.
+    settings : mapping
+        Sections `datasets`, `part` and `attention` of the configuration, and `compress` by folder of the
+        compressed model.
+    attention : mapping
+        What the statistics of attention say, sentences by name of the run.
+    """
+    results = Path(results)
+    chapters: list[tuple[str, Mapping[str, Any], Callable[[Path, str, Any], Iterator[Part]]]] = [
+        ("Simulation", settings["datasets"], dataset_parts),
+        ("Training", settings["part"], training_parts),
+        ("Attention", settings["part"], lambda r, run, s: attention_parts(r, run, s, attention[run])),
+        ("Compression", settings["compress"], compression_parts),
+        ("Speed", settings["compress"], speed_parts),
+    ]
+    sections = [
+        Section(heading, [part for name, own in subjects.items() for part in write(results, name, own)])
+        for heading, subjects, write in chapters
+    ]
+    sections.append(Section("How this was made", list(provenance_parts(results, settings))))
+    findings = list(find_most_important(results, settings, attention))
+    write_report(
+        target, "What Particle Transformer attends to, and how small it can be", _lead(), findings, sections
+    )
+
+
+def dataset_parts(results: Path, name: str, dataset: Settings) -> Iterator[Part]:
+    """Jets of a dataset: counts by class and split, and their distributions."""
+    counts = pd.read_parquet(results / "jets" / name / "counts.parquet")
+    rejected = pd.read_parquet(results / "jets" / name / "rejected.parquet")
+    yield Heading(f"Dataset {name}")
+    yield Text(_origin(dataset) + f" {len(rejected)} jets were rejected in the conversion.")
+    table = counts.pivot_table("jets", "class", "split", aggfunc="sum", fill_value=0)
+    order = [split for split in ("train", "validation", "test", "rejected") if split in table]
+    table = table.loc[[c for c in CLASSES if c in table.index], order]
+    table = pd.concat([table, table.sum().to_frame("all classes").T]).rename_axis("class").reset_index()
+    yield Table(table, "Jets by class and split. Every jet read is in one split or listed as rejected.")
+    yield Picture(
+        results / "figures" / name / "jets.png",
+        "Test jets of four classes. Peaks of the soft-drop mass stand at the W, Higgs and top masses while "
+        "QCD "
+        "falls; low tau2/tau1 marks two prongs, low tau3/tau2 three.",
+    )
+
+
+def _origin(dataset: Settings) -> str:
+    if dataset["source"] == "jetclass":
+        return f"Jets read from JetClass files: {', '.join(dataset['files'])}."
+    simulation = dataset["simulation"]
+    return (
+        f"{simulation['jets_per_class']} jets of each of JetClass's ten classes, simulated here: Pythia 8 "
+        "at 13 TeV, "
+        "the response of the CMS detector from JetClass's published card, anti-kT jets with R = 0.8, "
+        "500 < pT < 1000 GeV and |eta| < 2, matched to the decay."
+    )
+
+
+def training_parts(results: Path, run: str, settings: Settings) -> Iterator[Part]:
+    """Training and test metrics of a Particle Transformer."""
+    folder, figures = results / "part" / run, results / "figures" / run
+    metrics, history = (pd.read_parquet(folder / f"{name}.parquet") for name in ("metrics", "history"))
+    seen = len(history) * settings["training"]["batch_size"]
+    speed = history.jets_per_second.median()
+    yield Heading(f"Particle Transformer {run}")
+    yield Text(
+        f"{_size(results / 'part' / run)} Trained for {len(history)} steps of about "
+        f"{settings['training']['batch_size']} jets ({seen} jets seen; the published model saw 512 million) "
+        f"at {speed:.0f} jets a second. This is a short training: its numbers show that the chain works, "
+        "not what the architecture can do."
+    )
+    yield Picture(figures / "history.png", "Loss and validation accuracy along the training.")
+    yield Table(_metrics_rows(metrics), _METRICS_CAPTION)
+    yield Picture(figures / "confusion.png", "Confusion matrix on test jets, percent of each true class.")
+    yield Picture(
+        figures / "roc.png",
+        "Rejection of QCD jets against signal efficiency. Dotted where fewer than 50 QCD jets survive, "
+        "which is too few to quote a number.",
+    )
+
+
+_METRICS_CAPTION = (
+    "Test metrics with 95 % intervals. Rejection is 1 / (share of QCD jets that pass) at the signal "
+    "efficiency of "
+    "JetClass's table; with fewer than 50 surviving QCD jets it is not measured."
+)
+
+
+def _size(folder: Path) -> str:
+    shape = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return (
+        f"{shape['blocks']} particle and {shape['class_blocks']} class attention blocks, "
+        f"{shape['embed_dims'][-1]} "
+        f"wide, {shape['heads']} heads, {shape['n_features']} features a particle."
+    )
+
+
+def _metrics_rows(metrics: pd.DataFrame) -> pd.DataFrame:
+    rows = [
+        {
+            "metric": _metric_name(row.metric),
+            "class": row["class"],
+            "value [95 % interval]": row.note or _rounded(row),
+            "jets": row.n,
+            "surviving QCD jets": "" if pd.isna(row.survivors) else int(row.survivors),
+        }
+        for _, row in metrics.iterrows()
+    ]
+    return pd.DataFrame(rows)
+
+
+def _rounded(row: pd.Series) -> str:
+    return with_interval(row.value, row.low, row.high, digits=1 if row.metric.startswith("rej") else 3)
+
+
+def _metric_name(name: str) -> str:
+    kind, _, point = name.partition("_")
+    if kind == "rejection":
+        return f"rejection at {point} % efficiency"
+    return {"auc": "AUC, macro one-versus-one"}.get(name, name)
+
+
+def attention_parts(results: Path, run: str, settings: Settings, sentences: Sequence[str]) -> Iterator[Part]:
+    """What the attention of a run looks like and how binary it is."""
+    dataset = settings["dataset"]
+    figures = results / "figures" / run / dataset
+    residual = read_sidecar(results / "attention" / run / dataset / "jets.parquet")["notes"][
+        "largest_residual"
+    ]
+    yield Heading(f"Attention of {run} on test jets of {dataset}")
+    yield Text(
+        "Recorded for real particles only. Each batch was checked: the recorded weights, put back through "
+        "values and "
+        f"output projection, give the block's own output to {residual:.1e} at worst."
+    )
+    yield from map(Text, sentences)
+    captions = {
+        "shares": "How binary attention is: share of queries whose largest weight exceeds each threshold, "
+        "by layer.",
+        "heads": "Which heads are sharp: share of queries with one dominant weight, by layer and head.",
+        "weights": "All weights between real particles, against random logits and the untrained network.",
+        "maps": "One jet, last layer: weights of each head, particles in order of pT.",
+        "pairs": "Attention on the eta-phi plane: each line is a particle looking at another. Solid within "
+        "a kT "
+        "subjet, dotted between two.",
+    }
+    yield from (Picture(figures / f"{name}.png", caption) for name, caption in captions.items())
+
+
+def compression_parts(results: Path, folder: str, settings: Settings) -> Iterator[Part]:
+    """Ranks learned, parameters kept, and what it costs in quality."""
+    here, figures = results / "lowrank" / folder, results / "figures" / folder
+    metrics, ranks, history = (
+        pd.read_parquet(here / f"{name}.parquet") for name in ("metrics", "ranks", "history")
+    )
+    steps = history.groupby("phase", sort=False).size()
+    yield Heading(f"{folder}, made from {settings['base']}")
+    yield Text(
+        f"Soft-threshold rank learning with a budget of {percent(settings['learning']['keep'], 0)} of "
+        f"{settings['learning']['of']} parameters: "
+        + ", ".join(f"{count} steps of {phase}" for phase, count in steps.items())
+        + f". The mean rank of the {len(ranks)} matrices is {ranks['rank'].mean():.0f}, "
+        f"{int(ranks.dense.sum())} of them stay dense."
+    )
+    yield Table(
+        _kept_rows(_first_row(here / "metrics.parquet")),
+        "Parameters kept, after rounding. The wording '50 %' may mean each.",
+    )
+    yield Table(_change_rows(metrics), _CHANGE_CAPTION)
+    captions = {
+        "budget": "Parameters and loss along rank learning and recovery.",
+        "ranks": "Rank that each matrix was given, relative to its full rank.",
+        "spectra": "Singular values and the learned thresholds.",
+    }
+    yield from (Picture(figures / f"{name}.png", caption) for name, caption in captions.items())
+
+
+_CHANGE_CAPTION = (
+    "Dense against compressed on the same test jets; the interval is that of the change, by paired "
+    "bootstrap over jets. "
+    "For rejections the change is the ratio. The compressed model was trained longer than the dense one "
+    "(learning and "
+    "recovery), which can hide a loss: a dense reference with equal training is not part of this table."
+)
+
+
+def _kept_rows(row: pd.Series) -> pd.DataFrame:
+    kept = {
+        "compressed matrices": row.keep_linears,
+        "all blocks": row.keep_blocks,
+        "whole model": row.keep_total,
+    }
+    return pd.DataFrame({"of": kept.keys(), "kept": [percent(share, 2) for share in kept.values()]})
+
+
+def _change_rows(metrics: pd.DataFrame) -> pd.DataFrame:
+    rows = [
+        {
+            "metric": _metric_name(row.metric),
+            "class": row["class"],
+            "dense": "" if row.note else f"{row.dense:.3f}",
+            "compressed": "" if row.note else f"{row.compressed:.3f}",
+            "change [95 % interval]": row.note or with_interval(row.change, row.low, row.high),
+        }
+        for _, row in metrics.iterrows()
+    ]
+    return pd.DataFrame(rows)
+
+
+def speed_parts(results: Path, folder: str, settings: Settings) -> Iterator[Part]:
+    """Time of the dense against the compressed model."""
+    ratios = pd.read_parquet(results / "latency" / f"{folder}-ratios.parquet")
+    yield Heading(f"{folder} against {settings['base']}")
+    yield Text(
+        "Forward passes, dense and compressed in turn in one process, order alternating; the ratio is the "
+        "median over "
+        "pairs of dense time over compressed time, with a bootstrap interval over pairs. Above 1 the "
+        "compressed "
+        "model is faster."
+    )
+    yield Table(_speed_rows(ratios), "Median times and their ratio.")
+    yield Picture(results / "figures" / folder / "latency.png", "Every timed call, and the ratio.")
+
+
+def _speed_rows(ratios: pd.DataFrame) -> pd.DataFrame:
+    rows = [
+        {
+            "jets a call": row.batch,
+            "particles (longest)": row.length,
+            "threads": row.threads,
+            "pairs timed": row.pairs,
+            "dense [ms]": f"{row.median_a / 1e6:.2f}",
+            "compressed [ms]": f"{row.median_b / 1e6:.2f}",
+            "dense / compressed [95 %]": row.note or with_interval(row.ratio, row.low, row.high, digits=2),
+        }
+        for _, row in ratios.iterrows()
+    ]
+    return pd.DataFrame(rows)
+
+
+def provenance_parts(results: Path, settings: Settings) -> Iterator[Part]:
+    """Commit, machine, steps with their times, versions and configuration."""
+    sidecars = [json.loads(p.read_text(encoding="utf-8")) for p in sorted(results.rglob(f"*{SUFFIX}"))]
+    steps = pd.DataFrame([{**s, "commit": _commit(s["commit"])} for s in sidecars])
+    steps = steps.drop_duplicates(["rule", "started", "wall_seconds"]).sort_values("started")
+    shown = steps[["rule", "started", "wall_seconds", "threads", "commit"]]
+    last = sidecars[-1]
+    machines = {f"{s['host']['processor']}, {s['host']['cores']} cores" for s in sidecars}
+    yield Text(f"Machine: {'; '.join(sorted(machines))}. Commit of this report: {_commit(git_state())}.")
+    yield Text(
+        "Every file in results/ has a sidecar (.meta.json) with its digest, its inputs' digests, "
+        "parameters, versions "
+        "and machine."
+    )
+    yield Table(
+        shown.rename(columns={"wall_seconds": "seconds", "started": "started (UTC)"}), "Steps", folded=True
+    )
+    versions = pd.DataFrame({"package": last["versions"].keys(), "version": last["versions"].values()})
+    yield Table(versions, "Versions", folded=True)
+    text = yaml.safe_dump(json.loads(json.dumps(settings)), sort_keys=False).splitlines()
+    yield Table(
+        pd.DataFrame({"configuration": [line.replace("  ", "\u2003") for line in text]}),
+        "Configuration",
+        folded=True,
+    )
+
+
+def _commit(state: Settings) -> str:
+    if not state["id"]:
+        return "no git checkout"
+    return state["id"][:12] + (" with uncommitted changes" if state["dirty"] else "")
+
+
+def find_most_important(
+    results: Path, settings: Settings, attention: Mapping[str, Sequence[str]]
+) -> Iterator[str]:
+    """One sentence a stage, numbers with intervals."""
+    for run, own in settings["part"].items():
+        accuracy = _first_row(results / "part" / run / "metrics.parquet")
+        yield (
+            f"{run} tells {len(CLASSES)} classes of jets of {own['dataset']} apart with an accuracy of "
+            f"{with_interval(accuracy.value, accuracy.low, accuracy.high)} on {accuracy.n} test jets "
+            f"(guessing gives {1 / len(CLASSES):.2f})."
+        )
+        yield from attention[run][:2]
+    for folder, own in settings["compress"].items():
+        row = _first_row(results / "lowrank" / folder / "metrics.parquet")
+        yield (
+            f"{own['base']} keeps {percent(row.keep_total)} of its parameters as {folder}; its accuracy "
+            "changes by "
+            f"{with_interval(row.change, row.low, row.high)} (95 % interval, paired, {row.n} jets)."
+        )
+        yield from map(_speed_finding, _records(results / "latency" / f"{folder}-ratios.parquet"))
+
+
+def _records(path: Path) -> list[dict[str, Any]]:
+    return pd.read_parquet(path).to_dict("records")  # type: ignore[return-value]
+
+
+def _first_row(path: Path) -> pd.Series:
+    """The first row of a table of metrics, which is the accuracy over all classes."""
+    return next(row for _, row in pd.read_parquet(path).iterrows())
+
+
+def _speed_finding(row: Mapping[str, Any]) -> str:
+    what = f"With {row['batch']} jets a call on {row['threads']} threads"
+    if row["note"]:
+        return f"{what} the machine was too noisy to say which model is faster ({row['note']})."
+    ratio = with_interval(row["ratio"], row["low"], row["high"], digits=2)
+    return f"{what} the compressed model runs {ratio} times as fast as the dense one."
+
+
+def _lead() -> str:
+    machine = host()
+    return (
+        "From simulated collisions through training, attention and learned ranks to time, in one workflow. "
+        "Written on "
+        f"a machine with {machine['cores']} cores ({machine['processor']}), from commit "
+        f"{_commit(git_state())}."
+    )
