@@ -25,7 +25,7 @@ SEQUENTIAL = "viridis"
 
 
 def new_figure(
-    rows: int = 1, columns: int = 1, width: float = 5.0, height: float = 3.6, **axes: object
+    rows: int = 1, columns: int = 1, width: float = 5.0, height: float = 3.6, **axes: Any
 ) -> tuple:
     """Make a figure of `rows` x `columns` panels, each `width` x `height` inches.
 
