@@ -19,8 +19,9 @@ def findings(statistics: pd.DataFrame) -> list[str]:
     shares = overall[overall.statistic == "above"]
     threshold = float(shares.threshold.iloc[(shares.threshold - BINARY).abs().argmin()])
     at = statistics[(statistics.statistic == "above") & (statistics.threshold == threshold)]
+    others = overall[overall.statistic == "above_other"]
     return [
-        *(_share(row) for _, row in shares.iterrows()),
+        *(_share(row, others[others.threshold == row.threshold].iloc[0]) for _, row in shares.iterrows()),
         _verdict(at[(at.layer == ALL) & (at.label == ALL)].iloc[0]),
         _extremes(at, threshold),
         _other(overall),
@@ -45,11 +46,14 @@ def _percent(row: pd.Series, of: str = "") -> str:
     return f"{value:.{digits}f} %{interval}"
 
 
-def _share(row: pd.Series) -> str:
+def _share(row: pd.Series, other: pd.Series) -> str:
+    """Queries above a threshold, and those of them that do not attend to themselves, beside the nulls."""
     return (
         f"In the trained network {_percent(row)} of queries put more than {row.threshold:g} of their weight "
         f"on one particle; random logits of the same number and spread {_percent(row, 'null')}, "
-        f"the untrained network {_percent(row, 'untrained')}: {_against(row)}."
+        f"the untrained network {_percent(row, 'untrained')}: {_against(row)}. On another particle than "
+        f"themselves: {_percent(other)}, random {_percent(other, 'null')}, "
+        f"untrained {_percent(other, 'untrained')}."
     )
 
 

@@ -71,9 +71,10 @@ def attention_statistics(
     DataFrame
         Columns statistic, threshold, layer, head, label (-1: all), value, low, high, and the same with
         null_ and untrained_ before them, n_jets, n_queries. Statistics: `above`, share of queries whose
-        largest weight exceeds the threshold; `effective_keys`, mean of exp(entropy); `self`, share of
-        queries whose largest weight is on themselves; `mutual`, share of queries whose key's largest
-        weight comes back to them. Intervals hold 95 %, by resampling jets within each class.
+        largest weight exceeds the threshold; `above_other`, the same on another particle than the query;
+        `effective_keys`, mean of exp(entropy); `self`, share of queries whose largest weight is on
+        themselves; `mutual`, share of queries whose key's largest weight comes back to them.
+        Intervals hold 95 %, by resampling jets within each class.
 
     Raises
     ------
@@ -90,7 +91,7 @@ def attention_statistics(
 
 def jet_sums(queries: str | Path, thresholds: Sequence[float]) -> Sums:
     """Read a queries table, a row group at a time, into sums over the queries of each jet, layer and head."""
-    names = [("above", float(threshold)) for threshold in thresholds]
+    names = [(name, float(t)) for name in ("above", "above_other") for t in thresholds]
     names += [(name, np.nan) for name in ("effective_keys", "self", "mutual")]
     with pq.ParquetFile(queries) as file:
         shape = _cells(file)
@@ -167,10 +168,13 @@ def ratio_interval(top: Floats, bottom: Floats, weights: Floats) -> tuple[Floats
 
 def _scores(rows: pd.DataFrame, prefix: str, thresholds: Sequence[float]) -> Iterator[NDArray]:
     """What each row adds to each statistic, in the order of `Sums.statistics`."""
-    for threshold in thresholds:
-        yield rows[f"{prefix}max"].to_numpy() > np.float32(threshold)
+    largest = rows[f"{prefix}max"].to_numpy()
+    itself = rows[f"{prefix}argmax"].to_numpy() == rows["query"].to_numpy()
+    above = [largest > np.float32(threshold) for threshold in thresholds]
+    yield from above
+    yield from (large & ~itself for large in above)
     yield np.exp(rows[f"{prefix}entropy"].to_numpy(np.float64))
-    yield rows[f"{prefix}argmax"].to_numpy() == rows["query"].to_numpy()
+    yield itself
     yield rows[f"{prefix}mutual"].to_numpy()
 
 

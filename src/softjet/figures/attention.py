@@ -37,6 +37,8 @@ IDENTITY = (
 def draw_shares(statistics: pd.DataFrame, target: str | Path) -> None:
     """Share of queries above each threshold by layer, beside the random null and the untrained network.
 
+    Above: the largest weight wherever it is; below: on another particle than the query.
+
     Parameters
     ----------
     statistics : DataFrame
@@ -44,15 +46,16 @@ def draw_shares(statistics: pd.DataFrame, target: str | Path) -> None:
     target : path
         PNG; a PDF stands beside it.
     """
-    shares = statistics[(statistics.statistic == "above") & (statistics["head"] == ALL)]
-    shares = shares[(shares.layer != ALL) & (shares.label == ALL)]
-    thresholds = sorted(shares.threshold.unique())
-    figure, axes = new_figure(1, len(thresholds), width=3.4, height=3.4, squeeze=False)
-    for panel, threshold in zip(axes[0], thresholds, strict=True):
-        rows = shares[shares.threshold == threshold].sort_values("layer")
-        _draw_series(panel, rows)
-        panel.set(title=f"largest weight > {threshold:g}", xlabel="layer", xticks=rows.layer)
-    axes[0, 0].set_ylabel("share of queries (%)")
+    shares = statistics[(statistics["head"] == ALL) & (statistics.layer != ALL) & (statistics.label == ALL)]
+    kinds = {"above": "on one particle", "above_other": "on another particle"}
+    thresholds = sorted(shares.threshold.dropna().unique())
+    figure, axes = new_figure(2, len(thresholds), width=3.4, height=2.7, squeeze=False, sharey="col")
+    for line, (statistic, name) in zip(axes, kinds.items(), strict=True):
+        for panel, threshold in zip(line, thresholds, strict=True):
+            rows = shares[(shares.statistic == statistic) & (shares.threshold == threshold)]
+            _draw_series(panel, rows.sort_values("layer"))
+            panel.set(title=f"more than {threshold:g} {name}", xlabel="layer", xticks=sorted(rows.layer))
+        line[0].set_ylabel("share of queries (%)")
     axes[0, -1].legend(loc="best")
     figure.suptitle(_counts(statistics), fontsize=9)
     save_figure(figure, target)
@@ -212,7 +215,7 @@ def _draw_particles(panel: Axes, particles: pd.DataFrame) -> None:
     for subjet, identity in {*zip(particles.subjet, particles.identity, strict=True)}:
         rows = particles[(particles.subjet == subjet) & (particles.identity == identity)]
         panel.scatter(
-            rows.deta, rows.dphi, area[rows.index], color=COLOURS[subjet % len(COLOURS)],
+            rows.deta, rows.dphi, area.loc[rows.index], color=COLOURS[subjet % len(COLOURS)],
             marker=IDENTITY[identity][1], edgecolors="black", linewidths=0.5, zorder=2,
         )  # fmt: skip
     reach = 1.1 * max(particles.deta.abs().max(), particles.dphi.abs().max(), 0.1)

@@ -13,7 +13,7 @@ ROW = {
 
 def sentences(**overall):
     """Findings of a table whose overall row above .8 is changed."""
-    rows = [ROW | overall]
+    rows = [ROW | overall, ROW | {"statistic": "above_other", "value": 0.02, "untrained": 0.003}]
     rows += [ROW | {"layer": layer, "value": value} for layer, value in ((0, 0.01), (1, 0.05))]
     rows += [
         ROW | {"layer": 1, "head": 3, "value": 0.4},
@@ -28,7 +28,8 @@ def test_a_share_stands_beside_its_nulls():
     assert sentences()[0] == (
         "In the trained network 3.1 % [2.9, 3.3] of queries put more than 0.8 of their weight on one "
         "particle; random logits of the same number and spread 0.40 % [0.30, 0.50], the "
-        "untrained network 0.00 % [0.00, 0.10]: more than spread alone explains (7.8 times as often)."
+        "untrained network 0.00 % [0.00, 0.10]: more than spread alone explains (7.8 times as often). On "
+        "another particle than themselves: 2.0 % [2.9, 3.3], random 0.40 % [0.30, 0.50], untrained 0.30 % [0.00, 0.10]."
     )
 
 

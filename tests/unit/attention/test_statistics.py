@@ -58,7 +58,9 @@ def test_statistics_of_a_table_made_by_hand(tmp_path):
     assert row("effective_keys").null == pytest.approx((5 + 3) / 6)
     assert (row("self").value, row("self").null) == pytest.approx((3 / 6, 4 / 6))
     assert (row("mutual").value, row("mutual").null) == pytest.approx((2 / 6, 0))
-    assert len(table) == 5 * (1 + 2 + 2 + 2)
+    assert (row("above_other", 0.5).value, row("above_other", 0.5).null) == pytest.approx((3 / 6, 0))
+    assert row("above_other", 0.9, layer=0).value == pytest.approx(1 / 3)
+    assert len(table) == 7 * (1 + 2 + 2 + 2)
     assert np.isnan([overall.low, overall.high, overall.null_low]).all()
 
 

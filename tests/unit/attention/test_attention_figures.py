@@ -1,0 +1,110 @@
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from softjet.figures import attention
+from softjet.figures.attention import draw_heads, draw_maps, draw_pairs, draw_shares, draw_weights
+
+
+@pytest.fixture
+def axes(monkeypatch):
+    """The figure's panels, kept open instead of written."""
+    kept = []
+    monkeypatch.setattr(attention, "save_figure", lambda figure, target: kept.append(figure))
+    yield lambda: kept[-1].axes
+    plt.close("all")
+
+
+STATISTICS = pd.DataFrame(
+    {
+        "statistic": statistic, "threshold": threshold, "layer": layer, "head": head, "label": -1,
+        "value": 0.1 * (layer + 2) + 0.01 * head, "low": 0.05, "high": 0.6, "null": 0.02, "null_low": 0.01,
+        "null_high": 0.03, "untrained": 0.0, "untrained_low": 0.0, "untrained_high": 0.0,
+        "n_jets": 50, "n_queries": 9000,
+    }
+    for statistic in ("above", "above_other")
+    for threshold in (0.5, 0.9)
+    for layer in (-1, 0, 1)
+    for head in ((-1,) if layer == -1 else (-1, 0, 1, 2))
+)  # fmt: skip
+
+WEIGHTS = np.array([[0.0, 0.9, 0.1], [0.3, 0.5, 0.2], [0.05, 0.05, 0.9]])
+MAPS = pd.DataFrame(
+    {"jet": jet, "label": 8, "layer": layer, "head": head, "n": 3, "weights": list(weights.ravel())}
+    for jet in (0, 1)
+    for layer in (0, 1)
+    for head, weights in enumerate([np.full((3, 3), 1 / 3), WEIGHTS])
+)
+PARTICLES = pd.DataFrame(
+    {
+        "jet": np.repeat([0, 1], 3), "label": 8, "particle": [0, 1, 2] * 2, "deta": [0, 0.1, 0.2] * 2,
+        "dphi": [0.0, 0.3, 0.1] * 2, "pt": [40.0, 20, 10] * 2,
+        "identity": [0, 2, -1] * 2, "subjet": [0, 0, 1] * 2,
+    }
+)  # fmt: skip
+
+
+def test_shares_stand_beside_both_nulls_with_intervals(axes):
+    draw_shares(STATISTICS, "shares.png")
+    panels = axes()
+    assert [panel.get_title() for panel in panels] == [
+        f"more than {t} on {which} particle" for which in ("one", "another") for t in (0.5, 0.9)
+    ]
+    heights = [list(bars.lines[0].get_ydata()) for bars in panels[0].containers]
+    assert np.allclose(heights, [[19, 29], [2, 2], [0, 0]])
+    assert "50 test jets, 9,000 queries" in panels[0].figure.get_suptitle()
+
+
+def test_heat_map_has_layers_up_and_heads_across(axes):
+    draw_heads(STATISTICS, "heads.png", 0.9)
+    panel = axes()[0]
+    shown = panel.images[0].get_array()
+    assert shown.shape == (2, 3)
+    assert shown[1, 2] == pytest.approx(32)
+    assert {text.get_text() for text in panel.texts} == {"20", "21", "22", "30", "31", "32"}
+
+
+def test_maps_show_queries_down_and_keys_across(axes):
+    draw_maps(MAPS, 1, "maps.png")
+    panels = axes()
+    assert np.allclose(panels[1].images[0].get_array(), WEIGHTS)
+    assert panels[0].figure.get_suptitle() == "Tbqq jet, 3 particles, layer 1"
+
+
+def test_a_line_for_each_ordered_pair_above_the_cut(axes):
+    draw_pairs(MAPS, PARTICLES, [0], "pairs.png", above=0.15)
+    panel = axes()[0]
+    lines = panel.collections[0]
+    # 0 -> 1 and 1 -> 0 within the first subjet, 1 -> 2 between subjets; no line from a particle to itself
+    ends = [path.vertices[[0, -1]].tolist() for path in lines.get_paths()]
+    assert np.allclose(ends, [[[0, 0], [0.1, 0.3]], [[0.1, 0.3], [0, 0]], [[0.1, 0.3], [0.2, 0.1]]])
+    assert np.allclose(lines.get_linewidths(), 0.4 + 2.2 * np.array([0.9, 0.3, 0.2]))
+    dashes = [pattern for _, pattern in lines.get_linestyles()]
+    assert [pattern is None for pattern in dashes] == [True, True, False]
+    assert panel.figure.get_suptitle() == "layer 1, head 1"
+
+
+def test_every_particle_is_drawn_with_area_by_pt(axes):
+    draw_pairs(MAPS, PARTICLES, [1], "pairs.png")
+    dots = axes()[0].collections[1:]
+    found = sorted((tuple(d.get_offsets()[0]), d.get_sizes()[0]) for d in dots)
+    assert [place for place, _ in found] == [(0, 0), (0.1, 0.3), (0.2, 0.1)]
+    assert np.allclose([size for _, size in found], 12 + 260 * np.array([1, 0.5, 0.25]))
+
+
+def test_weights_are_shares_of_all_pairs(axes):
+    table = pd.DataFrame(
+        {
+            "layer": [0, 0, 1, 1],
+            "low": [0, 0.5] * 2,
+            "high": [0.5, 1] * 2,
+            "count": [5, 1, 3, 1],
+            "null": [6, 0, 4, 0],
+        }
+    )
+    draw_weights(table, table, "weights.png")
+    trained, null, _ = axes()[0].patches
+    assert trained.get_data().values.tolist() == [0.8, 0.2]
+    assert null.get_data().values[0] == 1
+    assert np.isnan(null.get_data().values[1])
