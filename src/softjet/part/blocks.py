@@ -69,9 +69,10 @@ class Attention(nn.Module):
         added = q.new_zeros(()) if bias is None else bias.flatten(0, 1)
         logits = torch.baddbmm(added, q, k.mT, alpha=scale)
         logits = logits.view(len(query), self.heads, *logits.shape[1:])
-        # The softmax's own gradient is already zero at padding: autograd need not know of the mask.
-        with torch.no_grad():
-            logits.masked_fill_(~real[:, None, None, :], -math.inf)
+        if not real.all():
+            # The softmax's own gradient is already zero at padding: autograd need not know of the mask.
+            with torch.no_grad():
+                logits.masked_fill_(~real[:, None, None, :], -math.inf)
         weights = functional.dropout(logits.softmax(-1), self.dropout, self.training)
         out = (weights.flatten(0, 1) @ v).view(len(query), self.heads, query.shape[1], -1)
         return self.out_proj(out.transpose(1, 2).flatten(2))

@@ -93,6 +93,10 @@ class PairEmbedding(nn.Sequential):
             layers += [nn.Linear(width, wider), nn.BatchNorm1d(wider), nn.GELU()]
             width = wider
         super().__init__(*layers)
+        # Stored by columns, the narrow first matrix gets its gradient 15 times faster (MKL, 100,000 rows by 4).
+        first = layers[1]
+        assert isinstance(first, nn.Linear)
+        first.weight = nn.Parameter(first.weight.detach().t().contiguous().t())
 
 
 def symmetric_bias(embedded: Tensor, pairs: Pairs, shape: tuple[int, int]) -> Tensor:
