@@ -136,6 +136,14 @@ def test_drift_is_logged_at_every_decomposition(learned):
     assert (history["drift"].dropna() > 0).all()
 
 
+def test_ranks_are_chosen_on_a_true_decomposition(tmp_path):
+    model, _, ranks = learn(tmp_path, recover_steps=0)
+    assert max(factors.drift() for factors in all_factors(model)) < 1e-5
+    for factors, spectrum in zip(all_factors(model), ranks["spectrum"], strict=True):
+        whole = factors.left @ factors.scaled_right(factors.spectrum())
+        assert torch.linalg.svdvals(whole).tolist() == pytest.approx(spectrum, rel=1e-4, abs=1e-5)
+
+
 def test_moving_size_from_sigma_into_u_changes_no_rank_of_a_whole_run(tmp_path):
     def evade(model, batch):
         if isinstance(model.blocks[0].wide, torch.nn.Linear):

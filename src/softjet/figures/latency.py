@@ -1,0 +1,84 @@
+"""Figure of the paired time measurement: every sample of both variants, and their ratio."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from softjet.figures.style import COLOURS, LINES, new_figure, save_figure
+
+MARKERS = ("o", "s")
+"""Of the two variants."""
+
+
+def draw_latency(
+    samples: pd.DataFrame,
+    ratios: pd.DataFrame,
+    target: str | Path,
+    names: tuple[str, str] = ("dense", "compressed"),
+) -> None:
+    """Milliseconds of every call in the order measured, a panel a batch size, and the ratios beside them.
+
+    Parameters
+    ----------
+    samples : DataFrame
+        Of :func:`softjet.latency.measure_pair`; several batch sizes, one runtime and device.
+    ratios : DataFrame
+        Of :func:`softjet.latency.summarise`, of the same samples.
+    target : str or path
+        PNG; a PDF is written beside it.
+    names : pair of str
+        The variants.
+    """
+    batches = ratios["batch"].tolist()
+    figure, axes = new_figure(1, len(batches) + 1, width=3.2, height=3.0, squeeze=False)
+    for panel, batch in zip(axes[0], batches, strict=False):
+        _draw_samples(panel, samples[samples["batch"] == batch], names)
+        panel.set_title(_setting(ratios[ratios["batch"] == batch].iloc[0]), loc="left", fontsize=8.5)
+    axes[0, 0].set_ylabel("time of a call (ms)")
+    _draw_ratios(axes[0, -1], ratios, names)
+    save_figure(figure, target)
+
+
+def _draw_samples(panel: Axes, samples: pd.DataFrame, names: tuple[str, str]) -> None:
+    for i, name in enumerate(names):
+        rows = samples[samples["variant"] == name]
+        pairs, times = rows["order"].to_numpy() // 2, rows["nanoseconds"].to_numpy() / 1e6
+        median = float(np.median(times))
+        panel.plot(
+            pairs,
+            times,
+            MARKERS[i],
+            color=COLOURS[i],
+            markersize=3.5,
+            label=f"{name}: median {median:.1f} ms",
+        )
+        panel.axhline(median, color=COLOURS[i], linestyle=LINES[i], linewidth=1)
+    # A few calls that something else interrupted would squeeze all others into a line.
+    panel.set_ylim(0, 1.6 * np.quantile(samples["nanoseconds"], 0.9) / 1e6)
+    panel.set_xlabel("pair, in the order measured")
+    panel.legend(loc="upper left")
+
+
+def _draw_ratios(panel: Axes, ratios: pd.DataFrame, names: tuple[str, str]) -> None:
+    for place, (ratio, low, high) in enumerate(ratios[["ratio", "low", "high"]].to_numpy(float)):
+        if np.isnan(ratio):
+            panel.text(place, 1.0, "too noisy", rotation=90, ha="center", va="center")
+            continue
+        spread = [[ratio - low], [high - ratio]]
+        panel.errorbar(place, ratio, spread, fmt="o", color="black", capsize=4)
+        panel.annotate(f"{ratio:.2f}", (place, ratio), (7, 0), textcoords="offset points", va="center")
+    panel.axhline(1, color="0.4", linestyle=":", linewidth=1)
+    panel.set_xticks(range(len(ratios)), ratios["batch"])
+    panel.tick_params(axis="x", which="minor", bottom=False, top=False)
+    panel.set_xlim(-0.6, len(ratios) - 0.2)
+    panel.margins(y=0.3)
+    panel.set(xlabel="jets a call", ylabel=f"{names[0]} / {names[1]} time")
+    panel.set_title("median of pairs, 95 % interval", loc="left", fontsize=8.5)
+
+
+def _setting(row: pd.Series) -> str:
+    jets = "jet" if row["batch"] == 1 else "jets"
+    where = f"{row['threads']} threads, {row['runtime']} on {row['device']}"
+    return f"{row['batch']} {jets} of up to {row['length']} particles\n{where}, n = {row['pairs']} pairs"

@@ -1,0 +1,167 @@
+"""Figures of rank learning: ranks by layer, spectra with their cuts, the course of a run."""
+
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from softjet.figures.style import COLOURS, new_figure, save_figure
+
+
+def rank_grid(ranks: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Kept parameters over dense ones, and what stands in the cell, by type (rows) and block (columns).
+
+    Parameters
+    ----------
+    ranks : DataFrame
+        Of :func:`softjet.lowrank.learn_ranks`: stack, block, type, m, n, rank, dense, parameters.
+
+    Returns
+    -------
+    share, text : DataFrame
+        Rows and columns in the order of the model; the text is the rank, or "full" for a dense matrix.
+    """
+    table = ranks.assign(
+        share=ranks["parameters"] / (ranks["m"] * ranks["n"]),
+        text=np.where(ranks["dense"], "full", ranks["rank"].astype(str)),
+        column=_block_names(ranks),
+    )
+    rows, columns = table["type"].drop_duplicates(), table["column"].drop_duplicates()
+    grids = (
+        table.pivot_table(index="type", columns="column", values=v, aggfunc="first")
+        for v in ("share", "text")
+    )
+    share, text = (grid.reindex(index=rows, columns=columns) for grid in grids)
+    return share, text
+
+
+def draw_ranks(ranks: pd.DataFrame, target: str | Path) -> None:
+    """Heat map of what is kept of every matrix, its rank written in the cell.
+
+    Parameters
+    ----------
+    ranks : DataFrame
+        As for :func:`rank_grid`.
+    target : str or path
+        PNG; a PDF is written beside it.
+    """
+    share, text = rank_grid(ranks)
+    figure, axes = new_figure(width=1.8 + 0.55 * share.shape[1], height=1.2 + 0.42 * share.shape[0])
+    image = axes.imshow(share.to_numpy(float), vmin=0, vmax=1, aspect="auto")
+    for (row, column), value in np.ndenumerate(share.to_numpy(float)):
+        if np.isfinite(value):
+            colour = "black" if value > 0.6 else "white"
+            axes.text(column, row, text.iat[row, column], ha="center", va="center", fontsize=8, color=colour)
+    axes.set_xticks(range(share.shape[1]), share.columns)
+    sizes = ranks.drop_duplicates("type").set_index("type")
+    axes.set_yticks(range(share.shape[0]), [f"{t}  {sizes.m[t]}×{sizes.n[t]}" for t in share.index])
+    axes.tick_params(which="both", length=0)
+    axes.set_xlabel("block")
+    axes.set_title(_kept_title(ranks), loc="left")
+    figure.colorbar(image, ax=axes, label="parameters kept / dense", pad=0.02)
+    save_figure(figure, target)
+
+
+def draw_spectra(ranks: pd.DataFrame, target: str | Path) -> None:
+    """Singular values of every matrix, a panel a type: solid where kept, dotted where dropped.
+
+    Parameters
+    ----------
+    ranks : DataFrame
+        As for :func:`rank_grid`, with scale and spectrum.
+    target : str or path
+        PNG; a PDF is written beside it.
+    """
+    types = ranks["type"].drop_duplicates().tolist()
+    columns = min(3, len(types))
+    rows = -(-len(types) // columns)
+    figure, axes = new_figure(rows, columns, width=3.0, height=2.4, sharex=True, sharey=True, squeeze=False)
+    blocks = _block_names(ranks).drop_duplicates().tolist()
+    norm = mpl.colors.Normalize(0, max(len(blocks) - 1, 1))
+    for panel, kind in zip(axes.flat, types, strict=False):
+        for (_, row), name in zip(*_of_type(ranks, kind), strict=True):
+            _draw_spectrum(panel, row, mpl.colormaps["viridis"](0.9 * norm(blocks.index(name))))
+        panel.set_title(kind, loc="left")
+        panel.set_yscale("log")
+        panel.set_ylim(bottom=0.03)
+    for panel in axes.flat[len(types) :]:
+        panel.set_visible(False)
+    figure.supxlabel("direction, by singular value", fontsize=10)
+    figure.supylabel("singular value / median of the dense matrix", fontsize=10)
+    scale = mpl.cm.ScalarMappable(
+        norm, mpl.colors.ListedColormap(mpl.colormaps["viridis"](np.linspace(0, 0.9, 256)))
+    )
+    bar = figure.colorbar(scale, ax=axes, label="block", pad=0.01, aspect=40)
+    bar.set_ticks(range(len(blocks)), labels=blocks)
+    _explain_spectra(axes.flat[0])
+    save_figure(figure, target)
+
+
+def draw_budget(history: pd.DataFrame, target: str | Path) -> None:
+    """Task loss and kept parameters against the step, with the phases apart.
+
+    Parameters
+    ----------
+    history : DataFrame
+        Of :func:`softjet.lowrank.learn_ranks`.
+    target : str or path
+        PNG; a PDF is written beside it.
+    """
+    figure, (above, below) = new_figure(2, 1, width=5.5, height=2.2, sharex=True)
+    smooth = history.groupby("phase", sort=False)["task"].transform(
+        lambda s: s.rolling(15, min_periods=1).mean()
+    )
+    above.plot(history["step"], history["task"], ".", color="0.7", markersize=3, label="a step")
+    for i, (phase, steps) in enumerate(history.groupby("phase", sort=False)):
+        above.plot(steps["step"], smooth[steps.index], color=COLOURS[i], label=f"{phase}, mean of 15")
+    above.set_ylabel("task loss")
+    above.legend(ncols=3)
+    for i, (share, style) in enumerate((("linears", ":"), ("blocks", "--"), ("total", "-"))):
+        last = history[f"keep_{share}"].iloc[-1]
+        label = f"{share}, ends at {last:.3f}"
+        below.plot(history["step"], history[f"keep_{share}"], style, color=COLOURS[i], label=label)
+    learned = history.loc[history["phase"] == "learning", "step"].max()
+    for panel in (above, below):
+        panel.axvline(learned + 0.5, color="0.4", linewidth=0.8)
+    below.set_xlabel("step (the line: ranks are fixed)")
+    below.set_ylabel("parameters kept / dense")
+    below.set_ylim(0, 1.05)
+    below.legend()
+    save_figure(figure, target)
+
+
+def _block_names(ranks: pd.DataFrame) -> pd.Series:
+    """Number of the block, led by its stack's first letter except in the first stack."""
+    first = ranks["stack"].iloc[0]
+    prefix = ranks["stack"].map(lambda stack: "" if stack == first else stack[0])
+    return prefix + (ranks["block"] + 1).astype(str)
+
+
+def _of_type(ranks: pd.DataFrame, kind: str) -> tuple[list[tuple], pd.Series]:
+    chosen = ranks["type"] == kind
+    return list(ranks[chosen].iterrows()), _block_names(ranks)[chosen]
+
+
+def _draw_spectrum(panel: Axes, row: pd.Series, colour: tuple) -> None:
+    values = np.asarray(row["spectrum"], float) / row["scale"]
+    place, kept = np.arange(1, len(values) + 1), row["rank"]
+    panel.plot(place[:kept], values[:kept], "-", color=colour, linewidth=1.2)
+    panel.plot(place[kept:], values[kept:], ":", color=colour, linewidth=0.9)
+    if not row["dense"]:
+        panel.plot(kept, values[kept - 1], "o", color=colour, markersize=3.5)
+
+
+def _explain_spectra(panel: Axes) -> None:
+    entries = (("kept", "-", ""), ("dropped", ":", ""), ("learned rank", "", "o"))
+    for label, line, marker in entries:
+        panel.plot(
+            [], [], linestyle=line, marker=marker, markersize=3.5, color="0.2", linewidth=1.2, label=label
+        )
+    panel.legend(loc="lower left", handlelength=1.6)
+
+
+def _kept_title(ranks: pd.DataFrame) -> str:
+    kept, dense = ranks["parameters"].sum(), (ranks["m"] * ranks["n"]).sum()
+    return f"{len(ranks)} matrices: {kept / 1e6:.2f} M of {dense / 1e6:.2f} M parameters ({kept / dense:.0%})"
