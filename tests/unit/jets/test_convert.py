@@ -153,6 +153,9 @@ def spoil(branches, fault, row=5):
     if fault == "ragged":
         branches["part_dphi"][row] = np.append(branches["part_dphi"][row], 0.0)
         return "part_dphi"
+    if fault == "jet":
+        branches["jet_energy"][row] = np.inf
+        return "jet_energy"
     if fault == "zero":
         branches["jet_pt"][row] = 0
         return "jet_pt"
@@ -160,7 +163,7 @@ def spoil(branches, fault, row=5):
     return "label_*"
 
 
-FAULTS = ["nan", "inf", "negative", "empty", "count", "ragged", "zero", "label"]
+FAULTS = ["nan", "inf", "negative", "empty", "count", "ragged", "jet", "zero", "label"]
 
 
 @pytest.fixture(params=FAULTS)

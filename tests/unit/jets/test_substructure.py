@@ -25,7 +25,7 @@ def mass(momentum):
 
 
 def test_two_prongs_keep_their_mass_and_a_soft_third_is_dropped():
-    a, b, soft = massless(300, 0.1, 0.2), massless(200, 0.4, 0.0), massless(5, 0.9, 0.9)
+    a, b, soft = massless(300, 0.1, 0.2), massless(200, 0.4, 0.0), massless(40, 0.9, 0.9)
     momenta, offsets = one_jet(a, b, soft)
     assert soft_drop_mass(momenta, offsets)[0] == pytest.approx(mass(a + b))
     assert soft_drop_mass(momenta, offsets, 0.001)[0] == pytest.approx(mass(a + b + soft))
