@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
-from matplotlib.colors import to_rgba
+from matplotlib.colors import PowerNorm, to_rgba
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
@@ -54,8 +54,11 @@ def draw_shares(statistics: pd.DataFrame, target: str | Path) -> None:
         for panel, threshold in zip(line, thresholds, strict=True):
             rows = shares[(shares.statistic == statistic) & (shares.threshold == threshold)]
             _draw_series(panel, rows.sort_values("layer"))
-            panel.set(title=f"more than {threshold:g} {name}", xlabel="layer", xticks=sorted(rows.layer))
+            panel.set(title=f"more than {threshold:g} {name}", xticks=sorted(rows.layer))
+            panel.tick_params(axis="x", which="minor", length=0)
         line[0].set_ylabel("share of queries (%)")
+    for panel in axes[-1]:
+        panel.set_xlabel("layer")
     axes[0, -1].legend(loc="best")
     figure.suptitle(_counts(statistics), fontsize=9)
     save_figure(figure, target)
@@ -69,7 +72,8 @@ def _draw_series(panel: Axes, rows: pd.DataFrame) -> None:
             rows.layer + shift, y, spread, marker=marker, color=colour, label=name,
             linestyle=":", linewidth=0.8, elinewidth=1.2, capsize=2, markersize=5,
         )  # fmt: skip
-    panel.set_ylim(bottom=0)
+    # A little below zero, so that points at zero show whole.
+    panel.set_ylim(bottom=-0.04 * panel.get_ylim()[1])
 
 
 def _counts(statistics: pd.DataFrame) -> str:
@@ -117,12 +121,12 @@ def draw_maps(maps: pd.DataFrame, jet: int, target: str | Path, layer: int | Non
     for panel in axes.flat[len(rows) :]:
         panel.remove()
     for panel, row in zip(axes.flat, rows, strict=False):
-        image = panel.imshow(_square(row), vmin=0, vmax=1)
+        image = panel.imshow(_square(row), norm=PowerNorm(0.5, 0, 1))
         panel.set_title(f"head {row['head']}")
         panel.tick_params(which="both", length=2, labelsize=7)
     figure.supxlabel("key (particles in falling pT)", fontsize=10)
     figure.supylabel("query", fontsize=10)
-    figure.colorbar(image, ax=axes, label="attention weight", shrink=0.8)
+    figure.colorbar(image, ax=axes, label="attention weight (square-root scale)", shrink=0.9)
     name, n = CLASSES[rows[0]["label"]], rows[0]["n"]
     figure.suptitle(f"{name} jet, {n} particles, layer {layer}", fontsize=10)
     save_figure(figure, target)
@@ -159,7 +163,7 @@ def draw_pairs(
     layer : int, optional
         The last, if not given.
     head : int, optional
-        The head with the largest weights in these jets, if not given.
+        The head with the largest weights between particles in these jets, if not given.
     above : float
         Weights above this get a line.
     """
@@ -178,14 +182,16 @@ def draw_pairs(
         name = CLASSES[of_head[jet]["label"]]
         panel.set(xlabel=r"$\Delta\eta$", ylabel=r"$\Delta\phi$ (rad)")
         panel.set_title(f"{name}, {len(of_jet)} particles, {of_jet.pt.sum():.0f} GeV")
-    figure.legend(handles=_legend(above), loc="outside lower center", ncols=4)
+    subjets = int(particles[particles.jet.isin(jets)].subjet.max()) + 1
+    figure.legend(handles=_legend(above, subjets), loc="outside lower center", ncols=4)
     figure.suptitle(f"layer {layer}, head {head}", fontsize=10)
     save_figure(figure, target)
 
 
 def _sharpest_head(rows: pd.DataFrame) -> int:
-    """Head whose queries have the largest weights on average."""
-    sharpness = pd.Series([_square(row).max(1).mean() for row in rows.to_dict("records")], rows["head"])
+    """Head whose queries have the largest weights on another particle, on average."""
+    others = [_square(row) * (1 - np.eye(row["n"])) for row in rows.to_dict("records")]
+    sharpness = pd.Series([weights.max(1).mean() for weights in others], rows["head"])
     return int(sharpness.groupby(level=0).mean().to_numpy().argmax())
 
 
@@ -211,18 +217,19 @@ def _bow(start: NDArray, end: NDArray, bend: float = 0.12) -> NDArray:
 
 
 def _draw_particles(panel: Axes, particles: pd.DataFrame) -> None:
-    area = 12 + 260 * particles.pt / particles.pt.max()
-    for subjet, identity in {*zip(particles.subjet, particles.identity, strict=True)}:
-        rows = particles[(particles.subjet == subjet) & (particles.identity == identity)]
+    """Draw hard particles first, so that soft ones lie on top of them."""
+    for subjet, identity, deta, dphi, pt in particles.sort_values("pt", ascending=False)[
+        ["subjet", "identity", "deta", "dphi", "pt"]
+    ].itertuples(index=False):
         panel.scatter(
-            rows.deta, rows.dphi, area.loc[rows.index], color=COLOURS[subjet % len(COLOURS)],
-            marker=IDENTITY[identity][1], edgecolors="black", linewidths=0.5, zorder=2,
+            deta, dphi, 8 + 220 * pt / particles.pt.max(), color=COLOURS[subjet % len(COLOURS)],
+            marker=IDENTITY[identity][1], edgecolors="black", linewidths=0.5, alpha=0.85, zorder=2,
         )  # fmt: skip
     reach = 1.1 * max(particles.deta.abs().max(), particles.dphi.abs().max(), 0.1)
     panel.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
 
 
-def _legend(above: float) -> list[Line2D]:
+def _legend(above: float, subjets: int) -> list[Line2D]:
     """What markers, colours and lines mean."""
 
     def dot(name: str, marker: str, colour: str) -> Line2D:
@@ -233,7 +240,7 @@ def _legend(above: float) -> list[Line2D]:
 
     return [
         *(dot(name, marker, "grey") for name, marker in IDENTITY[:-1]),
-        *(dot(f"subjet {i + 1}", "s", COLOURS[i]) for i in range(4)),
+        *(dot(f"subjet {i + 1}", "s", COLOURS[i]) for i in range(subjets)),
         Line2D([], [], color="black", linestyle="-", label=f"weight > {above:g} within a subjet"),
         Line2D([], [], color="black", linestyle=":", label=f"weight > {above:g} between subjets"),
     ]

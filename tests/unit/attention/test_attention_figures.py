@@ -90,7 +90,7 @@ def test_every_particle_is_drawn_with_area_by_pt(axes):
     dots = axes()[0].collections[1:]
     found = sorted((tuple(d.get_offsets()[0]), d.get_sizes()[0]) for d in dots)
     assert [place for place, _ in found] == [(0, 0), (0.1, 0.3), (0.2, 0.1)]
-    assert np.allclose([size for _, size in found], 12 + 260 * np.array([1, 0.5, 0.25]))
+    assert np.allclose([size for _, size in found], 8 + 220 * np.array([1, 0.5, 0.25]))
 
 
 def test_weights_are_shares_of_all_pairs(axes):

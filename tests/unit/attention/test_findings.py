@@ -29,7 +29,8 @@ def test_a_share_stands_beside_its_nulls():
         "In the trained network 3.1 % [2.9, 3.3] of queries put more than 0.8 of their weight on one "
         "particle; random logits of the same number and spread 0.40 % [0.30, 0.50], the "
         "untrained network 0.00 % [0.00, 0.10]: more than spread alone explains (7.8 times as often). On "
-        "another particle than themselves: 2.0 % [2.9, 3.3], random 0.40 % [0.30, 0.50], untrained 0.30 % [0.00, 0.10]."
+        "another particle than themselves: 2.0 % [2.9, 3.3], random 0.40 % [0.30, 0.50], "
+        "untrained 0.30 % [0.00, 0.10]."
     )
 
 
