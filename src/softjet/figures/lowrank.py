@@ -95,6 +95,7 @@ def draw_spectra(ranks: pd.DataFrame, target: str | Path) -> None:
     )
     bar = figure.colorbar(scale, ax=axes, label="block", pad=0.01, aspect=40)
     bar.set_ticks(range(len(blocks)), labels=blocks)
+    bar.minorticks_off()
     _explain_spectra(axes.flat[0])
     save_figure(figure, target)
 
@@ -154,7 +155,7 @@ def _draw_spectrum(panel: Axes, row: pd.Series, colour: tuple) -> None:
 
 
 def _explain_spectra(panel: Axes) -> None:
-    entries = (("kept", "-", ""), ("dropped", ":", ""), ("learned rank", "", "o"))
+    entries = (("kept", "-", ""), ("dropped", ":", ""), ("last kept", "", "o"))
     for label, line, marker in entries:
         panel.plot(
             [], [], linestyle=line, marker=marker, markersize=3.5, color="0.2", linewidth=1.2, label=label

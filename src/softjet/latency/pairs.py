@@ -52,11 +52,11 @@ def measure_pair(
         A row a timed call: variant, runtime, device, batch, length, threads, order (0, 1, 2, ... as called; a
         pair is two neighbours), nanoseconds.
     """
-    for _ in range(warmup):
-        a()
-        b()
     calls = [(names[0], a), (names[1], b)]
     with _no_garbage_collection(), torch.inference_mode():
+        for _ in range(warmup):
+            a()
+            b()
         timed = [
             (n, _nanoseconds(call)) for i in range(samples) for n, call in calls[:: 1 if i % 2 == 0 else -1]
         ]

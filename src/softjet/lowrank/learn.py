@@ -26,6 +26,9 @@ from softjet.progress import Progress
 
 Batch = TypeVar("Batch")
 
+WARMUP = 10
+"""The weights' learning rate rises over one part in this of a phase."""
+
 
 class Learned(NamedTuple):
     """Tables of one run: a row a step, and a row a matrix."""
@@ -155,11 +158,16 @@ def _press(run: Run) -> None:
 
 
 def _set_rates(run: Run) -> None:
-    """Linear decay of the weights' rate; the thresholds' stays, since what ends their phase is the budget."""
+    """Rates of this step: the weights' rises over the first tenth of a phase, then falls linearly to zero.
+
+    A fresh AdamW takes steps of full size before it knows any gradient's scale, which undoes a trained
+    model in a few steps. The thresholds' rate stays, since what ends their phase is the budget.
+    """
     settings = run.settings
     first = settings.learning_rate if run.phase == "learning" else settings.recover_rate
     weights, *thresholds = run.optimiser.param_groups
-    weights["lr"] = first * run.left / run.limit
+    rise = WARMUP * (run.step - run.began + 1) / run.limit
+    weights["lr"] = first * min(rise, run.left / run.limit)
     for group in thresholds:
         group["lr"] = settings.threshold_rate
 
