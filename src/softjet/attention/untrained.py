@@ -36,7 +36,6 @@ def untrained(config: ParTModel, seed: int, batches: Iterable[JetBatch]) -> Part
         model = ParticleTransformer(config).eval()
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm1d)]
     for norm in norms:
-        norm.reset_running_stats()
         # Without a momentum, PyTorch keeps the plain average over batches.
         norm.train().momentum = None
     with torch.no_grad():

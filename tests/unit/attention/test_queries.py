@@ -59,6 +59,15 @@ def test_parts_of_the_winning_logit(model, jets):
     assert row.variance == pytest.approx(float(logits.var(correction=0)), rel=1e-5)
 
 
+def test_equal_jets_and_layers_have_different_nulls(model, jets_of):
+    (features, vectors, mask), known = jets_of([10, 10], 10)
+    features[1], vectors[1] = features[0], vectors[0]
+    random = nulls(record(model, features, vectors, mask), known, seed=1)
+    assert torch.equal(random[0].variance[0], random[0].variance[1])
+    order = [null.weights[jet].argsort() for null in random for jet in (0, 1)]
+    assert all((order[0] == other).float().mean() < 0.3 for other in order[1:])
+
+
 def test_padding_enters_no_byte_of_the_table(model, jets_of, tmp_path):
     for padding in (0.0, 7.0):
         inputs, known = jets_of([5, 9, 12, 1], 16, padding=padding)
