@@ -16,14 +16,14 @@ rule record_attention:
         ),
     log:
         "<logs>/record_attention/{network}-{dataset}.log",
-    params:
-        spec=spec("record_attention", CONFIG.attention),
+    conda:
+        "../envs/softjet.yaml"
     threads: workflow.cores
     resources:
         mem_mb=4000,
         runtime=240,
-    conda:
-        "../envs/softjet.yaml"
+    params:
+        spec=spec("record_attention", CONFIG.attention),
     message:
         "Record the attention of {wildcards.network}"
     script:

@@ -15,15 +15,15 @@ rule measure_latency:
         ),
     log:
         "<logs>/measure_latency/{model}-{method}.log",
-    params:
-        spec=spec("measure_latency", CONFIG.latency),
+    conda:
+        "../envs/softjet.yaml"
     # All cores: nothing else may run while the clock does.
     threads: workflow.cores
     resources:
         mem_mb=3000,
         runtime=120,
-    conda:
-        "../envs/softjet.yaml"
+    params:
+        spec=spec("measure_latency", CONFIG.latency),
     message:
         "Measure dense against compressed {wildcards.model}"
     script:

@@ -9,7 +9,7 @@ from softjet.jets.schema import CLASSES
 from softjet.provenance.digests import code_digest, text_digest
 from softjet.provenance.sidecar import sidecar_path
 
-BASE = Path(workflow.basedir)
+BASE = Path(str(workflow.current_basedir)).parent
 
 try:
     CONFIG = validate(config, ", ".join(map(str, workflow.configfiles)))
@@ -36,14 +36,22 @@ def spec(name, section):
 
 def recorded(**outputs):
     """Outputs, each with its sidecar."""
-    sidecars = {f"{name}_sidecar": str(sidecar_path(path)) for name, path in outputs.items()}
+    sidecars = {
+        f"{name}_sidecar": str(sidecar_path(path)) for name, path in outputs.items()
+    }
     return outputs | sidecars
 
 
 def drawn(folder, *names):
     """Figures as PNG and PDF, each with its sidecar."""
     kinds = ("png", "pdf")
-    return recorded(**{f"{name}_{kind}": f"{folder}/{name}.{kind}" for name in names for kind in kinds})
+    return recorded(
+        **{
+            f"{name}_{kind}": f"{folder}/{name}.{kind}"
+            for name in names
+            for kind in kinds
+        }
+    )
 
 
 def one_of(names):
@@ -58,7 +66,9 @@ def networks():
 
 def compressed_models():
     """Folder of each compressed model below lowrank/ and latency/, and its name."""
-    return {f"{m}/soft-threshold-{c.learning.keep}": m for m, c in CONFIG.compress.items()}
+    return {
+        f"{m}/soft-threshold-{c.learning.keep}": m for m, c in CONFIG.compress.items()
+    }
 
 
 def dataset_of(model):
@@ -75,13 +85,19 @@ def simulation_section(wildcards):
 
 def conversion_section(dataset):
     """Parameters of a conversion: what its simulation is made by shows in its input."""
-    return CONFIG.datasets[dataset].model_dump(mode="json", exclude={"simulation", "files"})
+    return CONFIG.datasets[dataset].model_dump(
+        mode="json", exclude={"simulation", "files"}
+    )
 
 
 def jet_files(dataset, *splits):
     """Parquet files of a dataset's splits."""
     files = range(CONFIG.datasets[dataset].files_per_split)
-    return [f"<results>/jets/{dataset}/{split}_{i}.parquet" for split in splits for i in files]
+    return [
+        f"<results>/jets/{dataset}/{split}_{i}.parquet"
+        for split in splits
+        for i in files
+    ]
 
 
 def root_files(dataset):
@@ -89,11 +105,19 @@ def root_files(dataset):
     settings = CONFIG.datasets[dataset]
     if settings.source == "simulation":
         shards = range(settings.simulation.shards)
-        return [f"<resources>/simulated/{dataset}/{name}_{i}.root" for name in CLASSES for i in shards]
-    files = sorted(str(path) for pattern in settings.files for path in Path().glob(pattern))
+        return [
+            f"<resources>/simulated/{dataset}/{name}_{i}.root"
+            for name in CLASSES
+            for i in shards
+        ]
+    files = sorted(
+        str(path) for pattern in settings.files for path in Path().glob(pattern)
+    )
     if not files:
         where = f"datasets.{dataset}.files"
-        raise WorkflowError(f"configuration: {where}: no file matches {list(settings.files)}")
+        raise WorkflowError(
+            f"configuration: {where}: no file matches {list(settings.files)}"
+        )
     return files
 
 
@@ -115,9 +139,18 @@ TABLES = {
 
 def report_inputs():
     """Everything that the report shows: all figures and the tables behind its numbers."""
-    paths = [f"figures/{folder}/{name}.png" for folder, names in FIGURES.items() for name in names]
-    paths += [f"{folder}/{name}.parquet" for folder, names in TABLES.items() for name in names]
-    subjects = [{"run": run, "dataset": settings.dataset} for run, settings in CONFIG.part.items()]
+    paths = [
+        f"figures/{folder}/{name}.png"
+        for folder, names in FIGURES.items()
+        for name in names
+    ]
+    paths += [
+        f"{folder}/{name}.parquet" for folder, names in TABLES.items() for name in names
+    ]
+    subjects = [
+        {"run": run, "dataset": settings.dataset}
+        for run, settings in CONFIG.part.items()
+    ]
     subjects += [{"dataset": dataset} for dataset in CONFIG.datasets]
     subjects += [{"compressed": folder} for folder in compressed_models()]
     # A path is filled in by those subjects that have exactly the names it asks for.
@@ -134,9 +167,14 @@ def report_inputs():
 def report_section():
     """What the report is about: the parts of the configuration that it tells."""
     return {
-        "datasets": {name: s.model_dump(mode="json") for name, s in CONFIG.datasets.items()},
+        "datasets": {
+            name: s.model_dump(mode="json") for name, s in CONFIG.datasets.items()
+        },
         "part": {name: s.model_dump(mode="json") for name, s in CONFIG.part.items()},
-        "compress": {f: CONFIG.compress[m].model_dump(mode="json") for f, m in compressed_models().items()},
+        "compress": {
+            f: CONFIG.compress[m].model_dump(mode="json")
+            for f, m in compressed_models().items()
+        },
         "attention": CONFIG.attention.model_dump(mode="json"),
     }
 
@@ -146,4 +184,7 @@ def print_input_errors():
     for path in sorted(Path(CONFIG.paths.logs).rglob("*.log")):
         for line in path.read_text(errors="replace").splitlines():
             if " ERROR " in line:
-                print(f"softjet: {line.split(' ERROR ', 1)[1]} (log: {path})", file=sys.stderr)
+                print(
+                    f"softjet: {line.split(' ERROR ', 1)[1]} (log: {path})",
+                    file=sys.stderr,
+                )

@@ -15,14 +15,14 @@ rule learn_ranks:
         ),
     log:
         "<logs>/learn_ranks/{model}-{method}.log",
-    params:
-        spec=lambda w: spec("learn_ranks", CONFIG.compress[w.model]),
+    conda:
+        "../envs/softjet.yaml"
     threads: workflow.cores
     resources:
         mem_mb=4000,
         runtime=2880,
-    conda:
-        "../envs/softjet.yaml"
+    params:
+        spec=lambda w: spec("learn_ranks", CONFIG.compress[w.model]),
     message:
         "Learn the ranks of {wildcards.model}"
     script:
@@ -44,14 +44,14 @@ rule evaluate_compressed:
         ),
     log:
         "<logs>/evaluate_compressed/{model}-{method}.log",
-    params:
-        spec=lambda w: spec("evaluate_compressed", CONFIG.compress[w.model]),
+    conda:
+        "../envs/softjet.yaml"
     threads: workflow.cores
     resources:
         mem_mb=4000,
         runtime=240,
-    conda:
-        "../envs/softjet.yaml"
+    params:
+        spec=lambda w: spec("evaluate_compressed", CONFIG.compress[w.model]),
     message:
         "Evaluate the compressed {wildcards.model} beside the dense one"
     script:

@@ -6,17 +6,17 @@ rule simulate:
         **recorded(jets="<resources>/simulated/{dataset}/{process}_{shard}.root"),
     log:
         "<logs>/simulate/{dataset}/{process}_{shard}.log",
-    params:
-        spec=lambda w: spec("simulate", simulation_section(w)),
     wildcard_constraints:
         process=one_of(CLASSES),
         shard=r"\d+",
+    conda:
+        "../envs/softjet.yaml"
     threads: 1
     resources:
         mem_mb=1500,
         runtime=60,
-    conda:
-        "../envs/softjet.yaml"
+    params:
+        spec=lambda w: spec("simulate", simulation_section(w)),
     message:
         "Simulate {wildcards.process} jets, shard {wildcards.shard}"
     script:
@@ -38,14 +38,14 @@ for name in CONFIG.datasets:
             ),
         log:
             f"<logs>/convert/{name}.log",
-        params:
-            spec=spec("convert", conversion_section(name)),
+        conda:
+            "../envs/softjet.yaml"
         threads: 1
         resources:
             mem_mb=2000,
             runtime=240,
-        conda:
-            "../envs/softjet.yaml"
+        params:
+            spec=spec("convert", conversion_section(name)),
         message:
             "Convert ROOT files to Parquet"
         script:

@@ -8,14 +8,14 @@ rule draw_jets:
         **drawn("<results>/figures/{dataset}", "jets"),
     log:
         "<logs>/draw_jets/{dataset}.log",
-    params:
-        spec=spec("draw_jets", {}),
+    conda:
+        "../envs/softjet.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=20,
-    conda:
-        "../envs/softjet.yaml"
+    params:
+        spec=spec("draw_jets", {}),
     message:
         "Draw the jets of {wildcards.dataset}"
     script:
@@ -32,14 +32,16 @@ rule draw_training:
         **drawn("<results>/figures/{run}", "history", "confusion", "roc"),
     log:
         "<logs>/draw_training/{run}.log",
-    params:
-        spec=lambda w: spec("draw_training", {"batch_size": CONFIG.part[w.run].training.batch_size}),
+    conda:
+        "../envs/softjet.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=20,
-    conda:
-        "../envs/softjet.yaml"
+    params:
+        spec=lambda w: spec(
+            "draw_training", {"batch_size": CONFIG.part[w.run].training.batch_size}
+        ),
     message:
         "Draw the training of {wildcards.run}"
     script:
@@ -54,17 +56,24 @@ rule draw_attention:
         weights="<results>/attention/{run}/{dataset}/weights.parquet",
         untrained="<results>/attention/{run}-untrained/{dataset}/weights.parquet",
     output:
-        **drawn("<results>/figures/{run}/{dataset}", "shares", "heads", "maps", "pairs", "weights"),
+        **drawn(
+            "<results>/figures/{run}/{dataset}",
+            "shares",
+            "heads",
+            "maps",
+            "pairs",
+            "weights",
+        ),
     log:
         "<logs>/draw_attention/{run}-{dataset}.log",
-    params:
-        spec=spec("draw_attention", {}),
+    conda:
+        "../envs/softjet.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=20,
-    conda:
-        "../envs/softjet.yaml"
+    params:
+        spec=spec("draw_attention", {}),
     message:
         "Draw the attention of {wildcards.run}"
     script:
@@ -78,19 +87,25 @@ rule draw_compression:
         samples="<results>/latency/{model}/{method}.parquet",
         ratios="<results>/latency/{model}/{method}-ratios.parquet",
     output:
-        **drawn("<results>/figures/{model}/{method}", "ranks", "spectra", "budget", "latency"),
+        **drawn(
+            "<results>/figures/{model}/{method}",
+            "ranks",
+            "spectra",
+            "budget",
+            "latency",
+        ),
     log:
         "<logs>/draw_compression/{model}-{method}.log",
-    params:
-        spec=spec("draw_compression", {}),
     wildcard_constraints:
         method=r"soft-threshold-[\d.]+",
+    conda:
+        "../envs/softjet.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=20,
-    conda:
-        "../envs/softjet.yaml"
+    params:
+        spec=spec("draw_compression", {}),
     message:
         "Draw ranks and times of {wildcards.model}"
     script:
@@ -104,14 +119,14 @@ rule report:
         **recorded(report="<results>/report.html"),
     log:
         "<logs>/report.log",
-    params:
-        spec=spec("report", report_section()),
+    conda:
+        "../envs/softjet.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=20,
-    conda:
-        "../envs/softjet.yaml"
+    params:
+        spec=spec("report", report_section()),
     message:
         "Write the report"
     script:

@@ -9,14 +9,14 @@ rule statistics_binary:
         **recorded(binary="<results>/statistics/{run}/{dataset}/binary.parquet"),
     log:
         "<logs>/statistics_binary/{run}-{dataset}.log",
-    params:
-        spec=spec("statistics_binary", CONFIG.attention),
+    conda:
+        "../envs/softjet.yaml"
     threads: 1
     resources:
         mem_mb=3000,
         runtime=60,
-    conda:
-        "../envs/softjet.yaml"
+    params:
+        spec=spec("statistics_binary", CONFIG.attention),
     message:
         "How binary is the attention of {wildcards.run}?"
     script:

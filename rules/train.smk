@@ -13,14 +13,14 @@ rule train_part:
         ),
     log:
         "<logs>/train_part/{run}.log",
-    params:
-        spec=lambda w: spec("train_part", CONFIG.part[w.run]),
+    conda:
+        "../envs/softjet.yaml"
     threads: workflow.cores
     resources:
         mem_mb=4000,
         runtime=2880,
-    conda:
-        "../envs/softjet.yaml"
+    params:
+        spec=lambda w: spec("train_part", CONFIG.part[w.run]),
     message:
         "Train Particle Transformer {wildcards.run}"
     script:
@@ -35,14 +35,14 @@ rule initialise_part:
         ),
     log:
         "<logs>/initialise_part/{run}.log",
-    params:
-        spec=lambda w: spec("initialise_part", CONFIG.part[w.run]),
+    conda:
+        "../envs/softjet.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
-    conda:
-        "../envs/softjet.yaml"
+    params:
+        spec=lambda w: spec("initialise_part", CONFIG.part[w.run]),
     message:
         "Initialise the untrained twin of {wildcards.run}"
     script:
@@ -63,14 +63,14 @@ rule evaluate_part:
         ),
     log:
         "<logs>/evaluate_part/{run}.log",
-    params:
-        spec=lambda w: spec("evaluate_part", CONFIG.part[w.run]),
+    conda:
+        "../envs/softjet.yaml"
     threads: workflow.cores
     resources:
         mem_mb=4000,
         runtime=240,
-    conda:
-        "../envs/softjet.yaml"
+    params:
+        spec=lambda w: spec("evaluate_part", CONFIG.part[w.run]),
     message:
         "Evaluate Particle Transformer {wildcards.run}"
     script:
