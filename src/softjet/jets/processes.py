@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softjet.jets.schema import CLASSES
+from softjet.jets.tracks import HALF_LENGTH_MM, RADIUS_MM
 
 GLUON, HIGGS, TOP, W, Z = 21, 25, 6, 24, 23
 HARD_PARTON = 0
@@ -21,12 +22,12 @@ COMMON = (
     "Beams:eCM = 13000.",
     "PhaseSpace:pTHatMin = 480.",
     "PhaseSpace:pTHatMax = 1050.",
-    "PartonLevel:MPI = off",
-    "ParticleDecays:limitTau0 = on",
-    "ParticleDecays:tau0Max = 10.",
+    "ParticleDecays:limitCylinder = on",
+    f"ParticleDecays:xyMax = {RADIUS_MM}",
+    f"ParticleDecays:zMax = {HALF_LENGTH_MM}",
 )
-"""13 TeV; the range of pT that feeds jets of 500 to 1000 GeV; what lives longer than c tau = 10 mm
-(K0S, Lambda) stays whole, since the calorimeters have energy fractions for it."""
+"""13 TeV; the range of pT that feeds jets of 500 to 1000 GeV; K0S, Lambda and the like decay if they do so
+inside the tracker, and reach the calorimeters whole otherwise."""
 
 _INVISIBLE_Z = ("WeakZ0:gmZmode = 2", "23:onMode = off", "23:onIfAny = 12 14 16")
 _QUARKS = "1 2 3 4 5"
