@@ -101,11 +101,13 @@ def _labels(matched: MatchedJets) -> Branches:
     mass2 = parent.e**2 - parent.px**2 - parent.py**2 - parent.pz**2
     columns = {"pid": parent.pid, "pt": parent.pt, "eta": parent.eta, "phi": parent.phi}
     known = PROCESSES[matched.process].parent != HARD_PARTON
-    flat = {name: np.full(n, name == f"label_{matched.process}", dtype=np.int32) for name in LABELS}
+    flat: Branches = {name: np.full(n, name == f"label_{matched.process}", dtype=np.int32) for name in LABELS}
     flat |= {f"aux_genpart_{name}": (known * column).astype(np.float32) for name, column in columns.items()}
     flat["aux_truth_match"] = match_codes(matched.process, prongs)
     columns["mass"] = np.sqrt(np.maximum(mass2, 0))
-    return flat | {name: columns[name.removeprefix("truth_parent_")].astype(k) for name, k in TRUTH_JET.items()}
+    return flat | {
+        name: columns[name.removeprefix("truth_parent_")].astype(k) for name, k in TRUTH_JET.items()
+    }
 
 
 def _prongs(matched: MatchedJets) -> Branches:

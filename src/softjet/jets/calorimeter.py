@@ -90,7 +90,7 @@ class Calorimeter:
 _MUON_AND_NEUTRINOS = {12: 0.0, 13: 0.0, 14: 0.0, 16: 0.0}
 
 ECAL = Calorimeter(
-    eta_edges=np.arange(-170, 171) * 0.0174,
+    eta_edges=0.0174 * np.arange(-170, 171, dtype=np.float64),
     cells_in_phi=np.full(340, 360),
     minimum=0.5,
     significance=2.0,

@@ -62,7 +62,7 @@ class Collisions:
         event = np.repeat(np.arange(len(length)), length)
         pid = _flat(entries.id)
         vertex = ak.fill_none(entries.vProd, {"px": 0.0, "py": 0.0, "pz": 0.0, "e": 0.0})
-        return Records(
+        columns = [
             event,
             pid,
             _flat(entries.status),
@@ -71,7 +71,8 @@ class Collisions:
             self._charges(pid),
             *(_flat(entries.p[component]) for component in ("px", "py", "pz", "e")),
             *(_flat(vertex[component]) for component in ("px", "py", "pz")),
-        )
+        ]
+        return Records(*columns)
 
     def _charges(self, pid: NDArray) -> NDArray[np.float64]:
         known, place = np.unique(pid, return_inverse=True)
@@ -86,7 +87,6 @@ def _flat(jagged: ak.Array) -> NDArray:
 def _hard_process(event: pythia8mc.Event) -> Records:
     """Records of one event of a few entries."""
     entries = [event[i] for i in range(event.size())]
-    zeros = np.zeros(len(entries))
-    integers = np.array([(p.id(), p.status(), p.mother1(), p.mother2()) for p in entries])
-    momenta = np.array([(p.px(), p.py(), p.pz(), p.e()) for p in entries])
-    return Records(zeros.astype(np.int64), *integers.T, zeros, *momenta.T, zeros, zeros, zeros)
+    integers = np.array([(0, p.id(), p.status(), p.mother1(), p.mother2()) for p in entries])
+    momenta = np.array([(0, p.px(), p.py(), p.pz(), p.e(), 0, 0, 0) for p in entries])
+    return Records(*integers.T, *momenta.T)

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from softjet.jets.schema import CLASSES
 from softjet.jets.tracks import HALF_LENGTH_MM, RADIUS_MM
 
 GLUON, HIGGS, TOP, W, Z = 21, 25, 6, 24, 23
@@ -133,6 +132,3 @@ def match_codes(name: str, prong_pid: NDArray) -> NDArray[np.float32]:
         "Tbl": lambda: np.where(flavour[:, 1] == 11, 15, 16),
     }
     return np.asarray(of_class[name](), dtype=np.float32)
-
-
-assert tuple(PROCESSES) == CLASSES

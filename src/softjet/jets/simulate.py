@@ -50,7 +50,9 @@ def simulate(target: str | Path, process: str, n_jets: int, seed: int) -> None:
     with Progress(n_jets, f"simulate {process}", "jets") as progress:
         for flat, lists in jet_batches(process, seed):
             found = min(len(flat["jet_pt"]), n_jets - done)
-            batches.append(({k: v[:found] for k, v in flat.items()}, {k: v[:found] for k, v in lists.items()}))
+            batches.append(
+                ({k: v[:found] for k, v in flat.items()}, {k: v[:found] for k, v in lists.items()})
+            )
             done += found
             progress.advance(found)
             if done == n_jets:
