@@ -28,6 +28,8 @@ rule train_part:
 
 
 rule initialise_part:
+    input:
+        jets=lambda w: jet_files(CONFIG.part[w.run].dataset, "validation"),
     output:
         **recorded(
             model="<results>/part/{run}-untrained/model.safetensors",

@@ -22,7 +22,8 @@ with job(snakemake) as step:
     compression = Compression.model_validate(step.section)
     folder = Path(snakemake.input.model).parent
     model = load_compressed(folder, load_part(Path(snakemake.input.base_config).parent))
-    loader = JetLoader(snakemake.input.test, model.config.features, compression.learning.batch_size, seed=0)
+    size, shape = compression.learning.batch_size, model.config
+    loader = JetLoader(snakemake.input.test, shape.features, size, seed=0, max_particles=shape.max_particles)
     logits, labels, rows = (tensor.numpy() for tensor in predict_loader(model, loader))
     dense = pd.read_parquet(snakemake.input.dense).filter(regex="^logit_").to_numpy()
     kept = json.loads((folder / "config.json").read_text())["kept"]

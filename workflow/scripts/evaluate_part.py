@@ -16,7 +16,14 @@ with job(snakemake) as step:
     torch.set_num_threads(snakemake.threads)
     run = ParTRun.model_validate(step.section)
     model = load_part(Path(snakemake.input.model).parent)
-    loader = JetLoader(snakemake.input.test, model.config.features, run.training.batch_size, seed=0)
+    shape = model.config
+    loader = JetLoader(
+        snakemake.input.test,
+        shape.features,
+        run.training.batch_size,
+        seed=0,
+        max_particles=shape.max_particles,
+    )
     logits, labels, rows = (tensor.numpy() for tensor in predict_loader(model, loader))
     tables = {
         "metrics": metrics_table(logits, labels),

@@ -4,12 +4,15 @@ from pathlib import Path
 
 import torch
 
+from softjet.attention.untrained import untrained
 from softjet.config.part import ParTRun
+from softjet.jets.batches import JetLoader
 from softjet.part.checkpoint import save_part
-from softjet.part.model import ParticleTransformer
 from softjet.provenance.job import job
 
 with job(snakemake) as step:
+    torch.set_num_threads(snakemake.threads)
     run = ParTRun.model_validate(step.section)
-    torch.manual_seed(run.training.seed)
-    save_part(Path(snakemake.output.model).parent, ParticleTransformer(run.model))
+    arguments = (run.model.features, run.training.batch_size, run.training.seed, run.model.max_particles)
+    jets = JetLoader(snakemake.input.jets, *arguments).evaluation()
+    save_part(Path(snakemake.output.model).parent, untrained(run.model, run.training.seed, jets))

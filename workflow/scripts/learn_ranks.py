@@ -31,7 +31,8 @@ with job(snakemake) as step:
     settings = compression.learning
     model = load_part(Path(snakemake.input.model).parent)
     dense = parameter_counts(model, PART_SELECTION)
-    loader = JetLoader(snakemake.input.train, model.config.features, settings.batch_size, settings.seed)
+    shape, size = model.config, settings.batch_size
+    loader = JetLoader(snakemake.input.train, shape.features, size, settings.seed, shape.max_particles)
     learned = learn_ranks(
         model, PART_SELECTION, loader.training, loss, settings, step.state, compression.base
     )

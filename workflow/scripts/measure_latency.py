@@ -21,9 +21,9 @@ with job(snakemake) as step:
     folder = Path(snakemake.input.dense).parent
     dense = load_part(folder)
     compressed = load_compressed(Path(snakemake.input.model).parent, load_part(folder))
-    tables = []
+    shape, tables = dense.config, []
     for size in settings.batches:
-        loader = JetLoader(snakemake.input.test, dense.config.features, size, settings.seed)
+        loader = JetLoader(snakemake.input.test, shape.features, size, settings.seed, shape.max_particles)
         # Batches go from short to long jets: the middle one holds jets of median multiplicity.
         batch = next(islice(loader.evaluation(), loader.steps_per_epoch // 2, None))
         jets = (batch.features, batch.vectors, batch.mask)
@@ -33,7 +33,7 @@ with job(snakemake) as step:
             measure_pair(*calls, settings.samples, settings.warmup, batch=len(batch.labels), length=length)
         )
     samples = pd.concat(tables, ignore_index=True)
-    ratios = summarise(samples, bootstrap=settings.bootstrap, seed=settings.seed)
+    ratios = summarise(samples, noise=settings.noise, bootstrap=settings.bootstrap, seed=settings.seed)
     for table, target in ((samples, snakemake.output.samples), (ratios, snakemake.output.ratios)):
         with whole_file(target) as partial_file:
             table.to_parquet(partial_file, compression="zstd", index=False)

@@ -18,7 +18,8 @@ from softjet.attention.queries import Jets, Null, nulls, query_table
 from softjet.attention.recording import Recording, record
 from softjet.attention.sample import identities, particle_lists, subjets
 from softjet.config.attention import Attention
-from softjet.jets.features import Kind, model_inputs
+from softjet.config.part import ParTModel
+from softjet.jets.features import model_inputs
 from softjet.part.model import ParticleTransformer
 from softjet.progress import Progress
 from softjet.provenance.files import whole_file
@@ -95,7 +96,6 @@ def record_dataset(
     sample: pa.Table,
     settings: Attention,
     outputs: Mapping[str, str | Path],
-    max_particles: int = 128,
 ) -> float:
     """Record the attention of a sample into Parquet tables, in memory bounded by a batch.
 
@@ -109,8 +109,6 @@ def record_dataset(
         Batch size, number of maps, largest residual accepted, seed.
     outputs : mapping of str to path
         Where each of queries, jets, maps, particles and weights goes.
-    max_particles : int
-        Hardest particles of a jet that the model sees.
 
     Returns
     -------
@@ -126,7 +124,7 @@ def record_dataset(
     known: list[pa.Table] = []
     with _writers(outputs) as write, Progress(len(sample), "record attention", "jets") as progress:
         for rows in _by_length(sample, settings.batch_size):
-            batch = prepare(sample.take(rows), rows, model.config.features, max_particles)
+            batch = prepare(sample.take(rows), rows, model.config)
             recording = record(model, *batch.inputs)
             recording.check(settings.residual)
             random = nulls(recording, batch.jets, settings.seed)
@@ -143,7 +141,7 @@ def record_dataset(
     return float(pc.max(jets["residual"]).as_py())
 
 
-def prepare(table: pa.Table, places: NDArray[np.int64], features: Kind, max_particles: int) -> Batch:
+def prepare(table: pa.Table, places: NDArray[np.int64], shape: ParTModel) -> Batch:
     """Inputs of the model for some jets, and the truth about their particles.
 
     Parameters
@@ -152,12 +150,10 @@ def prepare(table: pa.Table, places: NDArray[np.int64], features: Kind, max_part
         B jets.
     places : (B,)
         Their places in the sample.
-    features : {"kin", "kinpid", "full"}
-        Feature set of the model.
-    max_particles : int
-        Hardest particles that the model sees.
+    shape : ParTModel
+        Shape of the model: its feature set, and how many particles it sees.
     """
-    inputs, vectors, mask = model_inputs(table, features, max_particles)
+    inputs, vectors, mask = model_inputs(table, shape.features, shape.max_particles)
     label, real = table["label"].to_numpy().copy(), mask[:, 0]
     jets = Jets(
         jet=places.astype(np.int32),

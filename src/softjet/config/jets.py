@@ -49,8 +49,6 @@ class Dataset(Section):
     """Split of the jets, by a hash of source file, entry and seed."""
     files_per_split: int = Field(1, ge=1)
     """Parquet files a split; every one holds all classes, mixed."""
-    max_particles: int = Field(128, ge=2)
-    """Hardest particles of a jet that the model sees."""
     bad_jets: Literal["error", "reject"] = "error"
     """What a jet with NaN, no particle or no single label does: stop the conversion, or be listed apart."""
     seed: int = Field(1, ge=0)

@@ -14,6 +14,8 @@ class ParTModel(Section):
 
     features: Literal["kin", "kinpid", "full"] = "full"
     """Feature set of the particles: 7, 13 or 17 features."""
+    max_particles: int = Field(128, ge=2)
+    """Hardest particles of a jet that the model sees."""
     classes: int = Field(10, ge=2)
     """Classes told apart."""
     embed_dims: tuple[int, ...] = (128, 512, 128)

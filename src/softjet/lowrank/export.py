@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
@@ -14,6 +14,8 @@ from softjet.lowrank.budget import Shares
 from softjet.lowrank.layer import LowRankLinear, Piece
 from softjet.lowrank.selection import replace
 from softjet.provenance.files import whole_file
+
+Model = TypeVar("Model", bound=nn.Module)
 
 
 def save_compressed(
@@ -59,7 +61,7 @@ def save_compressed(
         partial.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
 
 
-def load_compressed(folder: str | Path, skeleton: nn.Module) -> nn.Module:
+def load_compressed(folder: str | Path, skeleton: Model) -> Model:
     """Read a fused model into the module tree of its dense model.
 
     Parameters

@@ -41,7 +41,7 @@ def learn_ranks(
     model: nn.Module,
     selection: Selection,
     batches: Callable[[int], Iterator[Batch]],
-    loss: Callable[[nn.Module, Batch], Tensor],
+    loss: Callable[[Any, Batch], Tensor],
     settings: RankLearning,
     state_dir: str | Path,
     name: str = "model",

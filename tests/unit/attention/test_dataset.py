@@ -48,7 +48,7 @@ def test_maps_are_the_recorded_weights_of_the_first_jets(recorded, model, jet_ta
     maps, particles = recorded[0]["maps"], recorded[0]["particles"]
     assert sorted(maps.jet.unique()) == sorted(particles.jet.unique()) == [0, 1, 2, 3]
     assert (maps.groupby("jet").size() == 6).all()
-    batch = prepare(jet_table.slice(2, 1), np.array([2]), "kin", 128)
+    batch = prepare(jet_table.slice(2, 1), np.array([2]), model.config)
     seen = record(model, *batch.inputs)
     row = maps[(maps.jet == 2) & (maps.layer == 1) & (maps["head"] == 1)].iloc[0]
     for name, whole in (("weights", seen.weights[1]), ("qk", seen.qk[1]), ("bias", seen.bias)):
