@@ -86,13 +86,25 @@ def learn_ranks(
     run = Run(model, selection, settings, dense)
     _choose(run)  # an impossible budget fails before the first step
     state = Path(state_dir) / "ranks.pt"
-    model.train()
+    train_but_statistics(model)
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed)
         if state.exists():
             take_up(run, state)
         _run(run, batches, loss, state, name)
     return Learned(pd.DataFrame(run.history), ranks_table(run.ranks))
+
+
+def train_but_statistics(model: nn.Module) -> None:
+    """Put the model in training mode, except running statistics (BatchNorm), which stay as they are.
+
+    Those of the dense model were gathered over its whole training. A few hundred batches, perhaps sorted by
+    length, would leave those of the last ones.
+    """
+    model.train()
+    for module in model.modules():
+        if getattr(module, "track_running_stats", False):
+            module.eval()
 
 
 def _run(run: Run, batches: Callable, loss: Callable, state: Path, name: str) -> None:

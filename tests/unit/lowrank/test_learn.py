@@ -13,6 +13,7 @@ import small_network
 import torch
 from small_network import SELECTION, SETTINGS, batches, loss, network
 
+from softjet.config.lowrank import Selection
 from softjet.errors import InputError
 from softjet.lowrank import fuse, learn_ranks, parameter_counts
 from softjet.lowrank.learn import compression_penalty
@@ -164,6 +165,20 @@ def test_moving_size_from_sigma_into_u_changes_no_rank_of_a_whole_run(tmp_path):
             learn_ranks(model, SELECTION, batches, task, still, tmp_path / name).ranks["rank"].tolist()
         )
     assert ranks[0] == ranks[1]
+
+
+def test_running_statistics_stay_those_of_the_dense_model(tmp_path):
+    model = torch.nn.Sequential()
+    model.statistics = torch.nn.BatchNorm1d(6)
+    model.statistics.running_mean.fill_(0.3)
+    model.network = network()
+    inner = SELECTION.model_dump()
+    for matrices in inner["matrices"]:
+        matrices["path"] = "network." + matrices["path"]
+    selection = Selection(**inner | {"blocks": ("network.blocks",)})
+    learn_ranks(model, selection, batches, loss, settings(recover_steps=2), tmp_path)
+    assert (model.statistics.running_mean == 0.3).all()
+    assert model.network.training
 
 
 def test_a_budget_out_of_reach_is_an_error_that_says_what_to_change(tmp_path):
