@@ -203,21 +203,24 @@ def energy_flow(
     energy, sigma = measure(calorimeter, centre, true, rng)
 
     tower_of = _towers_of_tracks(deposits, hits, tracks)
-    ends = tower_of >= 0
-    track_energy = np.bincount(tower_of[ends], tracks.e[ends], minlength=len(cells))
+    ending = np.flatnonzero(tower_of >= 0)
+    track_energy = np.bincount(tower_of[ending], tracks.e[ending], minlength=len(cells))
     excess = np.maximum(energy - track_energy, 0)
     neutral = (excess > calorimeter.minimum) & (excess > calorimeter.significance * sigma)
     scale = np.ones(len(tracks))
-    rescaled = ends & ~neutral[tower_of]
+    rescaled = ending[~neutral[tower_of[ending]]]
     scale[rescaled] = (energy / np.maximum(track_energy, 1e-12))[tower_of[rescaled]]
     return _leftover(calorimeter, cells, excess, neutral, _main_source(deposits, hits, tracks), rng), scale
 
 
 def _towers_of_tracks(deposits: Deposits, hits: NDArray, tracks: Tracks) -> NDArray[np.int64]:
     """Place in the list of cells of the tower each track ends in; -1 for none."""
-    place = np.searchsorted(deposits.source, tracks.source)
-    place = np.minimum(place, len(deposits) - 1)
-    return np.where(deposits.source[place] == tracks.source, hits[place], -1)
+    _, track, deposit = np.intersect1d(
+        tracks.source, deposits.source, assume_unique=True, return_indices=True
+    )
+    place = np.full(len(tracks), -1)
+    place[track] = hits[deposit]
+    return place
 
 
 def _main_source(deposits: Deposits, hits: NDArray, tracks: Tracks) -> NDArray[np.int64]:
