@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -311,20 +312,20 @@ def find_most_important(
     results: Path, settings: Settings, attention: Mapping[str, Sequence[str]]
 ) -> Iterator[str]:
     """One sentence a stage, numbers with intervals."""
-    for run, own in settings["part"].items():
+    verdict = len(settings["attention"]["thresholds"])  # the sentence after those on the shares
+    for run in settings["part"]:
         accuracy = _first_row(results / "part" / run / "metrics.parquet")
         yield (
-            f"{run} tells {len(CLASSES)} classes of jets of {own['dataset']} apart with an accuracy of "
+            f"Particle Transformer ({run}) tells {len(CLASSES)} classes of jets apart with an accuracy of "
             f"{with_interval(accuracy.value, accuracy.low, accuracy.high)} on {accuracy.n} test jets "
             f"(guessing gives {1 / len(CLASSES):.2f})."
         )
-        yield from attention[run][:2]
+        yield from (attention[run][place] for place in (verdict, 0))
     for folder, own in settings["compress"].items():
         row = _first_row(results / "lowrank" / folder / "metrics.parquet")
         yield (
-            f"{own['base']} keeps {percent(row.keep_total)} of its parameters as {folder}; its accuracy "
-            "changes by "
-            f"{with_interval(row.change, row.low, row.high)} (95 % interval, paired, {row.n} jets)."
+            f"With learned ranks {own['base']} keeps {percent(row.keep_total)} of its parameters; accuracy "
+            f"changes by {with_interval(row.change, row.low, row.high)} (paired, {row.n} jets)."
         )
         yield from map(_speed_finding, _records(results / "latency" / f"{folder}-ratios.parquet"))
 
@@ -350,7 +351,6 @@ def _lead() -> str:
     machine = host()
     return (
         "From simulated collisions through training, attention and learned ranks to time, in one workflow. "
-        "Written on "
-        f"a machine with {machine['cores']} cores ({machine['processor']}), from commit "
-        f"{_commit(git_state())}."
+        f"Written on {datetime.now(UTC):%Y-%m-%d} on a machine with {machine['cores']} cores "
+        f"({machine['processor']}), from commit {_commit(git_state())}."
     )

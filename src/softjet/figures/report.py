@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Literal
 
 import jinja2
+import matplotlib.image
 import pandas as pd
 
+from softjet.figures.style import DOTS_PER_INCH
 from softjet.provenance.files import whole_file
 
 
@@ -41,6 +43,11 @@ class Picture:
     def alternative(self) -> str:
         """What a reader who cannot see the picture is told."""
         return self.caption.partition(". ")[0]
+
+    @property
+    def width(self) -> int:
+        """Width on the page in CSS pixels (1/96 inch): figures are drawn at the size they should have."""
+        return round(matplotlib.image.imread(self.path).shape[1] * 96 / DOTS_PER_INCH)
 
     @property
     def data(self) -> str:

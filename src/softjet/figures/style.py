@@ -20,6 +20,9 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 LINES = ("-", "--", "-.", ":")
 """Line styles that tell curves apart where colour cannot."""
 
+DOTS_PER_INCH = 160
+"""Of the PNG files."""
+
 SEQUENTIAL = "viridis"
 """Colour map that rises in lightness, for greyscale."""
 
@@ -48,7 +51,7 @@ def new_figure(
             "axes.prop_cycle": cycler(color=COLOURS),
             "image.cmap": SEQUENTIAL,
             "figure.dpi": 100,
-            "savefig.dpi": 160,
+            "savefig.dpi": DOTS_PER_INCH,
             "svg.hashsalt": "softjet",
         }
     )
