@@ -63,7 +63,7 @@ class RankLearning(Section):
     weight: float = Field(0.1, gt=0)
     """Weight of the compression term at the start."""
     pressure: float = Field(1e4, ge=1)
-    """Factor by which that weight rises if all steps lag behind a straight way to the budget; 1 fixes it."""
+    """Factor by which that weight rises in the second half of the phase, if it gets there; 1 fixes it."""
     count_weighted: bool = False
     """Weigh a matrix's compression term by its number of parameters."""
     sharpness: float = Field(50.0, gt=0)

@@ -156,17 +156,12 @@ def compression_penalty(run: Run) -> Tensor:
 
 
 def _press(run: Run) -> None:
-    """Raise the weight of the compression term where thresholds rise too slowly to meet the budget in time.
+    """Raise the weight of the compression term, step by step, once half of the phase is over.
 
-    The task may hold thresholds in balance with a fixed weight at any size of the model. The measure is the
-    parameters of all pairs, r (m + n): on a straight way they fall from those at full rank to the budget
-    half-way through the phase, whose other half is in reserve. (The count with dense matrices would not
-    move before break-even.)
+    With a fixed weight the task may hold the thresholds in balance for ever at any size of the model.
     """
-    pairs = [sum(f.shape) * torch.tensor([f.rank(), len(f.sigma)]) for f in run.factors]
-    now, full = torch.stack(pairs).sum(0).tolist()
-    if now > full + (run.allowed() - full) * min(1.0, 2 * (run.step - run.began) / run.limit):
-        run.weight *= run.settings.pressure ** (1 / run.limit)
+    if run.step - run.began >= run.limit / 2:
+        run.weight *= run.settings.pressure ** (2 / run.limit)
 
 
 def _set_rates(run: Run) -> None:
@@ -185,7 +180,7 @@ def _set_rates(run: Run) -> None:
 
 
 def _tidy(run: Run) -> float:
-    """Hold the rank floor and the way to the budget; now and then decompose afresh and return the drift."""
+    """Hold the rank floor and raise the pressure; now and then decompose afresh and return the drift."""
     drift = _redecompose(run) if (run.step - run.began) % run.settings.redecompose_every == 0 else math.nan
     for factors in run.factors:
         factors.hold_floor(run.settings.rank_floor)

@@ -181,6 +181,16 @@ def test_running_statistics_stay_those_of_the_dense_model(tmp_path):
     assert model.network.training
 
 
+def test_pressure_meets_a_budget_that_a_fixed_weight_does_not(tmp_path):
+    with pytest.raises(InputError, match="not reached"):
+        learn(tmp_path / "fixed", pressure=1.0)
+    _, history, _ = learn(tmp_path / "rising")
+    weights = history.loc[history["phase"] == "learning", "weight"]
+    assert (weights.iloc[: SETTINGS.learn_steps // 2 - 1] == SETTINGS.weight).all()
+    assert weights.is_monotonic_increasing
+    assert weights.iloc[-1] > SETTINGS.weight
+
+
 def test_a_budget_out_of_reach_is_an_error_that_says_what_to_change(tmp_path):
     with pytest.raises(InputError, match=r"keep 0.6: not reached: .* after 3 steps; raise learn_steps"):
         learn(tmp_path, learn_steps=3)
