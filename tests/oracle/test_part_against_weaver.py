@@ -67,7 +67,7 @@ def test_logits_equal_in_evaluation(features, classes):
 
 
 def test_logits_gradients_and_statistics_equal_in_training():
-    config = ParTModel(dropout=0, blocks=3, statistics="padded")
+    config = ParTModel(dropout=0, blocks=3, normalisation="published")
     theirs, ours = pair_of_models(config)
     batch = jets(8, 17, 17)
     expected, logits = theirs(*batch), ours(*batch)

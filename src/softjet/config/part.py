@@ -30,10 +30,10 @@ class ParTModel(Section):
     """Class attention blocks."""
     expansion: int = Field(4, ge=1)
     """Width of the feed-forward layer in units of the model's width."""
-    dropout: float = Field(0.1, ge=0, lt=1)
-    """Dropout in the particle blocks (attention, activation and residual); class blocks have none."""
-    statistics: Literal["real", "padded"] = "real"
-    """Particles in the input BatchNorm's statistics: real ones only, or padding as well (weaver-core)."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """Dropout in the particle blocks (published: 0.1); random numbers can take half of a processor's time."""
+    normalisation: Literal["renormalised", "published"] = "renormalised"
+    """`renormalised`: in training as in evaluation (arXiv 1702.03275); `published`: BatchNorm, with padding."""
 
 
 class Training(Section):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from softjet.config.part import N_FEATURES, ParTModel
 from softjet.part.blocks import Block, ClassBlock, ParticleBlock
+from softjet.part.norm import BatchRenorm1d
 from softjet.part.pairs import PairEmbedding, pair_features, real_pairs, symmetric_bias
 
 
@@ -20,15 +21,15 @@ class ParticleEmbedding(nn.Module):
     Parameters
     ----------
     config : ParTModel
-        With `statistics: real` the BatchNorm sees real particles only. The published model's sees padding
-        too, which its loader fills with repeated particles; ours is zero, and would pull the statistics.
+        With `normalisation: published` the BatchNorm counts padding too, which the published loader fills
+        with repeated particles; ours is zero, and would pull the statistics.
     """
 
     def __init__(self, config: ParTModel) -> None:
         super().__init__()
         width = N_FEATURES[config.features]
-        self.statistics = config.statistics
-        self.norm = nn.BatchNorm1d(width)
+        self.counts_padding = config.normalisation == "published"
+        self.norm = norm_of(config)(width)
         layers: list[nn.Module] = []
         for wider in config.embed_dims:
             layers += [nn.LayerNorm(width), nn.Linear(width, wider), nn.GELU()]
@@ -47,7 +48,7 @@ class ParticleEmbedding(nn.Module):
         -------
         Tensor, shape (B, P, W)
         """
-        if self.statistics == "padded":
+        if self.counts_padding:
             rows = self.norm(features).transpose(1, 2)[real]
         else:
             rows = self.norm(features.transpose(1, 2)[real])
@@ -69,7 +70,7 @@ class ParticleTransformer(nn.Module):
         self.config = config
         width = config.embed_dims[-1]
         self.embed = ParticleEmbedding(config)
-        self.pair_embed = PairEmbedding(config.pair_embed_dims, config.heads)
+        self.pair_embed = PairEmbedding(config.pair_embed_dims, config.heads, norm_of(config))
         self.blocks = nn.ModuleList(ParticleBlock(config, config.dropout) for _ in range(config.blocks))
         self.class_blocks = nn.ModuleList(ClassBlock(config, 0.0) for _ in range(config.class_blocks))
         self.class_token = nn.Parameter(torch.zeros(1, 1, width))
@@ -136,6 +137,11 @@ class ParticleTransformer(nn.Module):
         Tensor, shape (B, C)
         """
         return self.head(self.encode(features, vectors, mask))
+
+
+def norm_of(config: ParTModel) -> type[nn.BatchNorm1d]:
+    """Class of the batch normalisations."""
+    return nn.BatchNorm1d if config.normalisation == "published" else BatchRenorm1d
 
 
 @torch.no_grad()

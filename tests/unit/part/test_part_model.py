@@ -5,6 +5,7 @@ import vector
 
 from softjet.config.part import ParTModel
 from softjet.part.model import ParticleTransformer
+from softjet.part.norm import BatchRenorm1d
 from softjet.part.pairs import pair_features, real_pairs
 
 LOGITS = {"rtol": 0, "atol": 1e-9}
@@ -114,9 +115,9 @@ def test_padding_stays_out_of_the_statistics(model64, batch):
     longer = [torch.nn.functional.pad(tensor, (0, 5), value=7.0 * (tensor is features)) for tensor in batch]
     model64(*longer)
     rows = features.transpose(1, 2)[mask[:, 0]]
-    torch.testing.assert_close(model64.embed.norm.running_mean, 0.1 * rows.mean(0))
+    torch.testing.assert_close(model64.embed.norm.running_mean, rows.mean(0))
     pairs = pair_features(vectors, real_pairs(mask[:, 0]))
-    torch.testing.assert_close(model64.pair_embed[0].running_mean, 0.1 * pairs.mean(0))
+    torch.testing.assert_close(model64.pair_embed[0].running_mean, pairs.mean(0))
 
 
 def test_order_of_particles_does_not_matter(model64, batch):
@@ -172,3 +173,41 @@ def test_head_scale_multiplies_each_head(model64, batch):
     model64(*batch)
     torch.testing.assert_close(captured[1][..., :8], 2 * captured[0][..., :8])
     torch.testing.assert_close(captured[1][..., 8:], 3 * captured[0][..., 8:])
+
+
+def rows(n, mean, seed):
+    return mean + torch.randn(n, 3, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def test_renormalised_rows_are_those_of_evaluation():
+    norm = BatchRenorm1d(3).double()
+    for mean in (1.0, 5.0, 3.0):
+        found = norm(rows(50, mean, 0))
+        torch.testing.assert_close(found, norm.eval()(rows(50, mean, 0)), **LOGITS)
+        norm.train()
+
+
+def test_running_averages_are_means_over_the_first_batches():
+    norm = BatchRenorm1d(3).double()
+    batches = [rows(20, mean, mean) for mean in (1, 5, 3)]
+    for batch in batches:
+        norm(batch)
+    torch.testing.assert_close(norm.running_mean, torch.stack([b.mean(0) for b in batches]).mean(0), **LOGITS)
+    torch.testing.assert_close(
+        norm.running_var, torch.stack([b.var(0, correction=0) for b in batches]).mean(0), **LOGITS
+    )
+
+
+def test_gradients_of_renormalisation_are_those_of_batch_norm():
+    """Up to the ratio of spreads: both remove what shifts or scales a whole batch."""
+    norm, plain = BatchRenorm1d(3).double(), torch.nn.BatchNorm1d(3).double()
+    norm(rows(50, 5.0, 1))
+    x, y = rows(50, 1.0, 2).requires_grad_(), rows(50, 1.0, 2).requires_grad_()
+    slopes = rows(50, 0.0, 3)
+    (norm(x) * slopes).sum().backward()
+    (plain(y) * slopes).sum().backward()
+    ratio = (y.var(0, correction=0) + norm.eps).sqrt() / (norm.running_var + norm.eps).sqrt()
+    torch.testing.assert_close(x.grad, y.grad * ratio.detach())
+    torch.testing.assert_close(x.grad.sum(0), torch.zeros(3, dtype=torch.float64), **LOGITS)
+    expected = (norm.eval()(x.detach()) * slopes).sum(0)
+    torch.testing.assert_close(norm.weight.grad, expected)
