@@ -33,7 +33,7 @@ class ParTModel(Section):
     dropout: float = Field(0.0, ge=0, lt=1)
     """Dropout in the particle blocks (published: 0.1); random numbers can take half of a processor's time."""
     normalisation: Literal["renormalised", "published"] = "renormalised"
-    """`renormalised`: in training as in evaluation (arXiv 1702.03275); `published`: BatchNorm, with padding."""
+    """`renormalised`: training normalises as evaluation does (arXiv 1702.03275); `published`: BatchNorm."""
 
 
 class Training(Section):
