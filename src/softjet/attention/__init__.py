@@ -1,17 +1,5 @@
-"""Attention: recorded as the model computes it, beside nulls, and what it says about jets."""
+"""Attention of Particle Transformer: recorded as the model computes it, beside nulls, and what it says."""
 
-from typing import TYPE_CHECKING, Any
+import lazy_loader
 
-if TYPE_CHECKING:
-    from softjet.attention.recording import record as record
-
-__all__ = ["record"]
-
-
-def __getattr__(name: str) -> Any:
-    """Import `record` when it is asked for, so that reading a table needs no torch."""
-    if name != "record":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from softjet.attention.recording import record
-
-    return record
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={"recording": ["record"]})

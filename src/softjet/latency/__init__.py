@@ -1,6 +1,7 @@
 """Time of one model against another, in pairs of calls that share the machine's moods."""
 
-from softjet.latency.pairs import measure_pair
-from softjet.latency.ratio import median_ratio, summarise
+import lazy_loader
 
-__all__ = ["measure_pair", "median_ratio", "summarise"]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__, submod_attrs={"pairs": ["measure_pair"], "ratio": ["median_ratio", "summarise"]}
+)

@@ -1,0 +1,32 @@
+import importlib
+import subprocess
+import sys
+
+import pytest
+
+NAMES = {
+    "softjet.jets": ["read_jetclass", "model_inputs", "JetLoader"],
+    "softjet.jets.substructure": ["nsubjettiness", "soft_drop_mass", "exclusive_subjets"],
+    "softjet.part": ["ParticleTransformer", "predict", "load_part", "import_weaver"],
+    "softjet.attention": ["record"],
+    "softjet.lowrank": [
+        "soft_threshold",
+        "SoftThresholdLinear",
+        "learn_ranks",
+        "fuse",
+        "load_compressed",
+        "parameter_counts",
+    ],
+    "softjet.latency": ["measure_pair"],
+}
+
+
+@pytest.mark.parametrize(("module", "name"), [(m, n) for m, names in NAMES.items() for n in names])
+def test_public_name_is_offered_and_is_no_module(module, name):
+    assert callable(getattr(importlib.import_module(module), name))
+
+
+@pytest.mark.parametrize("module", list(NAMES))
+def test_importing_a_room_brings_no_torch(module):
+    code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
