@@ -184,7 +184,7 @@ def _draw_multiplicity(panel: Axes, table: pd.DataFrame) -> None:
     panel.set_xticks(place, table["class"], rotation=60)
     panel.tick_params(axis="x", which="minor", bottom=False, top=False)
     panel.set(ylim=(0.65, 1.45), ylabel="particles a jet, simulated / reference")
-    panel.legend(loc="upper right", ncols=2)
+    panel.legend(loc="lower right")
 
 
 def _mix(simulated: Mapping, reference: Mapping) -> tuple[Observables, NDArray[np.float64]]:
@@ -203,14 +203,22 @@ def _draw_spectra(
     width = np.diff(np.log(edges))
     weight = np.repeat(jet_weight, mine.multiplicity)
     height, _ = np.histogram(ak.flatten(mine.constituent_pt), edges, weights=weight)
-    panel.stairs(height / jet_weight.sum() / width, edges, color=COLOURS[0], label="simulated")
+    panel.stairs(
+        height / jet_weight.sum() / width, edges, color=COLOURS[0], label=f"simulated, n = {len(mine.mass)}"
+    )
     height, _ = np.histogram(ak.flatten(other.constituent_pt), edges)
     scale = len(other.mass) * width
-    _points(panel, np.sqrt(edges[1:] * edges[:-1]), height / scale, np.sqrt(height) / scale, "reference")
+    _points(
+        panel,
+        np.sqrt(edges[1:] * edges[:-1]),
+        height / scale,
+        np.sqrt(height) / scale,
+        f"reference, n = {len(other.mass)}",
+    )
     panel.set(
         xscale="log", xlabel="particle pT [GeV]", ylabel="particles a jet and unit of ln pT", xlim=(0.3, 500)
     )
-    panel.legend(title="all classes, mixed alike", loc="upper right")
+    panel.legend(title="classes mixed as in the reference", loc="upper right")
     panel.set_ylim(0, 1.35 * panel.get_ylim()[1])
 
 
@@ -230,4 +238,8 @@ def _draw_masses(panel: Axes, mine: Observables, other: Observables, name: str) 
 
 
 def _points(panel: Axes, x: NDArray, y: NDArray, error: NDArray, legend: str) -> None:
-    panel.errorbar(x, y, yerr=error, fmt="o", color=COLOURS[-1], markersize=3, linewidth=1, label=legend)
+    """Draw points with errors where there are any jets."""
+    full = y > 0
+    panel.errorbar(
+        x[full], y[full], error[full], fmt="o", color=COLOURS[-1], markersize=3, linewidth=1, label=legend
+    )
