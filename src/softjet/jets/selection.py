@@ -19,7 +19,7 @@ EARLY_PT_RANGE = (450.0, 1150.0)
 EARLY_MAX_ETA = 2.2
 EARLY_RADIUS = 1.0
 """The same for the sum of the prongs before the shower. What lies outside gives fewer than 1 jet in 100,
-but for Tbl and Hqql: 1 jet in 15 would come from below 450 GeV, lifted by the rest of the event."""
+but for Tbl (1 in 15) and Hqql (1 in 25), where the rest of the event lifts them from below 450 GeV."""
 
 
 @dataclass(frozen=True)
