@@ -86,7 +86,7 @@ def simulation_section(wildcards):
 def conversion_section(dataset):
     """Parameters of a conversion: what its simulation is made by shows in its input."""
     return CONFIG.datasets[dataset].model_dump(
-        mode="json", exclude={"simulation", "files"}
+        mode="json", exclude={"simulation", "files", "reference"}
     )
 
 
@@ -161,6 +161,11 @@ def report_inputs():
         for subject in subjects
         if wanted <= set(subject)
     ]
+    compared = [
+        name for name, settings in CONFIG.datasets.items() if settings.reference
+    ]
+    found += [f"jets/{name}/comparison.parquet" for name in compared]
+    found += [f"figures/{name}/comparison.png" for name in compared]
     return [f"<results>/{path}" for path in dict.fromkeys(found)]
 
 

@@ -22,6 +22,31 @@ rule draw_jets:
         "../workflow/scripts/draw_jets.py"
 
 
+rule compare_simulation:
+    input:
+        jets=lambda w: jet_files(w.dataset, *SPLITS),
+        reference=lambda w: CONFIG.datasets[w.dataset].reference,
+    output:
+        **recorded(table="<results>/jets/{dataset}/comparison.parquet"),
+        **drawn("<results>/figures/{dataset}", "comparison"),
+    log:
+        "<logs>/compare_simulation/{dataset}.log",
+    conda:
+        "../envs/softjet.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    params:
+        spec=lambda w: spec(
+            "compare_simulation", {"seed": CONFIG.datasets[w.dataset].seed}
+        ),
+    message:
+        "Compare the jets of {wildcards.dataset} with published ones"
+    script:
+        "../workflow/scripts/compare_simulation.py"
+
+
 rule draw_training:
     input:
         history="<results>/part/{run}/history.parquet",

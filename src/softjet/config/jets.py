@@ -43,6 +43,8 @@ class Dataset(Section):
     """`simulation`: the ROOT files simulated here; `jetclass`: the ROOT files listed below."""
     simulation: Simulation = Simulation()
     """Used with source: simulation."""
+    reference: str = ""
+    """A Parquet file of published jets (label, part_px, part_py, part_pz, part_energy) to compare with."""
     files: tuple[str, ...] = ()
     """ROOT files or globs, used with source: jetclass."""
     fractions: Fractions = Fractions()

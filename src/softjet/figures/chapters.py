@@ -79,6 +79,37 @@ def dataset_parts(results: Path, name: str, dataset: Settings) -> Iterator[Part]
         "QCD "
         "falls; low tau2/tau1 marks two prongs, low tau3/tau2 three.",
     )
+    if dataset["reference"]:
+        yield Table(_comparison_rows(results / "jets" / name / "comparison.parquet"), _COMPARISON_CAPTION)
+        yield Picture(results / "figures" / name / "comparison.png", "Simulated and published jets.")
+
+
+_COMPARISON_CAPTION = (
+    "Simulated and published jets: mean multiplicity with 95 % bootstrap intervals over jets, and "
+    "Kolmogorov-Smirnov "
+    "distances of jet mass and constituent pT with p-values (those of pT by shuffling whole jets)."
+)
+
+
+def _comparison_rows(path: Path) -> pd.DataFrame:
+    rows = [
+        {
+            "class": row["class"],
+            "simulated jets": row["n_simulated"],
+            "published jets": row["n_reference"],
+            "particles, simulated": f"{row['simulated']:.1f}",
+            "published": _interval(row, "reference", 1),
+            "ratio": _interval(row, "ratio", 2),
+            "KS mass (p)": f"{row['mass_ks']:.3f} ({row['mass_p']:.2f})" if row["class"] != "all" else None,
+            "KS pT (p)": f"{row['pt_ks']:.3f} ({row['pt_p']:.2f})" if row["class"] != "all" else None,
+        }
+        for row in _records(path)
+    ]
+    return pd.DataFrame(rows)
+
+
+def _interval(row: Mapping[str, Any], name: str, digits: int) -> str:
+    return with_interval(row[name], row[f"{name}_low"], row[f"{name}_high"], digits=digits)
 
 
 def _origin(dataset: Settings) -> str:
