@@ -74,11 +74,12 @@ def _draw_ratios(panel: Axes, ratios: pd.DataFrame, names: tuple[str, str]) -> N
     panel.tick_params(axis="x", which="minor", bottom=False, top=False)
     panel.set_xlim(-0.6, len(ratios) - 0.2)
     panel.margins(y=0.3)
-    panel.set(xlabel="jets a call", ylabel=f"{names[0]} / {names[1]} time")
+    panel.set(xlabel="jets a call", ylabel=f"{names[0]} / {names[1]} time (above 1: faster)")
     panel.set_title("median of pairs, 95 % interval", loc="left", fontsize=8.5)
 
 
 def _setting(row: pd.Series) -> str:
     jets = "jet" if row["batch"] == 1 else "jets"
-    where = f"{row['threads']} threads, {row['runtime']} on {row['device']}"
+    threads = "1 thread" if row["threads"] == 1 else f"{row['threads']} threads"
+    where = f"{threads}, {row['runtime']} on {row['device']}"
     return f"{row['batch']} {jets} of up to {row['length']} particles\n{where}, n = {row['pairs']} pairs"

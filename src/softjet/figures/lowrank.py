@@ -118,7 +118,8 @@ def draw_budget(history: pd.DataFrame, target: str | Path) -> None:
     for i, (phase, steps) in enumerate(history.groupby("phase", sort=False)):
         above.plot(steps["step"], smooth[steps.index], color=COLOURS[i], label=f"{phase}, mean of 15")
     above.set_ylabel("task loss")
-    above.legend(ncols=3)
+    above.set_ylim(0, 1.3 * history["task"].max())
+    above.legend(ncols=3, loc="upper center", bbox_to_anchor=(0.5, 0.97))
     for i, (share, style) in enumerate((("linears", ":"), ("blocks", "--"), ("total", "-"))):
         last = history[f"keep_{share}"].iloc[-1]
         label = f"{share}, ends at {last:.3f}"
@@ -129,7 +130,7 @@ def draw_budget(history: pd.DataFrame, target: str | Path) -> None:
     below.set_xlabel("step (the line: ranks are fixed)")
     below.set_ylabel("parameters kept / dense")
     below.set_ylim(0, 1.05)
-    below.legend()
+    below.legend(loc="upper right", bbox_to_anchor=(0.98, 0.95))
     save_figure(figure, target)
 
 
@@ -160,7 +161,7 @@ def _explain_spectra(panel: Axes) -> None:
         panel.plot(
             [], [], linestyle=line, marker=marker, markersize=3.5, color="0.2", linewidth=1.2, label=label
         )
-    panel.legend(loc="lower left", handlelength=1.6)
+    panel.legend(loc="lower left", bbox_to_anchor=(0.02, 0.08), handlelength=1.6)
 
 
 def _kept_title(ranks: pd.DataFrame) -> str:
