@@ -3,7 +3,11 @@
 from functools import cache
 
 import pytest
+import torch
 import uproot
+
+# Small tensors: a second thread costs more than it gives.
+torch.set_num_threads(1)
 
 JETS = 60
 """Simulated jets a class."""

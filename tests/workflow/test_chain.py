@@ -76,7 +76,9 @@ def test_no_half_written_file_and_no_state_is_left(finished):
 def test_every_simulated_jet_is_in_exactly_one_split(finished):
     tables = [pq.read_table(p) for p in (finished / "results" / "jets" / "simulated").glob("*_0.parquet")]
     assert len(tables) == 3
-    places = [pair for t in tables for pair in zip(t["source"].to_pylist(), t["entry"].to_pylist(), strict=True)]
+    places = [
+        pair for t in tables for pair in zip(t["source"].to_pylist(), t["entry"].to_pylist(), strict=True)
+    ]
     jets = yaml.safe_load(SMALL.read_text())["datasets"]["simulated"]["simulation"]["jets_per_class"]
     assert len(places) == len(set(places)) == jets * len(CLASSES)
 

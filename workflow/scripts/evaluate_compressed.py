@@ -13,7 +13,7 @@ from softjet.lowrank.export import load_compressed
 from softjet.part.checkpoint import load_part
 from softjet.part.compare import compare
 from softjet.part.evaluate import logits_table
-from softjet.part.predict import predict_loader
+from softjet.part.prediction import predict_loader
 from softjet.provenance.files import whole_file
 from softjet.provenance.job import job
 

@@ -8,7 +8,7 @@ from softjet.config.part import ParTRun
 from softjet.jets.batches import JetLoader
 from softjet.part.checkpoint import load_part
 from softjet.part.evaluate import confusion_table, logits_table, metrics_table, roc_table
-from softjet.part.predict import predict_loader
+from softjet.part.prediction import predict_loader
 from softjet.provenance.files import whole_file
 from softjet.provenance.job import job
 

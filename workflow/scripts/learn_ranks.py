@@ -9,7 +9,7 @@ from softjet.config.lowrank import PART_SELECTION, Compression
 from softjet.jets.batches import Batch, JetLoader
 from softjet.lowrank.budget import parameter_counts
 from softjet.lowrank.export import save_compressed
-from softjet.lowrank.fuse import fuse
+from softjet.lowrank.fusion import fuse
 from softjet.lowrank.learn import learn_ranks
 from softjet.part.checkpoint import load_part
 from softjet.part.model import ParticleTransformer

@@ -9,7 +9,8 @@ import torch
 
 from softjet.config.latency import Latency
 from softjet.jets.batches import JetLoader
-from softjet.latency import measure_pair, summarise
+from softjet.latency.pairs import measure_pair
+from softjet.latency.ratio import summarise
 from softjet.lowrank.export import load_compressed
 from softjet.part.checkpoint import load_part
 from softjet.provenance.files import whole_file

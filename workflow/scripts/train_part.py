@@ -16,5 +16,5 @@ with job(snakemake) as step:
     arguments = (run.model.features, batch, run.training.seed, run.model.max_particles)
     training = JetLoader(snakemake.input.train, *arguments)
     validation = JetLoader(snakemake.input.validation, *arguments)
-    history = train_part(run, training, validation, Path(snakemake.output.model).parent, step.state, "")
+    history = train_part(run, training, validation, Path(snakemake.output.model).parent, step.state)
     step.notes |= {"steps": len(history), "jets_seen": len(history) * batch, "training_jets": training.n_jets}

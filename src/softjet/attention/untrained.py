@@ -7,7 +7,7 @@ from torch import nn
 
 from softjet.config.part import ParTModel
 from softjet.part.model import ParticleTransformer
-from softjet.part.predict import JetBatch
+from softjet.part.prediction import JetBatch
 
 
 def untrained(config: ParTModel, seed: int, batches: Iterable[JetBatch]) -> ParticleTransformer:

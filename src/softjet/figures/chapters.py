@@ -197,9 +197,9 @@ def attention_parts(results: Path, run: str, settings: Settings, sentences: Sequ
     ]
     yield Heading(f"Attention of {run} on test jets of {dataset}")
     yield Text(
-        "Recorded for real particles only. Each batch was checked: the recorded weights, put back through "
+        "Recorded for real particles only. On every batch the recorded weights were put back through "
         "values and "
-        f"output projection, give the block's own output to {residual:.1e} at worst."
+        f"output projection and compared with the block's own output: {_residual(residual)}."
     )
     yield from map(Text, sentences)
     captions = {
@@ -213,6 +213,10 @@ def attention_parts(results: Path, run: str, settings: Settings, sentences: Sequ
         "subjet, dotted between two.",
     }
     yield from (Picture(figures / f"{name}.png", caption) for name, caption in captions.items())
+
+
+def _residual(value: float) -> str:
+    return f"they differ by {value:.1e} at most" if value else "they are equal to the last bit"
 
 
 def compression_parts(results: Path, folder: str, settings: Settings) -> Iterator[Part]:
@@ -356,9 +360,14 @@ def find_most_important(
         row = _first_row(results / "lowrank" / folder / "metrics.parquet")
         yield (
             f"With learned ranks {own['base']} keeps {percent(row.keep_total)} of its parameters; accuracy "
-            f"changes by {with_interval(row.change, row.low, row.high)} (paired, {row.n} jets)."
+            f"changes by {with_interval(row.change, row.low, row.high)} (paired, {row.n} jets), the gain of "
+            f"{_steps(results, folder)} more training steps included."
         )
         yield from map(_speed_finding, _records(results / "latency" / f"{folder}-ratios.parquet"))
+
+
+def _steps(results: Path, folder: str) -> int:
+    return len(pd.read_parquet(results / "lowrank" / folder / "history.parquet", columns=["step"]))
 
 
 def _records(path: Path) -> list[dict[str, Any]]:
@@ -371,7 +380,8 @@ def _first_row(path: Path) -> pd.Series:
 
 
 def _speed_finding(row: Mapping[str, Any]) -> str:
-    what = f"With {row['batch']} jets a call on {row['threads']} threads"
+    jets = "jet" if row["batch"] == 1 else "jets"
+    what = f"With {row['batch']} {jets} a call on {row['threads']} threads"
     if row["note"]:
         return f"{what} the machine was too noisy to say which model is faster ({row['note']})."
     ratio = with_interval(row["ratio"], row["low"], row["high"], digits=2)

@@ -17,7 +17,7 @@ from softjet.errors import InputError
 from softjet.part.checkpoint import save_part
 from softjet.part.model import ParticleTransformer
 from softjet.part.precision import autocast
-from softjet.part.predict import JetBatch, predict_loader
+from softjet.part.prediction import JetBatch, predict_loader
 from softjet.progress import Progress
 from softjet.provenance.files import whole_file
 
@@ -50,7 +50,6 @@ def train_part(
     validation: Loader,
     folder: str | Path,
     state: str | Path,
-    fingerprint: str,
 ) -> pd.DataFrame:
     """Train a Particle Transformer and write it with its history into `folder`.
 
@@ -67,9 +66,7 @@ def train_part(
     folder : path
         Gets model.safetensors, config.json and history.parquet.
     state : path
-        Folder of saved states; emptied of this training's at the end.
-    fingerprint : str
-        Digest of all that decides the result: a saved state is used only under the same one.
+        Folder of the saved state, of this training alone: the caller names it by all that decides the result.
 
     Returns
     -------
@@ -82,7 +79,7 @@ def train_part(
     InputError
         The loss is not finite, or the saved state cannot be read.
     """
-    saved = Path(state) / fingerprint / "state.pt"
+    saved = Path(state) / "state.pt"
     job = _Job.start(run, steps=max(1, round(run.training.epochs * training.steps_per_epoch)))
     if saved.exists():
         job.load(saved)

@@ -37,7 +37,7 @@ def text_digest(path: str | Path) -> str:
 @cache
 def _graph() -> grimp.ImportGraph:
     # No cache folder: a digest must come from the files as they are.
-    return grimp.build_graph(PACKAGE, cache_dir=None)
+    return grimp.build_graph(PACKAGE, exclude_type_checking_imports=True, cache_dir=None)
 
 
 def _imports(script: Path) -> set[str]:

@@ -5,7 +5,9 @@ import yaml
 
 ROOT = Path(__file__).parents[3]
 LOCK = dict(re.findall(r"^([\w.\-]+)==(\S+)", (ROOT / "requirements.txt").read_text(), re.M))
-WANTED = [re.split(r"[=\[<>]", line)[0].lower() for line in (ROOT / "requirements.in").read_text().split("\n")]
+WANTED = [
+    re.split(r"[=\[<>]", line)[0].lower() for line in (ROOT / "requirements.in").read_text().split("\n")
+]
 WANTED = [name for name in WANTED if name and not name.startswith("#")]
 
 

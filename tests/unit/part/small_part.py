@@ -29,7 +29,7 @@ class Jets:
 
         self.n_jets, self.batch_size, self.seed = n_jets, batch_size, seed
         self.labels = torch.arange(n_jets) % 2
-        wide = (0.1 + 0.2 * self.labels)[:, None]
+        wide = (0.05 + 0.6 * self.labels)[:, None]
         pt, eta, phi = (2 + normal()).exp(), wide * normal(), 3 + wide * normal()
         px, py, pz = pt * phi.cos(), pt * phi.sin(), pt * eta.sinh()
         self.vectors = torch.stack((px, py, pz, (px**2 + py**2 + pz**2 + 0.02).sqrt()), dim=1)

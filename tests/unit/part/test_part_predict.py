@@ -3,7 +3,7 @@ import torch
 
 from softjet.errors import InputError
 from softjet.part.precision import bfloat16_pays
-from softjet.part.predict import predict, predict_loader
+from softjet.part.prediction import predict, predict_loader
 
 
 def test_prediction_keeps_the_order_of_the_jets(model, jets):

@@ -13,7 +13,7 @@ from small_part import SMALL, Jets
 from softjet.config.part import ParTRun, Training
 from softjet.errors import InputError
 from softjet.part.checkpoint import load_part
-from softjet.part.predict import predict_loader
+from softjet.part.prediction import predict_loader
 from softjet.part.train import learning_rate, optimiser_of, train_part
 
 SETTINGS = Training(epochs=5, batch_size=16, learning_rate=0.01, validate_every=8, save_every=1e-6, seed=4)
@@ -44,8 +44,8 @@ class Slow(Jets):
             yield batch
 
 
-def train(loader, folder, run=RUN, fingerprint="a"):
-    return train_part(run, loader, Jets(32, seed=1), folder / "out", folder / "state", fingerprint)
+def train(loader, folder, run=RUN):
+    return train_part(run, loader, Jets(32, seed=1), folder / "out", folder / "state")
 
 
 def slow_training(folder):
@@ -122,15 +122,8 @@ def test_killed_training_goes_on_to_the_same_weights(tmp_path, unbroken):
     assert_same(tmp_path, unbroken)
 
 
-def test_state_of_another_fingerprint_is_not_used(tmp_path, unbroken):
-    with pytest.raises(KeyboardInterrupt):
-        train(Stopping(64, seed=3, stop=9), tmp_path, fingerprint="b")
-    train(Jets(64), tmp_path)
-    assert_same(tmp_path, unbroken)
-
-
 def test_unreadable_state_is_named(tmp_path):
-    state = tmp_path / "state/a/state.pt"
+    state = tmp_path / "state/state.pt"
     state.parent.mkdir(parents=True)
     state.write_bytes(b"nonsense")
     with pytest.raises(InputError, match=r"state\.pt: state: cannot be read"):
