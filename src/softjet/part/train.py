@@ -168,7 +168,6 @@ def _run(job: _Job, training: Loader, validation: Loader, saved: Path) -> None:
 
 def _train_step(job: _Job, batch: JetBatch) -> tuple[float, float, float, float]:
     start = time.perf_counter()
-    job.model.train()
     rate = learning_rate(job.step, job.steps, job.config)
     for group in job.optimiser.param_groups:
         group["lr"] = rate

@@ -15,6 +15,7 @@ from softjet.part.evaluate import (
     macro_auc,
     metrics_table,
     roc_table,
+    survivors,
 )
 
 
@@ -87,6 +88,12 @@ def test_rejection_is_that_of_the_roc_curve(weak, table):
         if found["survivors"] >= 50:
             assert found["value"] == pytest.approx(1 / expected)
             assert found["low"] < found["value"] < found["high"]
+
+
+def test_survivors_are_at_or_above_a_threshold_that_keeps_enough():
+    """Half of three signal jets is two of them; a jet on the threshold survives."""
+    signal, background = np.array([3.0, 1.0, 2.0]), np.array([0.0, 2.0, 1.5, 4.0])
+    assert list(survivors(signal, background, np.array([0.1, 0.5, 2 / 3, 1.0]))) == [1, 2, 2, 3]
 
 
 def test_interval_of_a_rejection_holds_the_truth():

@@ -106,6 +106,13 @@ def test_padding_changes_nothing(model64, batch):
     torch.testing.assert_close(torch.cat(alone), expected, **LOGITS)
 
 
+def test_dropout_is_in_the_particle_blocks_only():
+    model = ParticleTransformer(ParTModel(dropout=0.2))
+    for blocks, rate in ((model.blocks, 0.2), (model.class_blocks, 0)):
+        assert {block.dropout.p for block in blocks} == {rate}
+        assert {block.attention.dropout for block in blocks} == {rate}
+
+
 def test_padding_stays_out_of_the_statistics(model64, batch):
     features, vectors, mask = batch
     model64.train()

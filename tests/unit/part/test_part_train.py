@@ -17,7 +17,7 @@ from softjet.part.prediction import predict_loader
 from softjet.part.train import learning_rate, optimiser_of, train_part
 
 SETTINGS = Training(epochs=5, batch_size=16, learning_rate=0.01, validate_every=8, save_every=1e-6, seed=4)
-RUN = ParTRun(model=SMALL, training=SETTINGS)
+RUN = ParTRun(model=SMALL.model_copy(update={"dropout": 0.1}), training=SETTINGS)
 SLOW = "import sys; sys.path.insert(0, {here!r}); from test_part_train import *; slow_training(sys.argv[1])"
 
 
