@@ -17,7 +17,7 @@ rule train_part:
         "../envs/softjet.yaml"
     threads: workflow.cores
     resources:
-        mem_mb=4000,
+        mem_mb=5000,
         runtime=2880,
     params:
         spec=lambda w: spec("train_part", CONFIG.part[w.run]),

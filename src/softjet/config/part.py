@@ -43,9 +43,9 @@ class Training(Section):
     """Passes over the training split."""
     batch_size: int = Field(128, ge=2)
     """Jets a step."""
-    learning_rate: float = Field(0.001, gt=0)
+    learning_rate: float = Field(0.0007, gt=0)
     """Peak learning rate of AdamW."""
-    warmup: float = Field(0.05, ge=0, lt=1)
+    warmup: float = Field(0.1, ge=0, lt=1)
     """Share of steps in which the learning rate rises."""
     weight_decay: float = Field(0.01, ge=0)
     """Decoupled weight decay of the matrices."""

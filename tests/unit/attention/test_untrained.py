@@ -28,7 +28,8 @@ def test_statistics_are_the_jets_own_and_weights_are_initial(model, jets_of):
     of_pairs = [pair_features(b.vectors, real_pairs(b.mask[:, 0])) for b in batches]
     for norm, rows in ((twin.embed.norm, of_particles), (twin.pair_embed[0], of_pairs)):
         torch.testing.assert_close(norm.running_mean, torch.stack([r.mean(0) for r in rows]).mean(0))
-        torch.testing.assert_close(norm.running_var, torch.stack([r.var(0, correction=0) for r in rows]).mean(0))
+        variance = torch.stack([r.var(0, correction=0) for r in rows]).mean(0)
+        torch.testing.assert_close(norm.running_var, variance)
         assert norm.momentum == 0.1
     assert not twin.training
 
