@@ -3,7 +3,7 @@
 import awkward as ak
 
 from softjet.figures.simulation import compare, draw_comparison
-from softjet.provenance.files import whole_file
+from softjet.provenance.files import write_tables
 from softjet.provenance.job import job
 
 COLUMNS = ["label", "part_px", "part_py", "part_pz", "part_energy"]
@@ -12,6 +12,5 @@ with job(snakemake) as step:
     simulated = ak.concatenate([ak.from_parquet(path, columns=COLUMNS) for path in snakemake.input.jets])
     reference = ak.from_parquet(snakemake.input.reference, columns=COLUMNS)
     table = compare(simulated, reference, step.section["seed"])
-    with whole_file(snakemake.output.table) as partial:
-        table.to_parquet(partial, compression="zstd", index=False)
+    write_tables({snakemake.output.table: table})
     draw_comparison(simulated, reference, snakemake.output.comparison_png, step.section["seed"])

@@ -13,6 +13,5 @@ from softjet.provenance.job import job
 with job(snakemake) as step:
     torch.set_num_threads(snakemake.threads)
     run = ParTRun.model_validate(step.section)
-    arguments = (run.model.features, run.training.batch_size, run.training.seed, run.model.max_particles)
-    jets = JetLoader(snakemake.input.jets, *arguments).evaluation()
+    jets = JetLoader.for_model(snakemake.input.jets, run.model, run.training.batch_size).evaluation()
     save_part(Path(snakemake.output.model).parent, untrained(run.model, run.training.seed, jets))

@@ -11,30 +11,31 @@ from softjet.config.latency import Latency
 from softjet.jets.batches import JetLoader
 from softjet.latency.pairs import measure_pair
 from softjet.latency.ratio import summarise
+from softjet.lowrank.cost import linear_macs
 from softjet.lowrank.export import load_compressed
 from softjet.part.checkpoint import load_part
-from softjet.provenance.files import whole_file
+from softjet.provenance.files import write_tables
 from softjet.provenance.job import job
 
 with job(snakemake) as step:
     torch.set_num_threads(snakemake.threads)
     settings = Latency.model_validate(step.section)
     folder = Path(snakemake.input.dense).parent
-    dense = load_part(folder)
-    compressed = load_compressed(Path(snakemake.input.model).parent, load_part(folder))
-    shape, tables = dense.config, []
+    models = (load_part(folder), load_compressed(Path(snakemake.input.model).parent, load_part(folder)))
+    tables, macs = [], []
     for size in settings.batches:
-        loader = JetLoader(snakemake.input.test, shape.features, size, settings.seed, shape.max_particles)
+        loader = JetLoader.for_model(snakemake.input.test, models[0].config, size, settings.seed)
         # Batches go from short to long jets: the middle one holds jets of median multiplicity.
         batch = next(islice(loader.evaluation(), loader.steps_per_epoch // 2, None))
         jets = (batch.features, batch.vectors, batch.mask)
-        calls = (partial(dense, *jets), partial(compressed, *jets))
         length = batch.mask.shape[-1]
-        tables.append(
-            measure_pair(*calls, settings.samples, settings.warmup, batch=len(batch.labels), length=length)
-        )
+        dense, compressed = (partial(model, *jets) for model in models)
+        arguments = (settings.samples, settings.warmup)
+        tables.append(measure_pair(dense, compressed, *arguments, batch=len(batch.labels), length=length))
+        costs = [linear_macs(models[0], dense), linear_macs(models[1], compressed)]
+        macs.append((len(batch.labels), length, *(sum(cost.values()) for cost in costs)))
     samples = pd.concat(tables, ignore_index=True)
     ratios = summarise(samples, noise=settings.noise, bootstrap=settings.bootstrap, seed=settings.seed)
-    for table, target in ((samples, snakemake.output.samples), (ratios, snakemake.output.ratios)):
-        with whole_file(target) as partial_file:
-            table.to_parquet(partial_file, compression="zstd", index=False)
+    columns = ["batch", "length", "macs_a", "macs_b"]
+    ratios = ratios.merge(pd.DataFrame(macs, columns=columns), on=columns[:2], validate="one_to_one")
+    write_tables({snakemake.output.samples: samples, snakemake.output.ratios: ratios})

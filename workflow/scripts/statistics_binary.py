@@ -2,7 +2,7 @@
 
 from softjet.attention.statistics import attention_statistics
 from softjet.config.attention import Attention
-from softjet.provenance.files import whole_file
+from softjet.provenance.files import write_tables
 from softjet.provenance.job import job
 
 with job(snakemake) as step:
@@ -14,5 +14,4 @@ with job(snakemake) as step:
         settings.bootstrap,
         settings.seed,
     )
-    with whole_file(snakemake.output.binary) as partial:
-        table.to_parquet(partial, compression="zstd", index=False)
+    write_tables({snakemake.output.binary: table})

@@ -301,6 +301,8 @@ def _speed_rows(ratios: pd.DataFrame) -> pd.DataFrame:
             "particles (longest)": row.length,
             "threads": row.threads,
             "pairs timed": row.pairs,
+            "linear MACs a jet, dense to compressed [M]": f"{row.macs_a / row.batch / 1e6:.1f} to "
+            f"{row.macs_b / row.batch / 1e6:.1f}",
             "dense [ms]": f"{row.median_a / 1e6:.2f}",
             "compressed [ms]": f"{row.median_b / 1e6:.2f}",
             "dense / compressed [95 %]": row.note or with_interval(row.ratio, row.low, row.high, digits=2),

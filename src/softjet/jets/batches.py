@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 
+from softjet.config.part import ParTModel
 from softjet.errors import InputError
 from softjet.jets.features import Kind, Particles, particles
 
@@ -97,6 +98,13 @@ class JetLoader:
         self._kept: dict[int, tuple[Particles, NDArray[np.int64]]] = {}
         if self.n_jets < 2:
             raise InputError(", ".join(map(str, files)), "jets", "fewer than two; give more jets")
+
+    @classmethod
+    def for_model(
+        cls, paths: Iterable[str | Path], shape: ParTModel, batch_size: int, seed: int = 0
+    ) -> "JetLoader":
+        """Loader of what a model of this shape reads: its feature set, and as many particles as it sees."""
+        return cls(paths, shape.features, batch_size, seed, shape.max_particles)
 
     @property
     def n_jets(self) -> int:

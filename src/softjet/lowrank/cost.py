@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from softjet.lowrank.layer import LowRankLinear, SoftThresholdLinear, linear_weights
 
 
-def linear_macs(model: nn.Module, call: Callable[[nn.Module], Any]) -> dict[str, int]:
+def linear_macs(model: nn.Module, call: Callable[[], Any]) -> dict[str, int]:
     """Count the multiply-accumulates of the model's linear layers in one call.
 
     Each layer counts as the rows it really gets times its parameters, so tokens, particles, pairs and the
@@ -36,7 +36,7 @@ def linear_macs(model: nn.Module, call: Callable[[nn.Module], Any]) -> dict[str,
     ]
     try:
         with torch.no_grad():
-            call(model)
+            call()
     finally:
         for handle in handles:
             handle.remove()

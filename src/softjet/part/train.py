@@ -180,10 +180,15 @@ def _train_step(job: _Job, batch: JetBatch) -> tuple[float, float, float, float]
     return job.step, loss.item(), rate, len(batch.labels) / (time.perf_counter() - start)
 
 
+def class_loss(model: ParticleTransformer, batch: JetBatch, precision: str = "auto") -> Tensor:
+    """Cross-entropy of a batch's classes, a scalar in float32."""
+    with autocast(precision):
+        logits = model(batch.features, batch.vectors, batch.mask)
+    return functional.cross_entropy(logits.float(), batch.labels)
+
+
 def _loss(job: _Job, batch: JetBatch) -> Tensor:
-    with autocast(job.config.precision):
-        logits = job.model(batch.features, batch.vectors, batch.mask)
-    loss = functional.cross_entropy(logits.float(), batch.labels)
+    loss = class_loss(job.model, batch, job.config.precision)
     if not math.isfinite(loss.item()):
         where = f"step {job.step + 1}"
         raise InputError("training", where, f"the loss is {loss.item()}: lower learning_rate or clip")

@@ -2,9 +2,10 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Protocol
 
 
 @contextmanager
@@ -22,6 +23,20 @@ def whole_file(target: str | Path) -> Iterator[Path]:
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
+
+
+class Frame(Protocol):
+    """A pandas table."""
+
+    def to_parquet(self, path: Any, *, compression: Any, index: bool) -> Any:
+        """Write the table."""
+
+
+def write_tables(tables: Mapping[str | Path, Frame]) -> None:
+    """Write pandas tables as Parquet (zstd, without their index), each whole or not at all."""
+    for target, table in tables.items():
+        with whole_file(target) as partial:
+            table.to_parquet(partial, compression="zstd", index=False)
 
 
 def sha256(path: str | Path) -> str:
