@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softjet.jets.calorimeter import ECAL, HCAL, Deposits, Towers, energy_flow
-from softjet.jets.events import Columns, Records, pseudorapidity
+from softjet.jets.events import Columns, Momenta, Records
 from softjet.jets.tracks import Tracks, exit_points, reconstruct_tracks
 
 CHARGED_HADRON, ELECTRON, MUON, PHOTON, NEUTRAL_HADRON = 0, 1, 2, 3, 4
@@ -22,7 +22,7 @@ _FAR_FORWARD = 4.0
 
 
 @dataclass(frozen=True)
-class Candidates(Columns):
+class Candidates(Columns, Momenta):
     """Reconstructed particles, all (n,): momenta in GeV, impact parameters in mm (0 for neutral ones).
 
     `source` is the place among the records of the particle behind it (for a tower: behind most of it).
@@ -40,16 +40,6 @@ class Candidates(Columns):
     d0_error: NDArray[np.float64]
     dz: NDArray[np.float64]
     dz_error: NDArray[np.float64]
-
-    @property
-    def eta(self) -> NDArray[np.float64]:
-        """Pseudorapidity."""
-        return pseudorapidity(self.px, self.py, self.pz)
-
-    @property
-    def phi(self) -> NDArray[np.float64]:
-        """Azimuth."""
-        return np.arctan2(self.py, self.px)
 
 
 def detect(records: Records, rng: np.random.Generator) -> Candidates:

@@ -17,8 +17,31 @@ class Columns:
         return len(getattr(self, fields(self)[0].name))  # type: ignore[arg-type]
 
 
+class Momenta:
+    """What follows from the columns px, py and pz (GeV) of whatever holds them."""
+
+    px: NDArray[np.float64]
+    py: NDArray[np.float64]
+    pz: NDArray[np.float64]
+
+    @property
+    def pt(self) -> NDArray[np.float64]:
+        """Transverse momentum in GeV."""
+        return np.hypot(self.px, self.py)
+
+    @property
+    def eta(self) -> NDArray[np.float64]:
+        """Pseudorapidity."""
+        return pseudorapidity(self.px, self.py, self.pz)
+
+    @property
+    def phi(self) -> NDArray[np.float64]:
+        """Azimuth."""
+        return np.arctan2(self.py, self.px)
+
+
 @dataclass(frozen=True)
-class Records(Columns):
+class Records(Columns, Momenta):
     """Entries of event records, all (n,): Pythia's numbering, with mothers as places in these arrays.
 
     `event` is the number of the event in the batch; `mother` and `last_mother` bound the range of mothers;
@@ -39,21 +62,6 @@ class Records(Columns):
     x: NDArray[np.float64]
     y: NDArray[np.float64]
     z: NDArray[np.float64]
-
-    @property
-    def pt(self) -> NDArray[np.float64]:
-        """Transverse momentum in GeV."""
-        return np.hypot(self.px, self.py)
-
-    @property
-    def eta(self) -> NDArray[np.float64]:
-        """Pseudorapidity of the momentum."""
-        return pseudorapidity(self.px, self.py, self.pz)
-
-    @property
-    def phi(self) -> NDArray[np.float64]:
-        """Azimuth of the momentum."""
-        return np.arctan2(self.py, self.px)
 
 
 def pseudorapidity(x: NDArray, y: NDArray, z: NDArray) -> NDArray[np.float64]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softjet.jets.detector import Candidates
-from softjet.jets.events import Columns, Records, delta_r, pseudorapidity
+from softjet.jets.events import Columns, Momenta, Records, delta_r, pseudorapidity
 from softjet.jets.truth import Parents
 
 RADIUS = 0.8
@@ -23,7 +23,7 @@ but for Tbl (1 in 15) and Hqql (1 in 25), where the rest of the event lifts them
 
 
 @dataclass(frozen=True)
-class Jets(Columns):
+class Jets(Columns, Momenta):
     """Jets, all (n,): momenta in GeV; `members` (n, var) are places among the candidates."""
 
     event: NDArray[np.int64]
@@ -32,21 +32,6 @@ class Jets(Columns):
     pz: NDArray[np.float64]
     e: NDArray[np.float64]
     members: ak.Array
-
-    @property
-    def pt(self) -> NDArray[np.float64]:
-        """Transverse momentum in GeV."""
-        return np.hypot(self.px, self.py)
-
-    @property
-    def eta(self) -> NDArray[np.float64]:
-        """Pseudorapidity."""
-        return pseudorapidity(self.px, self.py, self.pz)
-
-    @property
-    def phi(self) -> NDArray[np.float64]:
-        """Azimuth."""
-        return np.arctan2(self.py, self.px)
 
 
 def may_give_a_jet(records: Records, parents: Parents) -> bool:
