@@ -1,4 +1,4 @@
-"""Jet substructure: soft-drop mass, N-subjettiness and exclusive subjets, compiled.
+"""Jet substructure: soft-drop mass, N-subjettiness, energy correlators and exclusive subjets, compiled.
 
 Every function takes the particles of many jets end to end: `momenta` (n, 4) float64 with px, py, pz, E
 in GeV, and `offsets` (jets + 1) int64, where jet i owns rows offsets[i] to offsets[i + 1]. Their defaults
@@ -121,6 +121,64 @@ def exclusive_subjets(momenta: Floats, offsets: Integers, n_subjets: int) -> Int
     return _exclusive_subjets(*_jets(momenta, offsets), n_subjets)
 
 
+def energy_correlators(momenta: Floats, offsets: Integers, beta: float = 1.0) -> tuple[Floats, Floats]:
+    """Energy correlation functions of two and three particles, normalised to the jet.
+
+    e2 = sum_{i<j} z_i z_j Delta_ij^beta and e3 = sum_{i<j<k} z_i z_j z_k (Delta_ij Delta_ik Delta_jk)^beta
+    with z_i = pT_i / sum pT and Delta in rapidity and azimuth, not divided by the jet's radius.
+    A. Larkoski, G. Salam, J. Thaler, arXiv 1305.0007: ECF(2) / ECF(1)^2 and ECF(3) / ECF(1)^3.
+
+    Parameters
+    ----------
+    momenta, offsets
+        Particles of the jets, as in the module's heading.
+    beta : float
+        Angular exponent, above 0.
+
+    Returns
+    -------
+    e2, e3 : (jets,) float64 arrays
+        e2 is zero for fewer than two particles, e3 for fewer than three.
+
+    Raises
+    ------
+    ValueError
+        For beta not above 0.
+    """
+    if not beta > 0:
+        raise ValueError(f"energy_correlators: beta = {beta} must be above 0")
+    sums = _energy_correlators(*_jets(momenta, offsets), float(beta))
+    return sums[:, 0], sums[:, 1]
+
+
+def c2(e2: Floats, e3: Floats) -> Floats:
+    """C2 = e3 / e2^2 (arXiv 1305.0007); zero where e2 is."""
+    return np.divide(e3, e2**2, out=np.zeros_like(e3), where=e2 > 0)
+
+
+def d2(e2: Floats, e3: Floats) -> Floats:
+    """D2 = e3 / e2^3 (A. Larkoski, I. Moult, D. Neill, arXiv 1409.6298); zero where e2 is."""
+    return np.divide(e3, e2**3, out=np.zeros_like(e3), where=e2 > 0)
+
+
+def pt_dispersion(momenta: Floats, offsets: Integers) -> Floats:
+    """Dispersion pT D = sqrt(sum pT_i^2) / sum pT_i of each jet.
+
+    CMS Collaboration, CMS-PAS-JME-13-002.
+
+    Parameters
+    ----------
+    momenta, offsets
+        Particles of the jets, as in the module's heading.
+
+    Returns
+    -------
+    (jets,) float64 array
+        1 for one particle, 1 / sqrt(n) for n of equal pT.
+    """
+    return _pt_dispersion(*_jets(momenta, offsets))
+
+
 def _jets(momenta: Floats, offsets: Integers) -> tuple[Floats, Integers]:
     """Bring the arrays to the one type that is compiled, and refuse what has no direction."""
     momenta, offsets = np.ascontiguousarray(momenta, np.float64), np.ascontiguousarray(offsets, np.int64)
@@ -198,6 +256,48 @@ def _nsubjettiness(momenta: Floats, offsets: Integers, most: int, beta: float, r
             _, nearest2 = _assign(points, axes)
             taus[jet, n - 1] = np.sum(pt * nearest2 ** (beta / 2)) / (np.sum(pt) * radius**beta)
     return taus
+
+
+@njit(cache=True, nogil=True)
+def _pt_dispersion(momenta: Floats, offsets: Integers) -> Floats:
+    dispersions = np.zeros(len(offsets) - 1)
+    for jet in range(len(dispersions)):
+        particles = momenta[offsets[jet] : offsets[jet + 1]]
+        pt = np.hypot(particles[:, 0], particles[:, 1])
+        total = np.sum(pt)
+        if total > 0:
+            dispersions[jet] = np.sqrt(np.sum(pt * pt)) / total
+    return dispersions
+
+
+@njit(cache=True, nogil=True)
+def _energy_correlators(momenta: Floats, offsets: Integers, beta: float) -> Floats:
+    """e2 and e3 of every jet, (jets, 2)."""
+    sums = np.zeros((len(offsets) - 1, 2))
+    for jet in range(len(sums)):
+        particles = momenta[offsets[jet] : offsets[jet + 1]]
+        pt = np.hypot(particles[:, 0], particles[:, 1])
+        share, angle = pt / np.sum(pt), _angles(_directions(particles), beta)
+        for i in range(len(pt)):
+            for j in range(i + 1, len(pt)):
+                third = 0.0
+                for k in range(j + 1, len(pt)):
+                    third += share[k] * angle[i, k] * angle[j, k]
+                pair = share[i] * share[j] * angle[i, j]
+                sums[jet, 0] += pair
+                sums[jet, 1] += pair * third
+    return sums
+
+
+@njit(cache=True, nogil=True)
+def _angles(points: Floats, beta: float) -> Floats:
+    """Delta^beta of every pair of particles, (n, n)."""
+    angles = np.zeros((len(points), len(points)))
+    for i in range(len(points)):
+        for j in range(i):
+            d2 = distance2(points[i, 0], points[i, 1], points[j, 0], points[j, 1])
+            angles[i, j] = angles[j, i] = d2 ** (beta / 2)
+    return angles
 
 
 @njit(cache=True, nogil=True)

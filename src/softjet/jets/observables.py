@@ -1,0 +1,53 @@
+"""Substructure observables as columns of the jet table: what a file lacks is computed from its particles."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow as pa
+
+from softjet.jets.clustering import Floats, Integers
+from softjet.jets.substructure import (
+    c2,
+    d2,
+    energy_correlators,
+    jet_substructure,
+    pt_dispersion,
+)
+from softjet.jets.tables import MOMENTUM, list_lengths, list_values
+
+CLUSTERED = ("jet_sdmass", "jet_tau1", "jet_tau2", "jet_tau3", "jet_tau4")
+"""Observables that JetClass's files hold too; soft-drop mass in GeV."""
+
+CORRELATORS = ("jet_c2", "jet_d2", "jet_ptd")
+"""Observables that no file holds; all without unit."""
+
+
+def add_substructure(table: pa.Table) -> pa.Table:
+    """Add those of jet_sdmass, jet_tau1 to jet_tau4, jet_c2, jet_d2 and jet_ptd that the table lacks.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        Jets with part_px, part_py, part_pz and part_energy (lists, GeV).
+
+    Returns
+    -------
+    pyarrow.Table
+        The same columns and, after them, the missing ones (float32).
+    """
+    momenta = np.stack([list_values(table, name).astype(np.float64) for name in MOMENTUM], axis=1)
+    offsets = np.append(0, np.cumsum(list_lengths(table, MOMENTUM[0])))
+    for names, compute in _COMPUTE.items():
+        missing = [name for name in names if name not in table.column_names]
+        columns = compute(momenta, offsets) if missing else {}
+        for name in missing:
+            table = table.append_column(name, pa.array(columns[name].astype(np.float32)))
+    return table
+
+
+def _correlators(momenta: Floats, offsets: Integers) -> dict[str, Floats]:
+    e2, e3 = energy_correlators(momenta, offsets)
+    return {"jet_c2": c2(e2, e3), "jet_d2": d2(e2, e3), "jet_ptd": pt_dispersion(momenta, offsets)}
+
+
+_COMPUTE: dict[tuple[str, ...], Callable] = {CLUSTERED: jet_substructure, CORRELATORS: _correlators}
