@@ -1,10 +1,15 @@
 """Sections of the configuration about Particle Transformer: shape and training."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from softjet.config.section import Section
+
+HeadScale = Literal["2022", "current"]
+"""Meaning of weaver-core's head scale: until version 0.4 it also transposed head and channel."""
+
+PairMass = Literal["published", "stable"]
 
 N_FEATURES = {"kin": 7, "kinpid": 13, "full": 17}
 
@@ -32,27 +37,50 @@ class ParTModel(Section):
     """Width of the feed-forward layer in units of the model's width."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """Dropout in the particle blocks (published: 0.1); random numbers can take half of a processor's time."""
-    normalisation: Literal["renormalised", "published"] = "renormalised"
-    """`renormalised`: training normalises as evaluation does (arXiv 1702.03275); `published`: BatchNorm."""
+    normalisation: Literal["renormalised", "masked", "published"] = "renormalised"
+    """`renormalised`: training normalises as evaluation does (arXiv 1702.03275); `masked`: BatchNorm over real
+    particles; `published`: BatchNorm over padding too."""
+    pair_mass: PairMass = "published"
+    """`stable`: squares and differences of ln m^2 in float64, which in float32 are noise for close pairs."""
 
 
 class Training(Section):
     """How a Particle Transformer is trained."""
 
-    epochs: float = Field(4, gt=0)
-    """Passes over the training split."""
+    epochs: float | None = Field(4, gt=0)
+    """Passes over the training split; null where `steps` is given."""
+    steps: int | None = Field(None, ge=1)
+    """Steps in all, instead of epochs."""
     batch_size: int = Field(128, ge=2)
-    """Jets a step."""
+    """Jets a step, over all processes and microbatches."""
+    microbatches: int = Field(1, ge=1)
+    """Pieces of a process's share of a step, one after another: less memory, the same step."""
+    processes: int = Field(1, ge=1)
+    """Processes that share each step (torchrun on this machine)."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the model is trained; `auto`: on a GPU where there is one."""
+    optimiser: Literal["adamw", "ranger"] = "adamw"
+    """`ranger`: RAdam with Lookahead, as published."""
     learning_rate: float = Field(0.0007, gt=0)
-    """Peak learning rate of AdamW."""
+    """Peak learning rate."""
+    head_rate: float = Field(1.0, gt=0)
+    """Factor on the learning rate of the head (published: 50 in fine-tuning)."""
+    schedule: Literal["cosine", "flat-exponential", "constant"] = "cosine"
+    """Learning rate after the warm-up: to zero; flat for 70 % and then to 1 %, as published; or as it is."""
+    stages: int = Field(20, ge=1)
+    """Equal parts of the training, between which the flat-exponential rate changes (published: its epochs)."""
     warmup: float = Field(0.1, ge=0, lt=1)
     """Share of steps in which the learning rate rises."""
     weight_decay: float = Field(0.01, ge=0)
     """Decoupled weight decay of the matrices."""
-    clip: float = Field(1.0, gt=0)
-    """Largest gradient norm."""
+    clip: float | None = Field(1.0, gt=0)
+    """Largest gradient norm; null: any, as published."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """`auto`: bfloat16 autocast where the processor multiplies bfloat16 matrices, else float32."""
+    """`auto`: bfloat16 autocast where the device multiplies bfloat16 matrices in hardware, else float32."""
+    deterministic: bool = False
+    """The same bits on any number of cores: one thread a process, no operation that may give others."""
+    sync_batchnorm: bool = False
+    """BatchNorm over the pieces of all processes (GPUs only; not for `renormalised`)."""
     validate_every: int = Field(100, ge=1)
     """Steps between two validations."""
     save_every: float = Field(60.0, gt=0)
@@ -60,13 +88,58 @@ class Training(Section):
     seed: int = Field(1, ge=0)
     """Seed of initial weights, order of jets and dropout."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _steps_replace_default_epochs(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("steps") is not None:
+            return {"epochs": None} | values
+        return values
+
+    @model_validator(mode="after")
+    def _one_length(self) -> "Training":
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError("give either epochs or steps, not both")
+        if self.batch_size < 2 * self.pieces:
+            raise ValueError(
+                f"batch_size {self.batch_size} is below two jets for each of {self.pieces} pieces"
+            )
+        return self
+
+    @property
+    def pieces(self) -> int:
+        """Pieces that a step's batch is cut into."""
+        return self.processes * self.microbatches
+
+
+class Weights(Section):
+    """Weights that are imported instead of trained."""
+
+    name: Literal["ParT_full", "ParT_kin", "ParT_kinpid"] = "ParT_full"
+    """Which of the published weights."""
+    folder: str = ""
+    """Folder that holds the file; empty: fetched."""
+    sha256: str = ""
+    """Digest that the file must have; empty: it is only recorded."""
+    head_scale: HeadScale = "2022"
+    """Form of the head scale in the file."""
+
 
 class ParTRun(Section):
     """A Particle Transformer: its data, shape and training."""
 
     dataset: str = "simulated"
     """Name of the dataset it learns from."""
+    start_from: str = ""
+    """Fine-tune another run: its name, or the folder of its model (with a /)."""
     model: ParTModel = ParTModel()
     """Shape."""
     training: Training = Training()
     """Training."""
+    weights: Weights | None = None
+    """Weights to import instead of training (`name`, `folder`, `sha256`, `head_scale`); `model` follows them."""
+
+    @model_validator(mode="after")
+    def _batchnorm_to_synchronise(self) -> "ParTRun":
+        if self.training.sync_batchnorm and self.model.normalisation == "renormalised":
+            raise ValueError("sync_batchnorm needs normalisation masked or published")
+        return self
