@@ -38,8 +38,7 @@ class ParTModel(Section):
     dropout: float = Field(0.0, ge=0, lt=1)
     """Dropout in the particle blocks (published: 0.1); random numbers can take half of a processor's time."""
     normalisation: Literal["renormalised", "masked", "published"] = "renormalised"
-    """`renormalised`: training normalises as evaluation does (arXiv 1702.03275); `masked`: BatchNorm over real
-    particles; `published`: BatchNorm over padding too."""
+    """`renormalised`: by running averages in training; `masked`: BatchNorm; `published`: over padding too."""
     pair_mass: PairMass = "published"
     """`stable`: squares and differences of ln m^2 in float64, which in float32 are noise for close pairs."""
 
@@ -68,7 +67,7 @@ class Training(Section):
     schedule: Literal["cosine", "flat-exponential", "constant"] = "cosine"
     """Learning rate after the warm-up: to zero; flat for 70 % and then to 1 %, as published; or as it is."""
     stages: int = Field(20, ge=1)
-    """Equal parts of the training, between which the flat-exponential rate changes (published: its epochs)."""
+    """Equal parts of the training, between which a flat-exponential rate changes (published: epochs)."""
     warmup: float = Field(0.1, ge=0, lt=1)
     """Share of steps in which the learning rate rises."""
     weight_decay: float = Field(0.01, ge=0)
@@ -136,7 +135,7 @@ class ParTRun(Section):
     training: Training = Training()
     """Training."""
     weights: Weights | None = None
-    """Weights to import instead of training (`name`, `folder`, `sha256`, `head_scale`); `model` follows them."""
+    """Import weights instead of training: `name`, `folder`, `sha256`, `head_scale`; `model` follows them."""
 
     @model_validator(mode="after")
     def _batchnorm_to_synchronise(self) -> "ParTRun":
