@@ -94,7 +94,7 @@ class ParticleTransformer(nn.Module):
         """
         real = mask.squeeze(1)
         pairs = real_pairs(real)
-        embedded = self.pair_embed(pair_features(vectors, pairs))
+        embedded = self.pair_embed(pair_features(vectors, pairs, self.config.pair_mass))
         return symmetric_bias(embedded, pairs, (real.shape[0], real.shape[1]))
 
     def encode(self, features: Tensor, vectors: Tensor, mask: Tensor) -> Tensor:

@@ -10,6 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from softjet.config.part import PairMass
+
 N_PAIR_FEATURES = 4
 EPSILON = 1e-8
 
@@ -40,7 +42,7 @@ def real_pairs(real: Tensor) -> Pairs:
     return Pairs(*both.nonzero(as_tuple=True))
 
 
-def pair_features(vectors: Tensor, pairs: Pairs) -> Tensor:
+def pair_features(vectors: Tensor, pairs: Pairs, mass: PairMass = "published") -> Tensor:
     """Logarithms of kT, z, Delta and m^2 of each pair (arXiv 2202.03772, equation 3).
 
     Delta is the distance in rapidity and phi, kT = min(pTa, pTb) Delta, z = min(pTa, pTb) / (pTa + pTb);
@@ -52,24 +54,65 @@ def pair_features(vectors: Tensor, pairs: Pairs) -> Tensor:
         px, py, pz and energy in GeV.
     pairs : Pairs
         The n pairs.
+    mass : "published" or "stable"
+        m^2 = E^2 - p^2 of the sum loses in float32 all digits for close pairs and for a particle with itself;
+        "stable" takes it in float64 and so gives what the given numbers hold: its error stays below the cut
+        up to energies of some TeV.
 
     Returns
     -------
     Tensor, shape (n, 4)
         ln(kT / GeV), ln z, ln Delta, ln(m^2 / GeV^2).
     """
+    size = vectors.shape[-1]
+    places = pairs.jet * size + pairs.first, pairs.jet * size + pairs.second
+    particles, momenta = _cylindrical(vectors).flatten(1), _momenta(vectors, mass).flatten(1)
+    a, b = (particles.index_select(1, place) for place in places)
+    total = momenta.index_select(1, places[0]) + momenta.index_select(1, places[1])
+    return _logarithms(a, b, total)
+
+
+def dense_pair_features(vectors: Tensor, mass: PairMass = "published") -> Tensor:
+    """Features of all ordered pairs, padding included: without a shape that depends on data.
+
+    Parameters
+    ----------
+    vectors : Tensor, shape (B, 4, P)
+        px, py, pz and energy in GeV.
+    mass : "published" or "stable"
+        As of `pair_features`.
+
+    Returns
+    -------
+    Tensor, shape (B, P, P, 4)
+        As of `pair_features`.
+    """
+    particles, momenta = _cylindrical(vectors), _momenta(vectors, mass)
+    total = momenta[..., :, None] + momenta[..., None, :]
+    return _logarithms(particles[..., :, None], particles[..., None, :], total)
+
+
+def _cylindrical(vectors: Tensor) -> Tensor:
+    """Transverse momentum, rapidity and phi, shape (3, B, P)."""
     px, py, pz, energy = vectors.unbind(1)
     pt = (px.square() + py.square()).sqrt()
     rapidity = 0.5 * torch.log(1 + 2 * pz / (energy - pz).clamp(min=1e-20))
-    kinematics = torch.stack((px, py, pz, energy, pt, rapidity, torch.atan2(py, px))).flatten(1)
-    size = vectors.shape[-1]
-    a = kinematics.index_select(1, pairs.jet * size + pairs.first)
-    b = kinematics.index_select(1, pairs.jet * size + pairs.second)
-    delta = torch.hypot(a[5] - b[5], torch.remainder(a[6] - b[6] + math.pi, 2 * math.pi) - math.pi)
-    softer = torch.minimum(a[4], b[4])
-    z = softer / (a[4] + b[4]).clamp(min=EPSILON)
-    x, y, s, t = (a[:4] + b[:4]).square()
-    return torch.stack((softer * delta, z, delta, t - (x + y + s)), dim=1).clamp_(min=EPSILON).log_()
+    return torch.stack((pt, rapidity, torch.atan2(py, px)))
+
+
+def _momenta(vectors: Tensor, mass: PairMass) -> Tensor:
+    """Four-momenta as the pair masses are made from, shape (4, B, P)."""
+    return (vectors.double() if mass == "stable" else vectors).transpose(0, 1)
+
+
+def _logarithms(a: Tensor, b: Tensor, total: Tensor) -> Tensor:
+    """Features of particles `a` and `b` (3, ...) with the sum `total` (4, ...) of their momenta."""
+    delta = torch.hypot(a[1] - b[1], torch.remainder(a[2] - b[2] + math.pi, 2 * math.pi) - math.pi)
+    softer = torch.minimum(a[0], b[0])
+    z = softer / (a[0] + b[0]).clamp(min=EPSILON)
+    x, y, s, t = total.square()
+    squared_mass = (t - (x + y + s)).to(delta.dtype)
+    return torch.stack((softer * delta, z, delta, squared_mass), dim=-1).clamp_(min=EPSILON).log_()
 
 
 class PairEmbedding(nn.Sequential):
