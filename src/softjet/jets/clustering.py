@@ -10,6 +10,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from softjet.errors import InputError
+
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
@@ -18,6 +20,37 @@ KT, CAMBRIDGE_AACHEN = 1, 0
 
 BEAM_RAPIDITY = 1e5
 """Rapidity given to a momentum along the beam, where it has none."""
+
+
+def checked_jets(momenta: Floats, offsets: Integers) -> tuple[Floats, Integers]:
+    """Bring the particles of many jets to the one type that is compiled, and refuse what has no direction.
+
+    Parameters
+    ----------
+    momenta : (n, 4) array
+        px, py, pz, E of all jets' particles end to end, GeV.
+    offsets : (jets + 1) array
+        Jet i owns rows offsets[i] to offsets[i + 1].
+
+    Returns
+    -------
+    momenta, offsets
+        The same as contiguous float64 and int64.
+
+    Raises
+    ------
+    InputError
+        For another shape, values that are not finite, or offsets that do not fit.
+    """
+    momenta, offsets = np.ascontiguousarray(momenta, np.float64), np.ascontiguousarray(offsets, np.int64)
+    if momenta.ndim != 2 or momenta.shape[1] != 4:
+        raise InputError("particles of jets", "momenta", f"have shape {momenta.shape}; it must be (n, 4)")
+    bad = np.flatnonzero(~np.isfinite(momenta).all(axis=1))
+    if len(bad):
+        raise InputError("particles of jets", "momenta", f"row {bad[0]} must be finite; leave that jet out")
+    if not len(offsets) or offsets[0] != 0 or offsets[-1] != len(momenta) or (np.diff(offsets) < 0).any():
+        raise InputError("particles of jets", "offsets", f"must rise from 0 to {len(momenta)}, the particles")
+    return momenta, offsets
 
 
 @njit(cache=True, nogil=True)
@@ -30,6 +63,15 @@ def rapidity_phi(momentum: Floats) -> tuple[float, float]:
         return np.copysign(BEAM_RAPIDITY, pz), 0.0
     rapidity = np.log((energy + abs(pz)) / np.sqrt(pt2 + mass2))
     return np.copysign(rapidity, pz), np.arctan2(py, px)
+
+
+@njit(cache=True, nogil=True)
+def directions(momenta: Floats) -> Floats:
+    """Rapidity and azimuth of each momentum, (n, 2)."""
+    points = np.empty((len(momenta), 2))
+    for i in range(len(momenta)):
+        points[i] = rapidity_phi(momenta[i])
+    return points
 
 
 @njit(cache=True, nogil=True)

@@ -6,13 +6,8 @@ import numpy as np
 import pyarrow as pa
 
 from softjet.jets.clustering import Floats, Integers
-from softjet.jets.substructure import (
-    c2,
-    d2,
-    energy_correlators,
-    jet_substructure,
-    pt_dispersion,
-)
+from softjet.jets.correlators import c2, d2, energy_correlators, pt_dispersion
+from softjet.jets.substructure import jet_substructure
 from softjet.jets.tables import MOMENTUM, list_lengths, list_values
 
 CLUSTERED = ("jet_sdmass", "jet_tau1", "jet_tau2", "jet_tau3", "jet_tau4")
