@@ -69,7 +69,7 @@ def draw_confusion(confusion: pd.DataFrame, target: str | Path) -> None:
 
 
 def draw_roc(roc: pd.DataFrame, target: str | Path) -> None:
-    """Rejection of QCD jets against signal efficiency; dotted where too few QCD jets survive to quote it.
+    """Rejection of background jets against signal efficiency; dotted where too few survive to quote it.
 
     Parameters
     ----------
@@ -86,12 +86,20 @@ def draw_roc(roc: pd.DataFrame, target: str | Path) -> None:
         axes.plot(
             curve["efficiency"], finite.mask(curve["quoted"]), ":", color=colour, linewidth=0.7, alpha=0.5
         )
-    n = int(roc["n"].max())
-    axes.text(0.02, 1.15, f"{n:,} QCD jets; dotted: too few of them survive to quote a number", fontsize=9)
-    axes.set(xlabel="signal efficiency", ylabel="rejection of QCD jets, 1 / FPR")
+    if roc.empty:
+        axes.text(0.5, 0.5, "no background class", ha="center", transform=axes.transAxes)
+    else:
+        _label_roc(axes, int(roc["n"].max()), roc["background"].iloc[0])
+    save_figure(figure, target)
+
+
+def _label_roc(axes: Axes, n: int, background: str) -> None:
+    axes.text(
+        0.02, 1.15, f"{n:,} {background} jets; dotted: too few of them survive to quote a number", fontsize=9
+    )
+    axes.set(xlabel="signal efficiency", ylabel=f"rejection of {background} jets, 1 / FPR")
     axes.set(yscale="log", xlim=(0, 1), ylim=(1, 4 * n))
     axes.legend(ncols=3, loc="upper right")
-    save_figure(figure, target)
 
 
 def _accuracy_panel(axes: Axes, measured: pd.DataFrame, n: int) -> None:

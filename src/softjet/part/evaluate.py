@@ -1,13 +1,13 @@
 """How well a classifier of jets does: accuracy, AUC, rejection and confusion, from its logits.
 
-Every interval is a 95 % one. Those of accuracies are Clopper-Pearson's on the counts; that of the AUC is
-normal, with the standard error of a U-statistic; those of rejections are percentiles of a bootstrap over
-jets, signal and background each on their own, so they hold the uncertainty of the threshold as well.
+Every interval is a 95 % one. Those of a class's accuracy are Clopper-Pearson's on the counts; that of the
+accuracy over all is normal, from the classes' own errors; that of the AUC is normal, with the standard error
+of a U-statistic; those of rejections are percentiles of a bootstrap over jets, signal and background each on
+their own, so they hold the uncertainty of the threshold as well.
 """
 
 import math
 from collections.abc import Sequence
-from itertools import permutations
 
 import numpy as np
 import pandas as pd
@@ -17,20 +17,20 @@ from scipy.stats import binomtest, norm
 from sklearn.metrics import confusion_matrix
 
 from softjet.jets.schema import CLASSES
-
-BACKGROUND = "QCD"
-WORKING_POINTS = {
-    "Hbb": 50.0, "Hcc": 50.0, "Hgg": 50.0, "H4q": 50.0, "Hqql": 99.0, "Zqq": 50.0, "Wqq": 50.0,
-    "Tbqq": 50.0, "Tbl": 99.5,
-}  # fmt: skip
-"""Signal efficiency in percent at which each class's rejection is quoted (arXiv 2202.03772, table 1)."""
-
-FEWEST_SURVIVORS = 50
-"""With fewer background jets above the threshold a rejection is not quoted."""
+from softjet.part.auc import macro_auc
+from softjet.part.rejection import (
+    FEWEST_SURVIVORS,
+    WorkingPoint,
+    rejection_interval,
+    scores,
+    survivors,
+    working_points,
+)
 
 RESAMPLES = 200
 LEVEL = 0.95
 COLUMNS = ("metric", "class", "value", "low", "high", "n", "survivors", "note")
+ROC_COLUMNS = ("class", "background", "efficiency", "rejection", "survivors", "n", "quoted")
 
 Logits = NDArray[np.floating]
 Labels = NDArray[np.integer]
@@ -46,7 +46,8 @@ def metrics_table(
     logits : array, shape (N, C)
     labels : array of int, shape (N,)
     classes : sequence of str
-        Names of the C classes. Rejections are of those in `WORKING_POINTS`, against QCD where it is a class.
+        Names of the C classes. Rejections are of all but the background class, where there is one
+        (`softjet.part.rejection`).
     seed : int
         Seed of the bootstrap.
 
@@ -56,18 +57,27 @@ def metrics_table(
         metric ("accuracy", "auc", "rejection_50", ...), class ("all" or a name), value, low, high, n (jets
         that the value is of: for a rejection, background jets), survivors (background jets above the
         threshold) and note. Where a value is not measured it is NaN, and note says why.
+        The accuracy over all is the mean of the classes' accuracies: that of equally many jets of each
+        class, as the published test sets have, whatever the test set here holds.
     """
     generator = np.random.default_rng(seed)
-    rows = [_accuracy(logits, labels, "all")]
-    rows += [_accuracy(logits[labels == i], labels[labels == i], name) for i, name in enumerate(classes)]
+    rows = [("accuracy", "all", *_interval(*accuracy(logits, labels, len(classes))), len(labels), None, "")]
+    rows += [_class_accuracy(logits[labels == i], i, name) for i, name in enumerate(classes)]
     rows.append(_auc(logits, labels, classes))
-    if BACKGROUND in classes:
-        rows += [
-            _rejection(logits, labels, classes, name, efficiency, generator)
-            for name, efficiency in WORKING_POINTS.items()
-            if name in classes
-        ]
+    rows += [_rejection(logits, labels, classes, point, generator) for point in working_points(classes)]
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"survivors": "Int64"})
+
+
+def accuracy(logits: Logits, labels: Labels, n_classes: int) -> tuple[float, float]:
+    """Mean accuracy of the classes that have jets, and its standard error.
+
+    The error uses (k + 1/2) / (n + 1) for k right of n jets, so that a class without a mistake has one too.
+    """
+    right = np.bincount(labels[logits.argmax(1) == labels], minlength=n_classes)
+    n = np.bincount(labels, minlength=n_classes)
+    right, n = right[n > 0], n[n > 0]
+    share = (right + 0.5) / (n + 1)
+    return float((right / n).mean()), float(np.sqrt((share * (1 - share) / n).sum()) / len(n))
 
 
 def confusion_table(logits: Logits, labels: Labels, classes: Sequence[str] = CLASSES) -> pd.DataFrame:
@@ -95,27 +105,33 @@ def confusion_table(logits: Logits, labels: Labels, classes: Sequence[str] = CLA
 def roc_table(
     logits: Logits, labels: Labels, classes: Sequence[str] = CLASSES, points: int = 200
 ) -> pd.DataFrame:
-    """Rejection of QCD jets against signal efficiency, for each other class with jets.
+    """Rejection of background jets against signal efficiency, for each other class with jets.
 
     Returns
     -------
     DataFrame
-        class, efficiency, rejection (inf without survivors), survivors, n (background jets) and quoted:
-        whether enough jets survive for the rejection to be quoted.
+        class, background, efficiency, rejection (inf without survivors), survivors, n (background jets) and
+        quoted: whether enough jets survive for the rejection to be quoted. No row without a background.
     """
-    tables = []
-    for name in classes:
-        signal, background = scores(logits, labels, classes, name)
-        if name == BACKGROUND or not len(signal) or not len(background):
-            continue
-        efficiencies = np.unique(np.ceil(np.linspace(0, 1, points + 1)[1:] * len(signal))) / len(signal)
-        passing = survivors(signal, background, efficiencies)
-        with np.errstate(divide="ignore"):
-            rejection = len(background) / passing
-        columns = {"efficiency": efficiencies, "rejection": rejection, "survivors": passing}
-        quoted = passing >= FEWEST_SURVIVORS
-        tables.append(pd.DataFrame({"class": name, **columns, "n": len(background), "quoted": quoted}))
-    return pd.concat(tables, ignore_index=True)
+    found = {point.signal: point for point in working_points(classes)}.values()
+    curves = [_curve(*scores(logits, labels, classes, point), point, points) for point in found]
+    curves = [curve for curve in curves if len(curve)]
+    return pd.concat(curves, ignore_index=True) if curves else pd.DataFrame(columns=list(ROC_COLUMNS))
+
+
+def _curve(
+    signal: NDArray[np.floating], background: NDArray[np.floating], point: WorkingPoint, points: int
+) -> pd.DataFrame:
+    if not len(signal) or not len(background):
+        return pd.DataFrame()
+    efficiencies = np.unique(np.ceil(np.linspace(0, 1, points + 1)[1:] * len(signal))) / len(signal)
+    passing = survivors(signal, background, efficiencies)
+    with np.errstate(divide="ignore"):
+        rejection = len(background) / passing
+    names = {"class": point.signal, "background": point.background}
+    values = {"efficiency": efficiencies, "rejection": rejection, "survivors": passing}
+    quoted = passing >= FEWEST_SURVIVORS
+    return pd.DataFrame({**names, **values, "n": len(background), "quoted": quoted})[list(ROC_COLUMNS)]
 
 
 def logits_table(
@@ -127,71 +143,18 @@ def logits_table(
     return pd.concat([pd.DataFrame({"row": rows, "label": labels.astype(np.int8)}), table], axis=1)
 
 
-def scores(
-    logits: Logits, labels: Labels, classes: Sequence[str], name: str
-) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-    """ln(p_S / p_QCD), which orders jets as p_S / (p_S + p_QCD) does and never saturates.
-
-    Returns
-    -------
-    signal, background : arrays
-        Scores of the jets of class `name` and of the QCD jets.
-    """
-    signal, background = list(classes).index(name), list(classes).index(BACKGROUND)
-    score = logits[:, signal] - logits[:, background]
-    return score[labels == signal], score[labels == background]
+def too_few(passing: int, n: int) -> str:
+    """Note of a rejection that is not quoted: how many jets survive, and how many it would take."""
+    needed = math.ceil(FEWEST_SURVIVORS * n / max(1, passing))
+    return f"not measured ({passing} of {n} jets survive; needs {'about' if passing else 'over'} {needed})"
 
 
-def survivors(
-    signal: NDArray[np.floating], background: NDArray[np.floating], efficiencies: NDArray[np.floating]
-) -> NDArray[np.integer]:
-    """Count the background jets at or above the highest threshold that keeps each share of the signal.
-
-    Parameters
-    ----------
-    signal, background : arrays
-        Scores.
-    efficiencies : array
-        Shares of the signal, 0 to 1.
-    """
-    # A share times a count may miss a whole number by its last bit.
-    kept = np.ceil(np.round(efficiencies * len(signal), 9)).astype(int)
-    thresholds = np.sort(signal)[len(signal) - np.maximum(kept, 1)]
-    return len(background) - np.searchsorted(np.sort(background), thresholds, side="left")
-
-
-def macro_auc(probabilities: NDArray[np.floating], labels: Labels) -> tuple[float, float]:
-    """Macro one-versus-one AUC and its standard error.
-
-    The mean over ordered pairs of classes (i, j) of the probability that a jet of i has a higher score i than
-    a jet of j (D. Hand, R. Till, Machine Learning 45 (2001) 171). The error is that of a U-statistic: the
-    spread of each jet's own contribution (E. DeLong et al., Biometrics 44 (1988) 837), here over all pairs.
-
-    Parameters
-    ----------
-    probabilities : array, shape (N, C)
-    labels : array of int, shape (N,)
-        Every class has a jet.
-    """
-    n_classes = probabilities.shape[1]
-    members = [probabilities[labels == i] for i in range(n_classes)]
-    contributions = [np.zeros(len(jets)) for jets in members]
-    pairs = list(permutations(range(n_classes), 2))
-    for i, j in pairs:
-        above, below = members[i][:, i], members[j][:, i]
-        contributions[i] += _share_below(above, below) / len(pairs)
-        contributions[j] += (1 - _share_below(below, above)) / len(pairs)
-    value = sum(jets.mean() for jets in contributions) / 2
-    variance = sum(jets.var() / len(jets) for jets in contributions)
-    return float(value), math.sqrt(variance)
-
-
-def _accuracy(logits: Logits, labels: Labels, name: str) -> tuple:
-    if not len(labels):
+def _class_accuracy(logits: Logits, label: int, name: str) -> tuple:
+    if not len(logits):
         return "accuracy", name, math.nan, math.nan, math.nan, 0, None, "not measured (no jets)"
-    right = binomtest(int((logits.argmax(1) == labels).sum()), len(labels))
+    right = binomtest(int((logits.argmax(1) == label).sum()), len(logits))
     interval = right.proportion_ci(LEVEL, method="exact")
-    return "accuracy", name, right.statistic, interval.low, interval.high, len(labels), None, ""
+    return "accuracy", name, right.statistic, interval.low, interval.high, len(logits), None, ""
 
 
 def _auc(logits: Logits, labels: Labels, classes: Sequence[str]) -> tuple:
@@ -199,54 +162,30 @@ def _auc(logits: Logits, labels: Labels, classes: Sequence[str]) -> tuple:
     if absent:
         note = f"not measured (no jets of {', '.join(absent)})"
         return "auc", "all", math.nan, math.nan, math.nan, len(labels), None, note
-    value, error = macro_auc(softmax(np.asarray(logits, dtype=np.float64), axis=1), labels)
+    found = macro_auc(softmax(np.asarray(logits, dtype=np.float64), axis=1), labels)
+    return "auc", "all", *_interval(*found), len(labels), None, ""
+
+
+def _interval(value: float, error: float) -> tuple[float, float, float]:
+    """Value of a share and its normal interval, within 0 and 1."""
     reach = norm.isf((1 - LEVEL) / 2) * error
-    return "auc", "all", value, value - reach, min(1.0, value + reach), len(labels), None, ""
-
-
-def _share_below(scores: NDArray[np.floating], others: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Share of the others below each score; a tie counts half."""
-    others = np.sort(others)
-    return (np.searchsorted(others, scores, "left") + np.searchsorted(others, scores, "right")) / (
-        2 * len(others)
-    )
+    return value, max(0.0, value - reach), min(1.0, value + reach)
 
 
 def _rejection(
     logits: Logits,
     labels: Labels,
     classes: Sequence[str],
-    name: str,
-    percent: float,
+    point: WorkingPoint,
     generator: np.random.Generator,
 ) -> tuple:
-    signal, background = scores(logits, labels, classes, name)
-    metric, n = f"rejection_{percent:g}", len(background)
+    signal, background = scores(logits, labels, classes, point)
+    place, n = (point.metric, point.signal), len(background)
     if not len(signal) or not n:
-        return metric, name, math.nan, math.nan, math.nan, n, None, "not measured (no jets)"
-    efficiency = np.array([percent / 100])
-    passing = int(survivors(signal, background, efficiency)[0])
+        return *place, math.nan, math.nan, math.nan, n, None, "not measured (no jets)"
+    efficiency = point.percent / 100
+    passing = int(survivors(signal, background, np.array([efficiency]))[0])
     if passing < FEWEST_SURVIVORS:
-        return metric, name, math.nan, math.nan, math.nan, n, passing, _too_few(passing, n)
-
-    low, high = _interval(signal, background, efficiency, generator)
-    return metric, name, n / passing, low, high, n, passing, ""
-
-
-def _too_few(passing: int, n: int) -> str:
-    needed = math.ceil(FEWEST_SURVIVORS * n / max(1, passing))
-    return f"not measured ({passing} of {n} jets survive; needs {'about' if passing else 'over'} {needed})"
-
-
-def _interval(
-    signal: NDArray[np.floating],
-    background: NDArray[np.floating],
-    efficiency: NDArray[np.floating],
-    generator: np.random.Generator,
-) -> tuple[float, float]:
-    rejections = []
-    for _ in range(RESAMPLES):
-        kept, passed = generator.choice(signal, len(signal)), generator.choice(background, len(background))
-        rejections.append(len(background) / max(1, int(survivors(kept, passed, efficiency)[0])))
-    low, high = np.quantile(rejections, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)
+        return *place, math.nan, math.nan, math.nan, n, passing, too_few(passing, n)
+    low, high = rejection_interval(signal, background, efficiency, generator, RESAMPLES, LEVEL)
+    return *place, n / passing, low, high, n, passing, ""

@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 
+from softjet.errors import InputError
 from softjet.jets.schema import CLASSES
-from softjet.part.compare import compare
+from softjet.part.compare import compare, compare_tables
+from softjet.part.evaluate import logits_table
 
 
 def _logits(labels, right, seed):
@@ -33,8 +35,8 @@ def test_a_model_does_not_differ_from_itself(jets):
 def test_a_worse_model_is_seen_to_be_worse(jets):
     labels, dense, compressed = jets
     row = compare(dense, compressed, labels).set_index("metric").loc["accuracy"]
-    assert row.dense == pytest.approx((dense.argmax(1) == labels).mean())
-    assert row.change == pytest.approx(row.compressed - row.dense)
+    assert row.reference == pytest.approx((dense.argmax(1) == labels).mean())
+    assert row.change == pytest.approx(row.other - row.reference)
     assert row.low < row.change < row.high < 0
 
 
@@ -63,3 +65,17 @@ def test_rejection_of_a_class_without_jets_is_left_out(jets):
     table = compare(dense[kept], compressed[kept], labels[kept])
     assert "Tbl" not in set(table["class"])
     assert "auc" not in set(table.metric)
+
+
+def test_tables_are_compared_on_the_same_jets_only(jets):
+    labels, dense, other = jets
+    rows = np.arange(len(labels))
+    first, second = (logits_table(logits, labels, rows) for logits in (dense, other))
+    assert (
+        compare_tables(first, second).iloc[0]["reference"]
+        == compare(dense, other, labels).iloc[0]["reference"]
+    )
+    with pytest.raises(InputError, match="other jets"):
+        compare_tables(first, logits_table(other, labels, rows + 1))
+    with pytest.raises(InputError, match="classes"):
+        compare_tables(first, second.rename(columns={"logit_Tbl": "logit_Top"}))

@@ -8,15 +8,11 @@ from scipy.stats import norm
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from softjet.jets.schema import CLASSES
-from softjet.part.evaluate import (
-    WORKING_POINTS,
-    confusion_table,
-    logits_table,
-    macro_auc,
-    metrics_table,
-    roc_table,
-    survivors,
-)
+from softjet.part.auc import macro_auc
+from softjet.part.evaluate import accuracy, confusion_table, logits_table, metrics_table, roc_table
+from softjet.part.rejection import survivors, working_points
+
+POINTS = working_points(CLASSES)
 
 
 def sample(n_each, separation, classes=CLASSES, seed=0):
@@ -43,9 +39,9 @@ def table(weak):
 
 
 def test_table_has_every_metric_of_the_paper(table):
-    assert set(WORKING_POINTS) == set(CLASSES) - {"QCD"}
+    assert {point.signal for point in POINTS} == set(CLASSES) - {"QCD"}
     names = [("accuracy", "all"), *(("accuracy", name) for name in CLASSES), ("auc", "all")]
-    names += [(f"rejection_{point:g}", name) for name, point in WORKING_POINTS.items()]
+    names += [(point.metric, point.signal) for point in POINTS]
     assert list(zip(table["metric"], table["class"], strict=True)) == names
 
 
@@ -78,7 +74,7 @@ def test_error_of_the_auc_is_the_spread_of_repeated_samples():
 
 def test_rejection_is_that_of_the_roc_curve(weak, table):
     logits, labels = weak
-    for name, percent in WORKING_POINTS.items():
+    for name, _, percent in POINTS:
         pair = np.isin(labels, (0, CLASSES.index(name)))
         odds = np.exp(logits[pair])[:, [0, CLASSES.index(name)]]
         fpr, tpr, _ = roc_curve(labels[pair] != 0, odds[:, 1] / odds.sum(1), drop_intermediate=False)
@@ -126,10 +122,48 @@ def test_absent_classes_are_said(weak):
     assert row(table, "rejection_50", "Hgg")["note"] == "not measured (no jets)"
 
 
+def test_accuracy_is_that_of_equally_many_jets_of_each_class():
+    """More jets of one class change its error, not what the accuracy means."""
+    logits, labels = sample(400, 1.0, CLASSES[:3])
+    more = np.concatenate([np.arange(len(labels)), *[np.flatnonzero(labels == 0)] * 5])
+    value, error = accuracy(logits, labels, 3)
+    again, smaller = accuracy(logits[more], labels[more], 3)
+    assert again == pytest.approx(value)
+    assert value == pytest.approx((logits.argmax(1) == labels).mean())
+    assert smaller < error
+
+
+def test_error_of_the_accuracy_is_the_spread_of_repeated_samples():
+    found = [accuracy(*sample(50, 1.0, CLASSES[:3], seed), 3) for seed in range(300)]
+    values, errors = np.array(found).T
+    assert errors.mean() == pytest.approx(values.std(), rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("classes", "metrics"),
+    [
+        (("QCD", "Top"), [("rejection_50", "Top"), ("rejection_30", "Top")]),
+        (("gluon", "quark"), [("rejection_50", "quark"), ("rejection_30", "quark")]),
+        (("QCD", "mine"), [("rejection_50", "mine")]),
+    ],
+)
+def test_rejections_of_other_datasets(classes, metrics):
+    logits, labels = sample(600, 0.7, classes)
+    table = metrics_table(logits, labels, classes)
+    found = table[table["metric"].str.startswith("rejection")]
+    assert list(zip(found["metric"], found["class"], strict=True)) == metrics
+    at_half = row(table, "rejection_50", classes[1])
+    difference = logits[:, 1] - logits[:, 0]
+    above = (difference[labels == 0] >= np.sort(difference[labels == 1])[300]).sum()
+    assert at_half["value"] == pytest.approx(600 / above)
+    assert set(roc_table(logits, labels, classes)["background"]) == {classes[0]}
+
+
 def test_two_classes_without_qcd():
     table = metrics_table(*sample(100, 1.0, ("other", "top")), classes=("other", "top"))
     assert list(table["metric"]) == ["accuracy"] * 3 + ["auc"]
     assert 0.8 < table["value"].iloc[-1] < 1
+    assert roc_table(*sample(100, 1.0, ("other", "top")), ("other", "top")).empty
 
 
 def test_same_seed_same_intervals(weak, table):

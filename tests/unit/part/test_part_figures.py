@@ -34,6 +34,12 @@ def test_roc(tmp_path, logits_and_labels):
     assert_drawn(tmp_path / "roc.png")
 
 
+def test_a_dataset_without_background_says_so(tmp_path):
+    table = roc_table(np.zeros((4, 2)), np.array([0, 0, 1, 1]), ("other", "mine"))
+    draw_roc(table, tmp_path / "roc.png")
+    assert plt.imread(tmp_path / "roc.png").shape[0] > 300
+
+
 def test_history(tmp_path):
     step = np.arange(1, 41)
     validation = np.where(step % 10 == 0, 2 / step, np.nan)
