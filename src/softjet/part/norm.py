@@ -58,7 +58,11 @@ class BatchRenorm1d(nn.BatchNorm1d):
 
 
 def batch_statistics(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and variance (over n, not n - 1) of each column, by the fastest way on a processor."""
-    mean, variance = torch.zeros_like(rows[0]), torch.ones_like(rows[0])
+    """Mean and variance (over n, not n - 1) of each column, by the fastest way on a processor.
+
+    Those of bfloat16 rows are float32.
+    """
+    precise = torch.promote_types(rows.dtype, torch.float32)
+    mean, variance = (torch.zeros(rows.shape[1], dtype=precise, device=rows.device) for _ in range(2))
     functional.batch_norm(rows, mean, variance, training=True, momentum=1.0)
     return mean, variance * ((len(rows) - 1) / len(rows))

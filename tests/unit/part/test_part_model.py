@@ -218,3 +218,12 @@ def test_gradients_of_renormalisation_are_those_of_batch_norm():
     torch.testing.assert_close(x.grad.sum(0), torch.zeros(3, dtype=torch.float64), **LOGITS)
     expected = (norm.eval()(x.detach()) * slopes).sum(0)
     torch.testing.assert_close(norm.weight.grad, expected)
+
+
+def test_bfloat16_rows_have_statistics_in_float32():
+    """As under autocast: whatever the rows' precision, the running averages keep theirs."""
+    rows = torch.randn(300, 5) + 3
+    norm = BatchRenorm1d(5).train()
+    out = norm(rows.bfloat16())
+    assert out.dtype == torch.bfloat16
+    torch.testing.assert_close(norm.running_mean, rows.bfloat16().float().mean(0), rtol=1e-3, atol=0)
