@@ -357,8 +357,8 @@ def find_most_important(
     """One sentence a stage, numbers with intervals."""
     verdict = len(settings["attention"]["thresholds"])  # the sentence after those on the shares
     for run in settings["part"]:
-        accuracy = _first_row(results / "part" / run / "metrics.parquet")
-        classes = pd.read_parquet(results / "part" / run / "confusion.parquet")["class"].nunique()
+        metrics = pd.read_parquet(results / "part" / run / "metrics.parquet")
+        accuracy, classes = next(metrics.itertuples()), int((metrics["metric"] == "accuracy").sum()) - 1
         yield (
             f"Particle Transformer ({run}) tells {classes} classes of jets apart with an accuracy of "
             f"{with_interval(accuracy.value, accuracy.low, accuracy.high)} on {accuracy.n} test jets "
