@@ -357,8 +357,9 @@ def find_most_important(
     """One sentence a stage, numbers with intervals."""
     verdict = len(settings["attention"]["thresholds"])  # the sentence after those on the shares
     for run in settings["part"]:
-        metrics = pd.read_parquet(results / "part" / run / "metrics.parquet")
-        accuracy, classes = next(metrics.itertuples()), int((metrics["metric"] == "accuracy").sum()) - 1
+        path = results / "part" / run / "metrics.parquet"
+        accuracy, metrics = _first_row(path), pd.read_parquet(path, columns=["metric"])["metric"]
+        classes = int((metrics == "accuracy").sum()) - 1  # the first is that over all
         yield (
             f"Particle Transformer ({run}) tells {classes} classes of jets apart with an accuracy of "
             f"{with_interval(accuracy.value, accuracy.low, accuracy.high)} on {accuracy.n} test jets "
