@@ -1,6 +1,8 @@
-"""Whether bfloat16 pays on this processor."""
+"""Where a model is computed, in which precision, and whether to the bit."""
 
-from contextlib import AbstractContextManager
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -18,13 +20,15 @@ def bfloat16_pays(cpuinfo: str = "/proc/cpuinfo") -> bool:
     return path.exists() and not _FLAGS.isdisjoint(path.read_text().split())
 
 
-def autocast(precision: str) -> AbstractContextManager:
+def autocast(precision: str, device: str = "cpu") -> AbstractContextManager:
     """Context in which matrices are multiplied in the chosen precision; float32 in, float32 parameters.
 
     Parameters
     ----------
     precision : "auto", "float32" or "bfloat16"
-        `auto` is bfloat16 where `bfloat16_pays`.
+        `auto` is bfloat16 where the device multiplies bfloat16 matrices in hardware.
+    device : "cpu" or "cuda"
+        Kind of device.
 
     Raises
     ------
@@ -33,5 +37,56 @@ def autocast(precision: str) -> AbstractContextManager:
     """
     if precision not in ("auto", "float32", "bfloat16"):
         raise InputError("precision", precision, "is not known: give auto, float32 or bfloat16")
-    wanted = precision == "bfloat16" or (precision == "auto" and bfloat16_pays())
-    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=wanted)
+    wanted = precision == "bfloat16" or (precision == "auto" and _pays(device))
+    return torch.autocast(device, dtype=torch.bfloat16, enabled=wanted)
+
+
+def _pays(device: str) -> bool:
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bfloat16_pays()
+
+
+def device_of(wanted: str, place: int = 0) -> torch.device:
+    """Device to compute on.
+
+    Parameters
+    ----------
+    wanted : "auto", "cpu" or "cuda"
+        `auto` is a GPU where there is one.
+    place : int
+        Which of the machine's GPUs.
+
+    Raises
+    ------
+    InputError
+        A GPU is asked for and there is none, or fewer than that.
+    """
+    gpus = torch.cuda.device_count()
+    if wanted == "cpu" or (wanted == "auto" and gpus == 0):
+        return torch.device("cpu")
+    if place >= gpus:
+        raise InputError("device", wanted, f"asks for GPU {place} and this machine has {gpus}: give cpu")
+    return torch.device("cuda", place)
+
+
+@contextmanager
+def determinism(wanted: bool) -> Iterator[None]:
+    """Context of the same bits on any number of cores; with `wanted` false nothing is changed.
+
+    One thread, since sums depend on how they are shared out; an operation without a deterministic
+    implementation raises RuntimeError. Settings are restored.
+    """
+    if not wanted:
+        yield
+        return
+    threads, before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    # Without it cuBLAS refuses to be deterministic.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(before)

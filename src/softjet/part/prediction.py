@@ -38,8 +38,8 @@ class JetBatch(Protocol):
 class Evaluation(Protocol):
     """Whatever gives every jet once, in batches."""
 
-    def evaluation(self) -> Iterator[JetBatch]:
-        """Batches that hold every jet once."""
+    def evaluation(self, share: tuple[int, int] = ...) -> Iterator[JetBatch]:
+        """Batches that hold every jet once, or those of this share (a process and their number)."""
 
 
 @torch.inference_mode()
@@ -73,21 +73,34 @@ def predict(
     -------
     Tensor, float32, shape (N, C)
     """
-    extent = (mask[:, 0] * torch.arange(1, mask.shape[-1] + 1)).amax(1)
+    extent = (mask[:, 0] * torch.arange(1, mask.shape[-1] + 1, device=mask.device)).amax(1)
     order = extent.argsort(stable=True)
     logits = features.new_empty(len(order), model.config.classes)
-    with _evaluating(model), autocast(precision):
+    device = device_of_model(model)
+    with _evaluating(model), autocast(precision, device.type):
         for rows in order.split(batch_size):
             batch = (tensor[rows, :, : int(extent[rows[-1]])] for tensor in (features, vectors, mask))
-            logits[rows] = model(*batch).to(logits.dtype)
+            logits[rows] = model(*(tensor.to(device) for tensor in batch)).to(logits)
     return logits
 
 
 @torch.inference_mode()
 def predict_loader(
-    model: ParticleTransformer, loader: Evaluation, precision: str = "auto"
+    model: ParticleTransformer,
+    loader: Evaluation,
+    precision: str = "auto",
+    share: tuple[int, int] = (0, 1),
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Logits of a loader's jets, in evaluation mode; the model's own mode is restored.
+
+    Parameters
+    ----------
+    model : ParticleTransformer
+    loader : Evaluation
+    precision : "auto", "float32" or "bfloat16"
+        See `softjet.part.precision.autocast`.
+    share : (int, int)
+        Which of how many shares of the jets.
 
     Returns
     -------
@@ -97,13 +110,20 @@ def predict_loader(
         In increasing order.
     """
     logits, labels, rows = [], [], []
-    with _evaluating(model), autocast(precision):
-        for batch in loader.evaluation():
-            logits.append(model(batch.features, batch.vectors, batch.mask).float())
+    device = device_of_model(model)
+    with _evaluating(model), autocast(precision, device.type):
+        for batch in loader.evaluation(share):
+            inputs = (tensor.to(device) for tensor in (batch.features, batch.vectors, batch.mask))
+            logits.append(model(*inputs).float().cpu())
             labels.append(batch.labels)
             rows.append(batch.rows)
     order = torch.cat(rows).argsort()
     return torch.cat(logits)[order], torch.cat(labels)[order], torch.cat(rows)[order]
+
+
+def device_of_model(model: nn.Module) -> torch.device:
+    """Device that the weights are on."""
+    return next(model.parameters()).device
 
 
 @contextmanager

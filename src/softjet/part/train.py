@@ -3,45 +3,54 @@
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.parallel import DistributedDataParallel
 
-from softjet.config.part import ParTRun, Training
+from softjet.config.part import ParTRun
 from softjet.errors import InputError
 from softjet.part.checkpoint import save_part
+from softjet.part.finetune import start_from
 from softjet.part.model import ParticleTransformer
-from softjet.part.precision import autocast
-from softjet.part.prediction import JetBatch, predict_loader
+from softjet.part.optimiser import optimiser_of, set_rate
+from softjet.part.precision import autocast, determinism, device_of
+from softjet.part.prediction import JetBatch, device_of_model, predict_loader
+from softjet.part.schedule import learning_rate, total_steps
+from softjet.part.state import load_state, save_state
+from softjet.part.team import RunningAverages, Team, local_rank
 from softjet.progress import Progress
-from softjet.provenance.files import whole_file
+from softjet.provenance.files import write_tables
 
 HISTORY = "history.parquet"
 COLUMNS = ("step", "loss", "lr", "jets_per_second", "validation_loss", "validation_accuracy")
-BETAS = (0.9, 0.99)
+
+
+class TrainingBatch(JetBatch, Protocol):
+    """A batch that can be cut into pieces."""
+
+    def piece(self, share: tuple[int, int]) -> Self:
+        """One of so many pieces of near-equal size."""
 
 
 class Loader(Protocol):
     """Jets for training and evaluation (softjet.jets.batches.JetLoader)."""
 
     @property
-    def n_jets(self) -> int:
-        """Jets in all."""
-
-    @property
     def steps_per_epoch(self) -> int:
         """Batches of one pass."""
 
-    def training(self, start_step: int = 0) -> Iterator[JetBatch]:
-        """Endless batches from a step on, a function of seed and step alone."""
+    def training(self, start_step: int = ..., share: tuple[int, int] = ...) -> Iterator[TrainingBatch]:
+        """Endless batches from a step on, a function of seed and step alone, or this share of each."""
 
-    def evaluation(self) -> Iterator[JetBatch]:
-        """Batches that hold every jet once."""
+    def evaluation(self, share: tuple[int, int] = ...) -> Iterator[JetBatch]:
+        """Batches that hold every jet once, or this share of them."""
 
 
 def train_part(
@@ -50,12 +59,14 @@ def train_part(
     validation: Loader,
     folder: str | Path,
     state: str | Path,
+    start: str | Path | None = None,
 ) -> pd.DataFrame:
     """Train a Particle Transformer and write it with its history into `folder`.
 
-    AdamW with a linear warm-up and a cosine to zero; the last weights are kept, so that no choice is made by
-    looking at the validation jets. A killed training goes on from its last saved state and ends with the
-    same weights, bit for bit on the same machine and number of threads.
+    The last weights are kept, so that no choice is made by looking at the validation jets. A killed training
+    goes on from its last saved state and ends with the same weights, bit for bit on the same machine and
+    number of threads. In a process group of torch.distributed every process calls this with its own loaders;
+    the first one writes.
 
     Parameters
     ----------
@@ -67,6 +78,8 @@ def train_part(
         Gets model.safetensors, config.json and history.parquet.
     state : path
         Folder of the saved state, of this training alone: the caller names it by all that decides the result.
+    start : path, optional
+        Folder of a trained model whose weights are the first.
 
     Returns
     -------
@@ -77,125 +90,145 @@ def train_part(
     Raises
     ------
     InputError
-        The loss is not finite, or the saved state cannot be read.
+        The loss is not finite, the saved state cannot be read, there is no such device, or the model to start
+        from has another shape.
     """
     saved = Path(state) / "state.pt"
-    job = _Job.start(run, steps=max(1, round(run.training.epochs * training.steps_per_epoch)))
-    if saved.exists():
-        job.load(saved)
-    _run(job, training, validation, saved)
+    with determinism(run.training.deterministic):
+        job = _Job(run, total_steps(run.training, training.steps_per_epoch), start)
+        if saved.exists():
+            job.load(saved)
+        _run(job, training, validation, saved)
     history = pd.DataFrame(job.history, columns=list(COLUMNS)).astype({"step": "int64"})
-    save_part(folder, job.model)
-    with whole_file(Path(folder) / HISTORY) as partial:
-        history.to_parquet(partial, compression="zstd", index=False)
-    saved.unlink(missing_ok=True)
+    if job.team.rank == 0:
+        save_part(folder, job.model.cpu())
+        write_tables({Path(folder) / HISTORY: history})
+        saved.unlink(missing_ok=True)
     return history
 
 
-def learning_rate(step: int, steps: int, config: Training) -> float:
-    """Learning rate of a step (0 is the first): linear warm-up to the peak, then half a cosine to zero."""
-    warmup = round(config.warmup * steps)
-    if step < warmup:
-        return config.learning_rate * (step + 1) / warmup
-    share = (step - warmup) / max(1, steps - warmup)
-    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
-
-
-def optimiser_of(model: nn.Module, config: Training) -> torch.optim.AdamW:
-    """AdamW that decays matrices, not biases, norms, scales or the class token."""
-    weights = {id(module.weight) for module in model.modules() if isinstance(module, nn.Linear)}
-    matrices = [p for p in model.parameters() if id(p) in weights]
-    others = [p for p in model.parameters() if id(p) not in weights]
-    groups = [
-        {"params": matrices, "weight_decay": config.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=BETAS, fused=True)
-
-
-@dataclass
 class _Job:
-    """All that changes while a model is trained, and so all that a saved state holds."""
+    """A model under training. What changes in it is all that a saved state holds."""
 
-    config: Training
-    steps: int
-    model: ParticleTransformer
-    optimiser: torch.optim.AdamW
-    step: int = 0
-    history: list[tuple[float, ...]] = field(default_factory=list)
-
-    @classmethod
-    def start(cls, run: ParTRun, steps: int) -> "_Job":
+    def __init__(self, run: ParTRun, steps: int, start: str | Path | None) -> None:
+        self.config, self.steps = run.training, steps
+        self.team = Team.here()
         torch.manual_seed(run.training.seed)
-        model = ParticleTransformer(run.model)
-        return cls(run.training, steps, model, optimiser_of(model, run.training))
+        self.model = ParticleTransformer(run.model)
+        if start is not None:
+            start_from(self.model, start)
+        self.model.to(device_of(run.training.device, local_rank()))
+        self.optimiser = optimiser_of(self.model, run.training)
+        self.network = self.team.network(self.model, run.training)
+        self.averages = RunningAverages(self.model, run.training.microbatches, self.team)
+        self.step = 0
+        self.rows = np.full((steps, len(COLUMNS)), np.nan)
+
+    @property
+    def history(self) -> np.ndarray:
+        """Rows of the steps done."""
+        return self.rows[: self.step]
 
     def save(self, path: Path) -> None:
         content = {
             "model": self.model.state_dict(),
             "optimiser": self.optimiser.state_dict(),
-            "random": torch.get_rng_state(),
             "step": self.step,
-            "history": self.history,
+            "history": torch.from_numpy(self.history.copy()),
         }
-        with whole_file(path) as partial:
-            torch.save(content, partial)
+        save_state(path, content)
 
     def load(self, path: Path) -> None:
-        try:
-            content = torch.load(path, weights_only=True)
-        except Exception as error:
-            raise InputError(path, "state", f"cannot be read ({error}); remove it to train anew") from error
+        content = load_state(path, device_of_model(self.model))
         self.model.load_state_dict(content["model"])
         self.optimiser.load_state_dict(content["optimiser"])
-        torch.set_rng_state(content["random"])
-        self.step, self.history = content["step"], content["history"]
+        self.step = content["step"]
+        self.rows[: self.step] = content["history"].cpu().numpy()
 
 
 def _run(job: _Job, training: Loader, validation: Loader, saved: Path) -> None:
-    batches = training.training(job.step)
+    batches = training.training(job.step, job.team.share)
     last_save = time.monotonic()
-    with Progress(job.steps, "train", "steps", done=job.step) as progress:
+    with _progress(job) as progress:
         while job.step < job.steps:
             row = _train_step(job, next(batches))
-            due = job.step % job.config.validate_every == 0 or job.step == job.steps
-            job.history.append((*row, *(_validate(job, validation) if due else (math.nan, math.nan))))
-            if time.monotonic() - last_save >= job.config.save_every or job.step == job.steps:
+            job.rows[job.step] = (*row, math.nan, math.nan)
+            job.step += 1
+            if job.step % job.config.validate_every == 0 or job.step == job.steps:
+                job.rows[job.step - 1, -2:] = _validate(job, validation)
+            due = time.monotonic() - last_save >= job.config.save_every or job.step == job.steps
+            if due and job.team.rank == 0:
                 job.save(saved)
                 last_save = time.monotonic()
-            progress.advance(note=f"loss {row[1]:.3f}, {row[3]:.0f} jets/s")
+            if progress is not None:
+                progress.advance(note=f"loss {row[1]:.3f}, {row[3]:.0f} jets/s")
 
 
-def _train_step(job: _Job, batch: JetBatch) -> tuple[float, float, float, float]:
+def _progress(job: _Job) -> AbstractContextManager[Progress | None]:
+    if job.team.rank > 0:
+        return nullcontext()
+    return Progress(job.steps, "train", "steps", done=job.step)
+
+
+def _train_step(job: _Job, batch: TrainingBatch) -> tuple[float, float, float, float]:
     start = time.perf_counter()
     rate = learning_rate(job.step, job.steps, job.config)
-    for group in job.optimiser.param_groups:
-        group["lr"] = rate
-    loss = _loss(job, batch)
+    set_rate(job.optimiser, rate)
     job.optimiser.zero_grad(set_to_none=True)
-    loss.backward()
-    nn.utils.clip_grad_norm_(job.model.parameters(), job.config.clip)
+    jets = int(job.team.add(torch.tensor(len(batch.labels), device=device_of_model(job.model))))
+    loss = _gradients(job, batch, jets)
+    if job.config.clip is not None:
+        nn.utils.clip_grad_norm_(job.model.parameters(), job.config.clip)
     job.optimiser.step()
-    job.step += 1
-    return job.step, loss.item(), rate, len(batch.labels) / (time.perf_counter() - start)
+    return job.step + 1, loss, rate, jets / (time.perf_counter() - start)
 
 
-def class_loss(model: ParticleTransformer, batch: JetBatch, precision: str = "auto") -> Tensor:
-    """Cross-entropy of a batch's classes, a scalar in float32."""
-    with autocast(precision):
-        logits = model(batch.features, batch.vectors, batch.mask)
-    return functional.cross_entropy(logits.float(), batch.labels)
-
-
-def _loss(job: _Job, batch: JetBatch) -> Tensor:
-    loss = class_loss(job.model, batch, job.config.precision)
-    if not math.isfinite(loss.item()):
+def _gradients(job: _Job, batch: TrainingBatch, jets: int) -> float:
+    """Leave the gradients of the mean loss over the step's jets in the model, and give that loss."""
+    pieces, total = job.config.microbatches, torch.zeros((), device=device_of_model(job.model))
+    job.averages.begin()
+    for place in range(pieces):
+        piece = batch.piece((place, pieces)) if pieces > 1 else batch
+        torch.manual_seed(_piece_seed(job, place))
+        with _gathering(job.network, last=place == pieces - 1):
+            loss = class_loss(job.network, piece, job.config.precision) * (len(piece.labels) / jets)
+            # Gradients are averaged over the processes, and are wanted summed.
+            (loss * job.team.size).backward()
+        total += loss.detach()
+        job.averages.end_piece()
+    job.averages.end()
+    mean = job.team.add(total).item()
+    if not math.isfinite(mean):
         where = f"step {job.step + 1}"
-        raise InputError("training", where, f"the loss is {loss.item()}: lower learning_rate or clip")
-    return loss
+        raise InputError("training", where, f"the loss is {mean}: lower learning_rate or clip")
+    return mean
+
+
+def _piece_seed(job: _Job, place: int) -> int:
+    """Seed of a piece's dropout: it does not matter which process computes the piece."""
+    piece = job.team.rank + job.team.size * place
+    return int(np.random.SeedSequence([job.config.seed, job.step, piece]).generate_state(1, np.uint64)[0])
+
+
+def _gathering(network: nn.Module, last: bool) -> AbstractContextManager:
+    """Context that leaves gradients in their process before the last piece of a step."""
+    if isinstance(network, DistributedDataParallel) and not last:
+        return network.no_sync()
+    return nullcontext()
+
+
+def class_loss(model: nn.Module, batch: JetBatch, precision: str = "auto") -> Tensor:
+    """Cross-entropy of a batch's classes, a scalar in float32."""
+    device = device_of_model(model)
+    with autocast(precision, device.type):
+        logits = model(*(tensor.to(device) for tensor in (batch.features, batch.vectors, batch.mask)))
+    return functional.cross_entropy(logits.float(), batch.labels.to(device))
 
 
 def _validate(job: _Job, validation: Loader) -> tuple[float, float]:
-    logits, labels, _ = predict_loader(job.model, validation, job.config.precision)
-    accuracy = (logits.argmax(1) == labels).double().mean()
-    return functional.cross_entropy(logits, labels).item(), accuracy.item()
+    logits, labels, _ = predict_loader(job.model, validation, job.config.precision, job.team.share)
+    loss = functional.cross_entropy(logits.double(), labels, reduction="sum")
+    right = (logits.argmax(1) == labels).sum()
+    sums = torch.stack((loss, right.double(), torch.tensor(float(len(labels)), dtype=torch.float64)))
+    total_loss, total_right, jets = job.team.add(sums.to(device_of_model(job.model))).tolist()
+    return total_loss / jets, total_right / jets

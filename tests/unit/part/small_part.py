@@ -17,6 +17,10 @@ class Batch:
     labels: Tensor
     rows: Tensor
 
+    def piece(self, share: tuple[int, int]) -> "Batch":
+        rank, world = share
+        return Batch(*(tensor[rank::world] for tensor in vars(self).values()))
+
 
 class Jets:
     """Jets in memory: class 1 is wider and has more particles; a loader as softjet.part.train wants it."""
@@ -45,16 +49,17 @@ class Jets:
     def take(self, rows: Tensor) -> Batch:
         return Batch(self.features[rows], self.vectors[rows], self.mask[rows], self.labels[rows], rows)
 
-    def training(self, start_step: int = 0) -> Iterator[Batch]:
+    def training(self, start_step: int = 0, share: tuple[int, int] = (0, 1)) -> Iterator[Batch]:
         step = start_step
         while True:
             generator = torch.Generator().manual_seed(1000 * self.seed + step)
-            yield self.take(torch.randint(self.n_jets, (self.batch_size,), generator=generator))
+            rows = torch.randint(self.n_jets, (self.batch_size,), generator=generator)
+            yield self.take(rows).piece(share)
             step += 1
 
-    def evaluation(self) -> Iterator[Batch]:
+    def evaluation(self, share: tuple[int, int] = (0, 1)) -> Iterator[Batch]:
         for rows in self.mask.sum(-1).flatten().argsort().split(self.batch_size):
-            yield self.take(rows)
+            yield self.take(rows).piece(share)
 
 
 SMALL = ParTModel(

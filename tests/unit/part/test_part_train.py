@@ -13,8 +13,10 @@ from small_part import SMALL, Jets
 from softjet.config.part import ParTRun, Training
 from softjet.errors import InputError
 from softjet.part.checkpoint import load_part
+from softjet.part.optimiser import optimiser_of
 from softjet.part.prediction import predict_loader
-from softjet.part.train import learning_rate, optimiser_of, train_part
+from softjet.part.schedule import learning_rate
+from softjet.part.train import train_part
 
 SETTINGS = Training(epochs=5, batch_size=16, learning_rate=0.01, validate_every=8, save_every=1e-6, seed=4)
 RUN = ParTRun(model=SMALL.model_copy(update={"dropout": 0.1}), training=SETTINGS)
@@ -28,8 +30,8 @@ class Stopping(Jets):
         super().__init__(*args, **kwargs)
         self.stop = stop
 
-    def training(self, start_step=0):
-        for step, batch in enumerate(super().training(start_step), start=start_step):
+    def training(self, start_step=0, share=(0, 1)):
+        for step, batch in enumerate(super().training(start_step, share), start=start_step):
             if step == self.stop:
                 raise KeyboardInterrupt
             yield batch
@@ -38,8 +40,8 @@ class Stopping(Jets):
 class Slow(Jets):
     """Jets that take their time, so that a killed process dies in the middle."""
 
-    def training(self, start_step=0):
-        for batch in super().training(start_step):
+    def training(self, start_step=0, share=(0, 1)):
+        for batch in super().training(start_step, share):
             time.sleep(0.05)
             yield batch
 
@@ -150,7 +152,7 @@ def test_learning_rate_rises_and_falls():
 
 
 def test_only_matrices_decay(model):
-    decayed, free = optimiser_of(model, Training(weight_decay=0.3)).param_groups
+    free, decayed = optimiser_of(model, Training(weight_decay=0.3)).param_groups
     assert (decayed["weight_decay"], free["weight_decay"]) == (0.3, 0)
     assert {p.ndim for p in decayed["params"]} == {2}
     assert {p.ndim for p in free["params"]} == {1, 3}
