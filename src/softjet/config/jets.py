@@ -36,17 +36,37 @@ class Fractions(Section):
         return self
 
 
+class Splits(Section):
+    """Files of each split, for datasets that are published in splits."""
+
+    train: tuple[str, ...] = ()
+    """Files or globs of the jets to train on."""
+    validation: tuple[str, ...] = ()
+    """Files or globs of the jets to choose by."""
+    test: tuple[str, ...] = ()
+    """Files or globs of the jets every reported number is measured on."""
+
+    @property
+    def given(self) -> list[bool]:
+        """Which of the three have files."""
+        return [bool(self.train), bool(self.validation), bool(self.test)]
+
+
 class Dataset(Section):
     """Where jets come from and how they are split."""
 
-    source: Literal["simulation", "jetclass"] = "simulation"
-    """`simulation`: the ROOT files simulated here; `jetclass`: the ROOT files listed below."""
+    source: Literal["simulation", "jetclass", "top_landscape", "quark_gluon", "parquet"] = "simulation"
+    """`simulation`: the ROOT files simulated here; else the format of the files listed below."""
     simulation: Simulation = Simulation()
     """Used with source: simulation."""
+    test_background: int = Field(0, ge=0)
+    """Further QCD jets that are simulated for the test split only; used with source: simulation."""
     reference: str = ""
     """A Parquet file of published jets (label, part_px, part_py, part_pz, part_energy) to compare with."""
     files: tuple[str, ...] = ()
-    """ROOT files or globs, used with source: jetclass."""
+    """Files or globs whose jets are shared out by `fractions`; not used with source: simulation."""
+    splits: Splits = Splits()
+    """Instead of `files`: all jets of these files go to the split that names them."""
     fractions: Fractions = Fractions()
     """Split of the jets, by a hash of source file, entry and seed."""
     files_per_split: int = Field(1, ge=1)
@@ -55,3 +75,12 @@ class Dataset(Section):
     """What a jet with NaN, no particle or no single label does: stop the conversion, or be listed apart."""
     seed: int = Field(1, ge=0)
     """Seed of split and shuffle."""
+
+    @model_validator(mode="after")
+    def _agree(self) -> "Dataset":
+        given = self.splits.given
+        if any(given) and (self.files or self.source == "simulation" or not all(given)):
+            raise ValueError("splits names files of all three splits, without files and source: simulation")
+        if self.test_background and self.source != "simulation":
+            raise ValueError("test_background is simulated; use it with source: simulation")
+        return self

@@ -11,14 +11,14 @@ HeadScale = Literal["2022", "current"]
 
 PairMass = Literal["published", "stable"]
 
-N_FEATURES = {"kin": 7, "kinpid": 13, "full": 17}
+N_FEATURES = {"kin": 7, "kinpid": 13, "kinpidplus": 13, "full": 17}
 
 
 class ParTModel(Section):
     """Shape of a Particle Transformer; the defaults are the published model (arXiv 2202.03772)."""
 
-    features: Literal["kin", "kinpid", "full"] = "full"
-    """Feature set of the particles: 7, 13 or 17 features."""
+    features: Literal["kin", "kinpid", "kinpidplus", "full"] = "full"
+    """Feature set of the particles: 7, 13, 13 or 17 features; `kinpidplus` is of quark-gluon files."""
     max_particles: int = Field(128, ge=2)
     """Hardest particles of a jet that the model sees."""
     classes: int = Field(10, ge=2)

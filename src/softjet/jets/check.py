@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from softjet.jets.read import NO_LABEL
+from softjet.jets.readers.pieces import NO_LABEL
 from softjet.jets.schema import PARTICLE_COLUMNS, TRUTH_PRONGS
 from softjet.jets.tables import list_lengths, list_values, particle_columns
 
@@ -29,12 +29,14 @@ class BadJet:
 def find_bad_jets(table: pa.Table) -> list[BadJet]:
     """Jets whose label, particle lists or momenta are not sound; of each, the first fault found.
 
-    Only what a model reads is checked: jet_sdmass and jet_tau may be anything.
+    Only what a model reads is checked: jet_sdmass and jet_tau may be anything. A particle without energy
+    has no direction and the model's logarithms no value for it, so its jet is bad rather than mended: no
+    published file has one, and where one stands something went wrong before.
 
     Parameters
     ----------
     table : pyarrow.Table
-        Jets in `jet_schema`.
+        Jets in the schema of `softjet.jets.schema`; columns that it lacks are not missed.
 
     Returns
     -------
@@ -76,8 +78,9 @@ def _jet_faults(table: pa.Table) -> Iterator[Fault]:
 
 def _particle_faults(table: pa.Table) -> Iterator[Fault]:
     for name in PARTICLE_COLUMNS:
-        yield _any(table, name, ~np.isfinite(list_values(table, name))), name, "not finite"
-    yield _any(table, "part_energy", list_values(table, "part_energy") < 0), "part_energy", "negative"
+        if name in table.column_names:
+            yield _any(table, name, ~np.isfinite(list_values(table, name))), name, "not finite"
+    yield _any(table, "part_energy", list_values(table, "part_energy") <= 0), "part_energy", "not positive"
 
 
 def _any(table: pa.Table, name: str, bad: NDArray[np.bool_]) -> NDArray[np.bool_]:

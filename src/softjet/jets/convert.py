@@ -1,8 +1,8 @@
-"""Turn ROOT files of jets into Parquet files for training, validation and test.
+"""Turn files of jets of any format into Parquet files for training, validation and test.
 
 Two passes in bounded memory. The first checks every jet and scatters it to its output file, by random
 numbers that depend on nothing but seed, source file name and entry. The second brings each output file
-into random order and writes it. Memory is that of one piece of a ROOT file in the first pass and of twice
+into random order and writes it. Memory is that of one piece of a file in the first pass and of twice
 one output file in the second: more files a split, less memory.
 """
 
@@ -11,6 +11,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,10 @@ from numpy.typing import NDArray
 from softjet.config.jets import Dataset, Fractions
 from softjet.errors import InputError
 from softjet.jets.check import BadJet, find_bad_jets
-from softjet.jets.read import NO_LABEL, JetFile, inspect_jetclass, read_jetclass
-from softjet.jets.schema import CLASSES, jet_schema
+from softjet.jets.observables import add_substructure
+from softjet.jets.read import FORMATS
+from softjet.jets.readers.pieces import NO_LABEL, JetFile
+from softjet.jets.schema import COLUMNS, JET_COLUMNS, JET_OBSERVABLES, JetFacts, table_facts, table_schema
 from softjet.jets.tables import sort_by_pt, write_jets
 from softjet.progress import Progress
 from softjet.provenance.files import whole_file
@@ -42,27 +45,41 @@ _COUNTS_SCHEMA = pa.schema(
 Counts = Counter[tuple[str, int, str]]
 
 
+@dataclass(frozen=True)
+class Source:
+    """A file of jets, and the split that all its jets go to (empty: they are shared out)."""
+
+    file: JetFile
+    split: str = ""
+
+
 def convert(
     dataset: Dataset,
     files: Iterable[str | Path],
     outputs: Mapping[str, Sequence[str | Path]],
     rejected_path: str | Path,
     counts_path: str | Path,
+    fixed: Mapping[str, Iterable[str | Path]] | None = None,
 ) -> None:
-    """Convert ROOT files to Parquet; every jet that is read is written or listed as rejected.
+    """Convert files of jets to Parquet; every jet that is read is written or listed as rejected.
+
+    Substructure that the files lack is computed. All outputs say in their metadata what the format says of
+    its jets (`softjet.jets.schema.table_facts`).
 
     Parameters
     ----------
     dataset : Dataset
-        Fractions, seed, and what to do with bad jets.
+        Source (which format the files have), fractions, seed, and what to do with bad jets.
     files : iterable of paths
-        ROOT files in JetClass's format, with different names.
+        Files whose jets are shared out over the splits; no two files have one name.
     outputs : mapping from split to paths
         The Parquet files of train, validation and test; jets of each class are mixed through all of them.
     rejected_path : str or path
         Parquet table (source, entry, reason) of jets that are in no split.
     counts_path : str or path
         Parquet table (source, class, split, jets), with rejected jets in the split "rejected".
+    fixed : mapping from split to iterable of paths, optional
+        Files whose jets all go to that split.
 
     Raises
     ------
@@ -70,7 +87,8 @@ def convert(
         For files that cannot be read, bad jets (unless they are to be rejected), or a class without
         jets in a split. No output is left then.
     """
-    sources = inspect_sources(files)
+    sources = inspect_sources(dataset, files, fixed or {})
+    facts = table_facts(sources[0].file.schema)
     with ExitStack() as stack:
         scratch = Path(counts_path).parent
         scratch.mkdir(parents=True, exist_ok=True)
@@ -80,45 +98,63 @@ def convert(
             for path in (*(p for paths in outputs.values() for p in paths), rejected_path, counts_path)
         }
         bins = [(split, final[path]) for split in SPLITS for path in outputs[split]]
-        rejected, counts = _scatter(dataset, sources, _edges(dataset, outputs), folder)
+        rejected, counts = _scatter(dataset, sources, _Shares(dataset, outputs), folder)
         for place, (split, path) in enumerate(bins):
             counts += _shuffle(_scattered(folder, place), path, split)
         _check_counts(sources, counts)
-        _check_classes(dataset, counts)
+        _check_classes(dataset, facts, counts)
         pq.write_table(pa.Table.from_pylist(rejected, _REJECTED_SCHEMA), final[rejected_path])
-        pq.write_table(_count_table(counts), final[counts_path])
+        pq.write_table(_count_table(counts, facts), final[counts_path])
 
 
-def inspect_sources(files: Iterable[str | Path]) -> list[JetFile]:
-    """Check all ROOT files before any is read.
+def inspect_sources(
+    dataset: Dataset, files: Iterable[str | Path], fixed: Mapping[str, Iterable[str | Path]]
+) -> list[Source]:
+    """Check all files before any is read.
 
     Parameters
     ----------
-    files : iterable of paths
-        ROOT files.
+    dataset : Dataset
+        Its source says which format the files have.
+    files, fixed
+        As in `convert`.
 
     Returns
     -------
-    list of JetFile
+    list of Source
         In the order of their names.
 
     Raises
     ------
     InputError
-        Where a file is not as it should be, is empty, shares its name with another, or has truth where
-        another has none.
+        Where a file is not as it should be, is empty, shares its name with another, or has other columns
+        or says otherwise of its jets than another.
     """
-    sources = sorted(map(inspect_jetclass, files), key=lambda source: source.path.name)
+    inspect = FORMATS[dataset.source].inspect
+    sources = [Source(inspect(path)) for path in files]
+    sources += [Source(inspect(path), split) for split, paths in fixed.items() for path in paths]
+    sources.sort(key=lambda source: source.file.path.name)
     if not sources:
-        raise InputError("ROOT files", "files", "no file is given; name at least one")
-    for before, source in zip([None, *sources], sources, strict=False):
-        if source.entries == 0:
-            raise InputError(source.path, "tree", "no jet in it; make it again or leave the file out")
-        if before and before.path.name == source.path.name:
-            raise InputError(source.path, "name", f"equals that of {before.path}; rename one of the two")
-        if before and before.truth != source.truth:
-            raise InputError(source.path, "truth_*", f"in one of this file and {before.path} only")
+        raise InputError("jet files", "files", "no file is given; name at least one")
+    for before, source in zip([sources[0], *sources], sources, strict=False):
+        if source.file.entries == 0:
+            raise InputError(source.file.path, "jets", "no jet in it; make it again or leave the file out")
+        if before is not source:
+            _check_agreement(before.file, source.file)
     return sources
+
+
+def _check_agreement(before: JetFile, file: JetFile) -> None:
+    if before.path.name == file.path.name:
+        raise InputError(file.path, "name", f"equals that of {before.path}; rename one of the two")
+    for name in COLUMNS:
+        if (name in before.schema.names) != (name in file.schema.names):
+            raise InputError(
+                file.path, name, f"in one of this file and {before.path} only; convert them apart"
+            )
+    if table_facts(before.schema) != table_facts(file.schema):
+        problem = f"says otherwise than that of {before.path}; convert them apart"
+        raise InputError(file.path, "metadata", problem)
 
 
 def jet_randoms(seed: int, source: str, entries: int) -> NDArray[np.float64]:
@@ -129,7 +165,7 @@ def jet_randoms(seed: int, source: str, entries: int) -> NDArray[np.float64]:
     seed : int
         Seed of the dataset.
     source : str
-        Name of the ROOT file, without its folder: where it lies changes nothing.
+        Name of the file, without its folder: where it lies changes nothing.
     entries : int
         Jets in the file; the numbers of an entry do not depend on how many follow it.
 
@@ -142,40 +178,64 @@ def jet_randoms(seed: int, source: str, entries: int) -> NDArray[np.float64]:
     return np.random.default_rng([seed, *name.tolist()]).random((entries, 2))
 
 
-def _edges(dataset: Dataset, outputs: Mapping[str, Sequence[str | Path]]) -> NDArray[np.float64]:
-    """Upper edge of each output file's share of [0, 1), in the order of splits and their files."""
-    shares = [
-        np.full(len(outputs[split]), getattr(dataset.fractions, split) / len(outputs[split]))
-        for split in SPLITS
-    ]
-    edges = np.cumsum(np.concatenate(shares))
-    return edges / edges[-1]
+class _Shares:
+    """Which output file a jet goes to: each has a share of [0, 1), in the order of splits and their files."""
+
+    def __init__(self, dataset: Dataset, outputs: Mapping[str, Sequence[str | Path]]) -> None:
+        shares = [
+            np.full(len(outputs[split]), getattr(dataset.fractions, split) / len(outputs[split]))
+            for split in SPLITS
+        ]
+        edges = np.append(0, np.cumsum(np.concatenate(shares)))
+        self._edges = edges / edges[-1]
+        ends = np.append(0, np.cumsum([len(outputs[split]) for split in SPLITS]))
+        self._range = {split: self._edges[ends[i : i + 2]] for i, split in enumerate(SPLITS)}
+
+    def __len__(self) -> int:
+        return len(self._edges) - 1
+
+    def files(self, place: NDArray[np.float64], split: str) -> NDArray[np.int64]:
+        """Output file of each jet, from its first random number; of one split only, if one is named."""
+        low, high = self._range.get(split, (0.0, 1.0))
+        file = np.searchsorted(self._edges, low + place * (high - low), side="right") - 1
+        # The product may round up to the upper edge.
+        return np.minimum(file, np.searchsorted(self._edges, high) - 1)
 
 
 def _scatter(
-    dataset: Dataset, sources: Sequence[JetFile], edges: NDArray[np.float64], folder: Path
+    dataset: Dataset, sources: Sequence[Source], shares: _Shares, folder: Path
 ) -> tuple[list[dict], Counts]:
     """Write every sound jet to the scratch file of its output; give the rejected jets and their counts."""
-    schema = jet_schema(sources[0].truth).append(pa.field(_ORDER, pa.float64()))
+    read, schema = FORMATS[dataset.source].read, _output_schema(sources[0].file.schema)
     rejected: list[dict] = []
     counts: Counts = Counter()
-    total = sum(source.entries for source in sources)
+    total = sum(source.file.entries for source in sources)
     with ExitStack() as stack, Progress(total, "convert", "jets") as progress:
-        files = [_scattered(folder, place) for place in range(len(edges))]
-        writers = [stack.enter_context(pa.ipc.new_stream(file, schema)) for file in files]
+        files = [_scattered(folder, place) for place in range(len(shares))]
+        scratch = schema.append(pa.field(_ORDER, pa.float64()))
+        writers = [stack.enter_context(pa.ipc.new_stream(file, scratch)) for file in files]
         for source in sources:
-            randoms = jet_randoms(dataset.seed, source.path.name, source.entries)
-            for table in read_jetclass([source.path]):
+            path = source.file.path
+            randoms = jet_randoms(dataset.seed, path.name, source.file.entries)
+            for table in read([path]):
                 bad = find_bad_jets(table)
                 if bad and dataset.bad_jets == "error":
-                    raise _refusal(source.path, table, bad[0])
+                    raise _refusal(path, table, bad[0])
                 sound = np.ones(len(table), bool)
                 sound[[jet.row for jet in bad]] = False
                 rejected += _rejections(table, bad)
                 counts += _count(table.filter(~sound), REJECTED)
-                _distribute(table.filter(sound), randoms, edges, writers)
+                place, order = randoms[table["entry"].to_numpy()[sound]].T
+                jets = add_substructure(sort_by_pt(table.filter(sound))).select(schema.names)
+                jets = jets.append_column(_ORDER, pa.array(order))
+                _distribute(jets, shares.files(place, source.split), writers)
                 progress.advance(len(table))
     return rejected, counts
+
+
+def _output_schema(schema: pa.Schema) -> pa.Schema:
+    """Schema of the outputs: all that the files have, and substructure."""
+    return table_schema({*schema.names, *JET_COLUMNS, *JET_OBSERVABLES}, table_facts(schema))
 
 
 def _scattered(folder: Path, place: int) -> Path:
@@ -183,20 +243,14 @@ def _scattered(folder: Path, place: int) -> Path:
 
 
 def _distribute(
-    table: pa.Table,
-    randoms: NDArray[np.float64],
-    edges: NDArray[np.float64],
-    writers: Sequence[pa.ipc.RecordBatchStreamWriter],
+    jets: pa.Table, file: NDArray[np.int64], writers: Sequence[pa.ipc.RecordBatchStreamWriter]
 ) -> None:
-    """Append each jet to the writer whose share of [0, 1) its first random number falls into."""
-    place, order = randoms[table["entry"].to_numpy()].T
-    table = sort_by_pt(table).append_column(_ORDER, pa.array(order))
-    writer = np.searchsorted(edges, place, side="right")
-    grouped = table.take(np.argsort(writer, kind="stable"))
+    """Append each jet to the scratch file with this number."""
+    grouped = jets.take(np.argsort(file, kind="stable"))
     first = 0
-    for target, jets in zip(writers, np.bincount(writer, minlength=len(writers)).tolist(), strict=True):
-        target.write_table(grouped.slice(first, jets))
-        first += jets
+    for target, count in zip(writers, np.bincount(file, minlength=len(writers)).tolist(), strict=True):
+        target.write_table(grouped.slice(first, count))
+        first += count
 
 
 def _refusal(path: Path, table: pa.Table, bad: BadJet) -> InputError:
@@ -229,34 +283,36 @@ def _count(table: pa.Table, split: str) -> Counts:
     return Counter((source, label, split) for source, label in pairs)
 
 
-def _check_counts(sources: Sequence[JetFile], counts: Counts) -> None:
+def _check_counts(sources: Sequence[Source], counts: Counts) -> None:
     """Every jet that was read is written or rejected."""
     found: Counter[str] = Counter()
     for (name, _, _), jets in counts.items():
         found[name] += jets
-    for source in sources:
-        if found[source.path.name] != source.entries:
-            problem = f"{source.entries} jets were read, {found[source.path.name]} written or rejected"
-            raise RuntimeError(f"{source.path}: {problem}")
+    for file in (source.file for source in sources):
+        if found[file.path.name] != file.entries:
+            problem = f"{file.entries} jets were read, {found[file.path.name]} written or rejected"
+            raise RuntimeError(f"{file.path}: {problem}")
 
 
-def _check_classes(dataset: Dataset, counts: Counts) -> None:
+def _check_classes(dataset: Dataset, facts: JetFacts, counts: Counts) -> None:
     """Every class that is expected has jets in every split: all ten in a simulation, else those seen."""
     seen = {label for _, label, _ in counts} - {NO_LABEL}
-    expected = set(range(len(CLASSES))) if dataset.source == "simulation" else seen
+    expected = set(range(len(facts.classes))) if dataset.source == "simulation" else seen
     have = {(label, split) for _, label, split in counts}
     for label in sorted(expected):
+        field = f"label {facts.classes[label]}"
         if label not in seen:
-            raise InputError("ROOT files", f"label_{CLASSES[label]}", "no jet of this class; add its files")
+            raise InputError("jet files", field, "no jet of this class; add its files")
         for split in SPLITS:
             if (label, split) not in have:
                 problem = f"no jet of this class in {split}; give more jets or a larger fraction"
-                raise InputError("ROOT files", f"label_{CLASSES[label]}", problem)
+                raise InputError("jet files", field, problem)
 
 
-def _count_table(counts: Counts) -> pa.Table:
+def _count_table(counts: Counts, facts: JetFacts) -> pa.Table:
+    names = dict(enumerate(facts.classes)) | {NO_LABEL: "none"}
     rows = [
-        {"source": s, "class": CLASSES[label] if label != NO_LABEL else "none", "split": split, "jets": jets}
-        for (s, label, split), jets in sorted(counts.items())
+        {"source": source, "class": names[label], "split": split, "jets": jets}
+        for (source, label, split), jets in sorted(counts.items())
     ]
     return pa.Table.from_pylist(rows, _COUNTS_SCHEMA)

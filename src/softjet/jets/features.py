@@ -4,6 +4,7 @@ Transformations and their constants are those of the published model (arXiv 2202
 data configurations published with it): (x - subtract) * multiply, clipped to [-5, 5]; displacements by tanh.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,10 +12,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from softjet.jets.schema import IDENTITIES
+from softjet.errors import InputError
+from softjet.jets.schema import IDENTITIES, PARTICLE_ID
 from softjet.jets.tables import MOMENTUM, list_lengths, list_values, order_by_pt
 
-Kind = Literal["kin", "kinpid", "full"]
+Kind = Literal["kin", "kinpid", "kinpidplus", "full"]
 Floats = NDArray[np.float32]
 
 STANDARD = {
@@ -33,12 +35,50 @@ ANGLES = ("deta", "dphi")
 PARTICLE_TYPE = ("charge", *(name.removeprefix("part_") for name in IDENTITIES))
 DISPLACEMENTS = ("d0", "d0err", "dz", "dzerr")
 
+HADRON_WEIGHTS = {"isCHad": {211: 1.0, 321: 0.5, 2212: 0.2}, "isNHad": {130: 1.0, 2112: 0.2}}
+"""In `kinpidplus`, what a hadron of each PDG identity (of either sign) counts."""
+
 FEATURES: dict[str, tuple[str, ...]] = {
     "kin": (*KINEMATICS, *ANGLES),
     "kinpid": (*KINEMATICS, *PARTICLE_TYPE, *ANGLES),
+    "kinpidplus": (*KINEMATICS, "charge", *HADRON_WEIGHTS, *PARTICLE_TYPE[3:], *ANGLES),
     "full": (*KINEMATICS, *PARTICLE_TYPE, *DISPLACEMENTS, *ANGLES),
 }
 """Names of the features of each set, in the order of the published models' inputs."""
+
+_KIN = ("jet_pt", "jet_energy", *MOMENTUM, "part_deta", "part_dphi")
+_PID = ("part_charge", *IDENTITIES)
+COLUMNS_NEEDED: dict[str, tuple[str, ...]] = {
+    "kin": _KIN,
+    "kinpid": (*_KIN, *_PID),
+    "kinpidplus": (*_KIN, *_PID, PARTICLE_ID),
+    "full": (*_KIN, *_PID, "part_d0val", "part_d0err", "part_dzval", "part_dzerr"),
+}
+"""Columns of the jet table that each set is made from."""
+
+
+def check_features(columns: Collection[str], features: Kind, where: object) -> None:
+    """Raise unless a table with these columns can give a feature set.
+
+    Parameters
+    ----------
+    columns : collection of str
+        Names of the table's or file's columns.
+    features : {"kin", "kinpid", "kinpidplus", "full"}
+        Feature set.
+    where : object
+        File that the error names.
+
+    Raises
+    ------
+    InputError
+        It names the first column that is missing and the sets that the columns can give.
+    """
+    missing = [name for name in COLUMNS_NEEDED[features] if name not in columns]
+    if missing:
+        possible = [kind for kind, needed in COLUMNS_NEEDED.items() if set(needed) <= set(columns)]
+        offer = f"it can give {' or '.join(possible)}" if possible else "it can give no feature set"
+        raise InputError(where, missing[0], f"is missing, but the features {features!r} need it; {offer}")
 
 
 @dataclass(frozen=True)
@@ -88,8 +128,8 @@ def model_inputs(
     ----------
     table : pyarrow.Table
         Jets in the schema of `softjet.jets.schema`.
-    features : {"kin", "kinpid", "full"}
-        Feature set: F = 7, 13 or 17, named in `FEATURES`.
+    features : {"kin", "kinpid", "kinpidplus", "full"}
+        Feature set: F = 7, 13, 13 or 17, named in `FEATURES`.
     max_particles : int
         Particles of a jet that are kept, hardest in pT first.
 
@@ -101,6 +141,11 @@ def model_inputs(
         px, py, pz, energy in GeV; padding is zero.
     mask : (B, 1, P) bool array
         True for real particles. Particles stand in falling pT, as in a converted table.
+
+    Raises
+    ------
+    InputError
+        Where the table lacks a column that the feature set needs.
     """
     return particles(table, features, max_particles).pad(np.arange(len(table)))
 
@@ -118,6 +163,7 @@ def particles(table: pa.Table, features: Kind, max_particles: int = 128) -> Part
     Particles
         Of all jets, end to end.
     """
+    check_features(table.column_names, features, _source(table))
     lengths = list_lengths(table, MOMENTUM[0])
     rank = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     kept = order_by_pt(table)[rank < max_particles]
@@ -127,13 +173,28 @@ def particles(table: pa.Table, features: Kind, max_particles: int = 128) -> Part
     return Particles(stacked.astype(np.float32), vectors, np.minimum(lengths, max_particles))
 
 
+def _source(table: pa.Table) -> str:
+    """What an error names: the file that the first jet comes from, if the table says so."""
+    known = "source" in table.column_names and len(table)
+    return table["source"][0].as_py() if known else "jet table"
+
+
 def _feature_values(table: pa.Table, lengths: NDArray[np.int64], kind: Kind) -> dict[str, NDArray]:
     values = _kinematics(table, lengths)
     if kind != "kin":
         values |= {name: _float_values(table, f"part_{name}") for name in PARTICLE_TYPE}
+    if kind == "kinpidplus":
+        values |= _hadrons(np.abs(list_values(table, PARTICLE_ID)))
     if kind == "full":
         values |= _displacements(table)
     return values
+
+
+def _hadrons(pid: NDArray) -> dict[str, NDArray]:
+    return {
+        name: sum((weight * (pid == number) for number, weight in weights.items()), np.zeros(len(pid)))
+        for name, weights in HADRON_WEIGHTS.items()
+    }
 
 
 def _kinematics(table: pa.Table, lengths: NDArray[np.int64]) -> dict[str, NDArray]:

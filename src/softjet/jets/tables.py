@@ -8,7 +8,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from softjet.jets.schema import IDENTITIES, JET_COLUMNS, PARTICLE_COLUMNS, TRUTH_PARTICLES
+from softjet.jets.schema import (
+    IDENTITIES,
+    JET_COLUMNS,
+    JET_OBSERVABLES,
+    PARTICLE_COLUMNS,
+    PARTICLE_ID,
+    TRUTH_PARTICLES,
+)
 
 ROW_GROUP = 10_000
 """Jets a Parquet row group: enough to read fast, few enough to hold several in memory."""
@@ -35,7 +42,7 @@ def list_column(values: NDArray, lengths: NDArray[np.int64], type_: pa.ListType)
 
 def particle_columns(table: pa.Table) -> list[str]:
     """Columns of the table that are lists over the jet's particles."""
-    names = (*PARTICLE_COLUMNS, *IDENTITIES, *TRUTH_PARTICLES)
+    names = (*PARTICLE_COLUMNS, PARTICLE_ID, *IDENTITIES, *TRUTH_PARTICLES)
     return [name for name in names if name in table.column_names]
 
 
@@ -69,7 +76,8 @@ def write_jets(table: pa.Table, path: str | Path) -> None:
         The file; give the temporary name of `whole_file`.
     """
     # Floats of one column share their exponents: splitting their bytes makes the file about 15 % smaller.
-    floats = [*JET_COLUMNS, *(f"{name}.list.element" for name in PARTICLE_COLUMNS)]
+    floats = [name for name in (*JET_COLUMNS, *JET_OBSERVABLES) if name in table.column_names]
+    floats += [f"{name}.list.element" for name in PARTICLE_COLUMNS if name in table.column_names]
     pq.write_table(
         table, path, compression="zstd", row_group_size=ROW_GROUP,
         use_dictionary=["label", "source"], use_byte_stream_split=floats,

@@ -1,0 +1,143 @@
+"""What all readers share: files and their facts, pieces of bounded size, and one-line errors."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from softjet.errors import InputError
+from softjet.jets.tables import list_column
+
+PIECE = 50_000_000
+"""Bytes of a file's content that are read at once, about."""
+
+NO_LABEL = -1
+"""Label of a jet to which the file gives none, or more than one."""
+
+
+@dataclass(frozen=True)
+class JetFile:
+    """A file of jets, checked for what it must hold.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    entries : int
+        Jets in it.
+    schema : pyarrow.Schema
+        Of the tables that its reader gives, with the format's facts as metadata.
+    """
+
+    path: Path
+    entries: int
+    schema: pa.Schema
+
+
+Inspect = Callable[[str | Path], JetFile]
+"""Checks a file without reading its jets."""
+
+Pieces = Callable[[JetFile], Iterator[pa.Table]]
+"""Reads the jets of a checked file in order."""
+
+
+def read_files(
+    paths: Iterable[str | Path], inspect: Inspect, pieces: Pieces, field: str, kind: str
+) -> Iterator[pa.Table]:
+    """Read files one after the other; whatever damaged content raises becomes one line.
+
+    Parameters
+    ----------
+    paths : iterable of paths
+        The files.
+    inspect, pieces : callables
+        Of the format.
+    field, kind : str
+        Which part of the file an error names, and what the file should have been.
+
+    Yields
+    ------
+    pyarrow.Table
+        Jets in their order, all of them.
+    """
+    for path in paths:
+        file = inspect(path)
+        tables = pieces(file)
+        while (table := _next(tables, file.path, field, kind)) is not None:
+            yield table
+
+
+def _next(tables: Iterator[pa.Table], path: Path, field: str, kind: str) -> pa.Table | None:
+    with damage_named(path, field, kind):
+        return next(tables, None)
+
+
+@contextmanager
+def damage_named(path: Path, field: str, kind: str) -> Iterator[None]:
+    """Turn whatever reading raises on a damaged file into one line."""
+    try:
+        yield
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:
+        problem = (
+            f"the file cannot be read ({type(error).__name__}); it is truncated, encrypted or not {kind}"
+        )
+        raise InputError(path, field, f"{problem}: make or fetch it again") from error
+
+
+def check_exists(path: Path, field: str) -> None:
+    """Raise where there is no such file."""
+    if not path.is_file():
+        raise InputError(path, field, "there is no such file; check the path")
+
+
+def steps(entries: int, bytes_a_jet: float) -> Iterator[tuple[int, int]]:
+    """First and last-plus-one entry of each piece of about `PIECE` bytes."""
+    jets = max(1, int(PIECE / max(bytes_a_jet, 1)))
+    for first in range(0, entries, jets):
+        yield first, min(first + jets, entries)
+
+
+def piece_table(
+    file: JetFile, columns: Mapping[str, NDArray], lengths: NDArray[np.int64], first_entry: int
+) -> pa.Table:
+    """Make the table of a piece; adds `source` and `entry`.
+
+    Parameters
+    ----------
+    file : JetFile
+        The file; its schema says which columns the table has.
+    columns : mapping
+        One value a jet (jets,), or one a particle, end to end.
+    lengths : (jets,) int64 array
+        Particles of each jet.
+    first_entry : int
+        Place in the file of the piece's first jet.
+    """
+    jets = len(lengths)
+    arrays = {
+        "source": source_column(file.path.name, jets),
+        "entry": np.arange(first_entry, first_entry + jets),
+    }
+    for field in file.schema:
+        if field.name not in arrays:
+            arrays[field.name] = _column(columns[field.name], lengths, field.type)
+    return pa.table(arrays, schema=file.schema)
+
+
+def _column(values: NDArray, lengths: NDArray[np.int64], kind: pa.DataType) -> pa.Array:
+    # A number that float32 cannot hold becomes infinite, and the jet is found to be bad.
+    with np.errstate(over="ignore", invalid="ignore"):
+        if pa.types.is_list(kind):
+            return list_column(values.astype(kind.value_type.to_pandas_dtype()), lengths, kind)
+        return pa.array(values.astype(kind.to_pandas_dtype()), kind)
+
+
+def source_column(name: str, jets: int) -> pa.DictionaryArray:
+    """Name of the file, once a jet."""
+    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(jets, np.int32)), pa.array([name]))
