@@ -76,17 +76,41 @@ def dataset_of(model):
     return CONFIG.part[CONFIG.compress[model].base].dataset
 
 
+MOST_SHARDS = 10_000
+BACKGROUND_SEED = 800_001  # beyond every seed that the configuration allows
+
+
+def simulation_job(process, jets, shards, shard, seed):
+    """Parameters of one simulation job; what is left after an even share goes to the first shards."""
+    share = len(range(shard, jets, shards))
+    return {"process": process, "jets": share, "seed": seed * MOST_SHARDS + shard}
+
+
 def simulation_section(wildcards):
-    """Parameters of one simulation job."""
+    """Parameters of a job that simulates a shard of a class."""
     simulation = CONFIG.datasets[wildcards.dataset].simulation
-    place = {"process": wildcards.process, "shard": int(wildcards.shard)}
-    return simulation.model_dump(mode="json") | place
+    jets, shards = simulation.jets_per_class, simulation.shards
+    shard = int(wildcards.shard)
+    return simulation_job(wildcards.process, jets, shards, shard, simulation.seed)
+
+
+def background_section(wildcards):
+    """Parameters of a job that simulates QCD jets for the test split only."""
+    settings = CONFIG.datasets[wildcards.dataset]
+    seed = settings.simulation.seed + BACKGROUND_SEED
+    jets, shards = settings.test_background, background_shards(settings)
+    return simulation_job("QCD", jets, shards, int(wildcards.shard), seed)
+
+
+def background_shards(settings):
+    """Jobs that share the further background of a dataset."""
+    return min(settings.simulation.shards, settings.test_background)
 
 
 def conversion_section(dataset):
     """Parameters of a conversion: what its simulation is made by shows in its input."""
     return CONFIG.datasets[dataset].model_dump(
-        mode="json", exclude={"simulation", "files", "reference"}
+        mode="json", exclude={"simulation", "files", "reference", "test_background"}
     )
 
 
@@ -100,25 +124,44 @@ def jet_files(dataset, *splits):
     ]
 
 
-def root_files(dataset):
-    """ROOT files that a dataset is converted from."""
+def source_files(dataset):
+    """Files that a dataset is converted from: `shared` out over the splits, or all of one split."""
     settings = CONFIG.datasets[dataset]
     if settings.source == "simulation":
-        shards = range(settings.simulation.shards)
-        return [
-            f"<resources>/simulated/{dataset}/{name}_{i}.root"
-            for name in CLASSES
-            for i in shards
-        ]
-    files = sorted(
-        str(path) for pattern in settings.files for path in Path().glob(pattern)
-    )
+        return simulated_files(dataset, settings)
+    where = f"datasets.{dataset}"
+    if not any(settings.splits.given):
+        return {"shared": matching(settings.files, f"{where}.files")}
+    return {
+        split: matching(getattr(settings.splits, split), f"{where}.splits.{split}")
+        for split in SPLITS
+    }
+
+
+def simulated_files(dataset, settings):
+    """ROOT files of a simulated dataset, and those of its further background."""
+    folder = f"<resources>/simulated/{dataset}"
+    shards = range(settings.simulation.shards)
+    return {
+        "shared": [f"{folder}/{name}_{i}.root" for name in CLASSES for i in shards],
+        "test": [
+            f"{folder}/QCD_test_{i}.root" for i in range(background_shards(settings))
+        ],
+    }
+
+
+def matching(patterns, where):
+    """Files that these globs match."""
+    files = sorted(str(path) for glob in patterns for path in glob_paths(glob))
     if not files:
-        where = f"datasets.{dataset}.files"
-        raise WorkflowError(
-            f"configuration: {where}: no file matches {list(settings.files)}"
-        )
+        raise WorkflowError(f"configuration: {where}: no file matches {list(patterns)}")
     return files
+
+
+def glob_paths(pattern):
+    """Files that a glob matches; the pattern may be absolute."""
+    path = Path(pattern)
+    return Path(path.anchor).glob(str(path.relative_to(path.anchor)))
 
 
 FIGURES = {

@@ -1,4 +1,4 @@
-# Stages 1 and 2: collisions to ROOT files, ROOT files to Parquet.
+# Stages 1 and 2: collisions to ROOT files, files of any jet format to Parquet.
 
 
 rule simulate:
@@ -23,13 +23,26 @@ rule simulate:
         "../workflow/scripts/simulate.py"
 
 
+use rule simulate as simulate_background with:
+    output:
+        **recorded(jets="<resources>/simulated/{dataset}/QCD_test_{shard}.root"),
+    log:
+        "<logs>/simulate/{dataset}/QCD_test_{shard}.log",
+    wildcard_constraints:
+        shard=r"\d+",
+    params:
+        spec=lambda w: spec("simulate", background_section(w)),
+    message:
+        "Simulate QCD jets for the test split, shard {wildcards.shard}"
+
+
 for name in CONFIG.datasets:
 
     rule:
         name:
             f"convert_{name}"
         input:
-            root=root_files(name),
+            **source_files(name),
         output:
             **recorded(
                 counts=f"<results>/jets/{name}/counts.parquet",
@@ -47,6 +60,6 @@ for name in CONFIG.datasets:
         params:
             spec=spec("convert", conversion_section(name)),
         message:
-            "Convert ROOT files to Parquet"
+            "Convert files of jets to Parquet"
         script:
             "../workflow/scripts/convert.py"

@@ -1,12 +1,15 @@
-"""ROOT files to the Parquet files of each split."""
+"""Files of jets to the Parquet files of each split."""
 
 from softjet.config.jets import Dataset
 from softjet.jets.convert import SPLITS, convert
 from softjet.provenance.job import job
 
 with job(snakemake) as step:
-    dataset = Dataset.model_validate(step.section)
+    dataset, files = Dataset.model_validate(step.section), snakemake.input
     outputs = {
         split: [snakemake.output[f"{split}_{i}"] for i in range(dataset.files_per_split)] for split in SPLITS
     }
-    convert(dataset, snakemake.input.root, outputs, snakemake.output.rejected, snakemake.output.counts)
+    fixed = {split: files.get(split, []) for split in SPLITS}
+    convert(
+        dataset, files.get("shared", []), outputs, snakemake.output.rejected, snakemake.output.counts, fixed
+    )
