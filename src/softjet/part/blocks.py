@@ -1,6 +1,7 @@
 """Attention, the particle block and the class block of Particle Transformer (arXiv 2202.03772, figure 3)."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +19,15 @@ class Attention(nn.Module):
         Width of the model and number of heads; a head has width // heads channels.
     dropout : float
         Dropout of the attention weights in training.
+
+    Attributes
+    ----------
+    edit : callable, optional
+        Changes the weights (B, H, T, S) between softmax and values, to ask what they are good for
+        (`softjet.attention.intervene`).
     """
+
+    edit: Callable[[Tensor], Tensor] | None = None
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -68,13 +77,17 @@ class Attention(nn.Module):
         scale = 1 / math.sqrt(q.shape[-1])
         added = q.new_zeros(()) if bias is None else bias.flatten(0, 1)
         logits = torch.baddbmm(added, q, k.mT, alpha=scale)
-        logits = logits.view(len(query), self.heads, *logits.shape[1:])
-        if not real.all():
+        logits = logits.view(query.shape[0], self.heads, *logits.shape[1:])
+        # An exported graph cannot choose by the data.
+        if torch.compiler.is_exporting() or not real.all():
             # The softmax's own gradient is already zero at padding: autograd need not know of the mask.
             with torch.no_grad():
                 logits.masked_fill_(~real[:, None, None, :], -math.inf)
-        weights = functional.dropout(logits.softmax(-1), self.dropout, self.training)
-        out = (weights.flatten(0, 1) @ v).view(len(query), self.heads, query.shape[1], -1)
+        weights = logits.softmax(-1)
+        if self.edit is not None:
+            weights = self.edit(weights)
+        weights = functional.dropout(weights, self.dropout, self.training)
+        out = (weights.flatten(0, 1) @ v).view(query.shape[0], self.heads, query.shape[1], -1)
         return self.out_proj(out.transpose(1, 2).flatten(2))
 
 
