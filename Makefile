@@ -1,5 +1,6 @@
 # make run   sets up .venv from the lock and runs the workflow on the default configuration
 # make test  style, types, architecture and tests, from the same .venv
+# make bench measures speed and agreement with published values, apart from the report
 # make lock  compiles requirements.in into requirements.txt
 # Configuration: make run CONFIG="config/mine.yaml"; more options: make run ARGS="--dry-run"
 
@@ -11,7 +12,7 @@ ARGS ?=
 PYTHON ?= $(shell for p in python3 python3.11 python3.12; do \
 	$$p -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: run test lock defaults clean
+.PHONY: run test bench lock defaults clean
 
 run: $(READY)
 	@$(BIN)/snakemake --cores $(or $(CORES),all) $(if $(CONFIG),--configfile $(CONFIG)) $(ARGS)
@@ -24,6 +25,9 @@ test: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest $(ARGS)
+
+bench: $(READY)
+	@$(BIN)/snakemake bench --cores $(or $(CORES),all) $(if $(CONFIG),--configfile $(CONFIG)) $(ARGS)
 
 # --no-deps: the lock names everything but what torch itself wants on this kind of machine.
 $(READY): requirements.txt pyproject.toml

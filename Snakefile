@@ -31,6 +31,7 @@ include: "rules/statistics.smk"
 include: "rules/compress.smk"
 include: "rules/benchmark.smk"
 include: "rules/report.smk"
+include: "rules/bench.smk"
 
 
 onerror:

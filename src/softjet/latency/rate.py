@@ -1,0 +1,41 @@
+"""Examples a second of one call, with an interval."""
+
+import time
+import timeit
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Rate(NamedTuple):
+    """Examples a second: median over the timed calls, with its 95 % interval, and the calls themselves."""
+
+    rate: float
+    low: float
+    high: float
+    nanoseconds: list[int]
+
+
+def measure_rate(
+    call: Callable[[], object], examples: int, samples: int, bootstrap: int = 2000, seed: int = 1
+) -> Rate:
+    """Time a call several times, after one that does not count (it may compile).
+
+    Parameters
+    ----------
+    call : callable
+        Returns only when its work is done.
+    examples : int
+        What a call works through.
+    samples : int
+        Timed calls; the garbage collector rests during each.
+    bootstrap, seed : int
+        Resamples of the calls for the interval, and their seed.
+    """
+    call()
+    nanoseconds = timeit.Timer(call, timer=time.perf_counter_ns).repeat(samples, number=1)
+    rates = examples / (np.array(nanoseconds) * 1e-9)
+    draws = np.random.default_rng(seed).integers(samples, size=(bootstrap, samples))
+    low, high = np.quantile(np.median(rates[draws], axis=1), (0.025, 0.975))
+    return Rate(float(np.median(rates)), float(low), float(high), [int(n) for n in nanoseconds])
