@@ -111,16 +111,16 @@ class Training(Section):
 
 
 class Weights(Section):
-    """Weights that are imported instead of trained."""
+    """Weights made by weaver-core, imported instead of a training."""
 
-    name: Literal["ParT_full", "ParT_kin", "ParT_kinpid"] = "ParT_full"
-    """Which of the published weights."""
+    name: str = Field("ParT_full", pattern=r"^[\w.\-]+$")
+    """A published model (`ParT_full`, `ParT_kin`, `ParT_kinpid`), or the name of your file without .pt."""
     folder: str = ""
-    """Folder that holds the file; empty: fetched."""
-    sha256: str = ""
-    """Digest that the file must have; empty: it is only recorded."""
+    """Folder that holds `<name>.pt`; empty: the published file is downloaded."""
+    sha256: str = Field("", pattern=r"^([0-9a-f]{64})?$")
+    """Digest that the file must have; empty: any, and the sidecar tells which."""
     head_scale: HeadScale = "2022"
-    """Form of the head scale in the file."""
+    """`2022`: trained with weaver-core 0.4 or older, as the published weights; `current`: 0.5 or later."""
 
 
 class ParTRun(Section):

@@ -111,11 +111,27 @@ class ParticleTransformer(nn.Module):
         Tensor, shape (B, W)
         """
         real = mask.squeeze(1)
-        x = self.embed(features, real)
-        bias = self.pair_bias(vectors, mask)
+        return self.aggregate(self.embed(features, real), real, self.pair_bias(vectors, mask))
+
+    def aggregate(self, x: Tensor, real: Tensor, bias: Tensor) -> Tensor:
+        """Blocks and final norm, from embedded particles and pairs on.
+
+        Parameters
+        ----------
+        x : Tensor, shape (B, P, W)
+            Embedded particles.
+        real : Tensor, bool, shape (B, P)
+        bias : Tensor, shape (B, H, P, P)
+            Attention bias U.
+
+        Returns
+        -------
+        Tensor, shape (B, W)
+            Class token.
+        """
         for block in self.blocks:
             x = block(x, real, bias)
-        token = self.class_token.expand(len(x), -1, -1)
+        token = self.class_token.expand(x.shape[0], -1, -1)
         for block in self.class_blocks:
             token = block(token, x, real)
         return self.norm(token.squeeze(1))
@@ -141,7 +157,7 @@ class ParticleTransformer(nn.Module):
 
 def norm_of(config: ParTModel) -> type[nn.BatchNorm1d]:
     """Class of the batch normalisations."""
-    return nn.BatchNorm1d if config.normalisation == "published" else BatchRenorm1d
+    return BatchRenorm1d if config.normalisation == "renormalised" else nn.BatchNorm1d
 
 
 @torch.no_grad()

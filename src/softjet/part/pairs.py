@@ -107,7 +107,8 @@ def _momenta(vectors: Tensor, mass: PairMass) -> Tensor:
 
 def _logarithms(a: Tensor, b: Tensor, total: Tensor) -> Tensor:
     """Features of particles `a` and `b` (3, ...) with the sum `total` (4, ...) of their momenta."""
-    delta = torch.hypot(a[1] - b[1], torch.remainder(a[2] - b[2] + math.pi, 2 * math.pi) - math.pi)
+    around = torch.remainder(a[2] - b[2] + math.pi, 2 * math.pi) - math.pi
+    delta = ((a[1] - b[1]).square() + around.square()).sqrt()
     softer = torch.minimum(a[0], b[0])
     z = softer / (a[0] + b[0]).clamp(min=EPSILON)
     x, y, s, t = total.square()

@@ -1,0 +1,118 @@
+"""Weights that others trained with weaver-core: the published ones and files of the same kind."""
+
+import logging
+import pickle
+import shutil
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from softjet.config.part import Weights
+from softjet.errors import InputError
+from softjet.part.model import ParticleTransformer
+from softjet.part.weaver import import_weaver, weaver_shape
+from softjet.provenance.files import sha256, whole_file
+
+log = logging.getLogger(__name__)
+
+_REPOSITORY = "https://github.com/jet-universe/particle_transformer"
+_COMMIT = "29ef32b5020c11d0d22fba01f37a740a72cbbb4d"
+
+PUBLISHED = {
+    name: f"{_REPOSITORY}/raw/{_COMMIT}/models/{name}.pt" for name in ("ParT_full", "ParT_kin", "ParT_kinpid")
+}
+"""Address of each model published with arXiv 2202.03772 (MIT licence), trained on JetClass."""
+
+
+def fetch_weights(name: str, target: str | Path) -> None:
+    """Download a published checkpoint.
+
+    Parameters
+    ----------
+    name : str
+        One of `PUBLISHED`.
+    target : path
+        The file; it appears whole or not at all.
+
+    Raises
+    ------
+    InputError
+        The name is unknown, or there is no way to the network.
+    """
+    if name not in PUBLISHED:
+        known = ", ".join(PUBLISHED)
+        raise InputError("weights.name", name, f"is not published (known: {known}); give weights.folder")
+    log.info("Download %s", PUBLISHED[name])
+    try:
+        with (
+            urllib.request.urlopen(PUBLISHED[name], timeout=60) as stream,
+            whole_file(target) as partial,
+            partial.open("wb") as file,
+        ):
+            shutil.copyfileobj(stream, file)
+    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+        advice = f"download it by hand as {name}.pt and give its folder as weights.folder"
+        raise InputError(PUBLISHED[name], "download", f"failed ({error}); {advice}") from error
+
+
+def import_part(path: str | Path, weights: Weights) -> ParticleTransformer:
+    """Particle Transformer of a weaver-core checkpoint, its shape read off the weights.
+
+    Parameters
+    ----------
+    path : path
+        The `.pt` file.
+    weights : Weights
+        Meaning of its head scale, and the digest that it must have if one is given.
+
+    Returns
+    -------
+    ParticleTransformer
+        In evaluation mode.
+
+    Raises
+    ------
+    InputError
+        The file is unreadable, holds more than tensors, has another digest, or does not fit.
+    """
+    path = Path(path)
+    state_dict = read_checkpoint(path)
+    if weights.sha256 and sha256(path) != weights.sha256:
+        raise InputError(path, "sha256", f"is {sha256(path)}, not {weights.sha256} as configured")
+    model = ParticleTransformer(weaver_shape(state_dict, path))
+    model.load_state_dict(import_weaver(state_dict, weights.head_scale, path))
+    return model.eval()
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
+    """Tensors of a `torch.save` file; nothing that the file may carry besides is executed.
+
+    Parameters
+    ----------
+    path : path
+        A state dict, or a dict that has one under `state_dict`.
+
+    Raises
+    ------
+    InputError
+        The file is absent, no such file, or holds anything but named tensors.
+    """
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise InputError(path, "file", f"cannot be read ({error.strerror}); see docs/weights.md") from error
+    except pickle.UnpicklingError as error:
+        problem = "holds objects other than tensors or is damaged; refused, nothing of it was executed"
+        raise InputError(path, "pickle", problem) from error
+    except (RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise InputError(path, "file", "is no checkpoint of torch.save; fetch it again") from error
+    if isinstance(found, dict) and isinstance(found.get("state_dict"), dict):
+        found = found["state_dict"]
+    if not isinstance(found, dict) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in found.items()
+    ):
+        raise InputError(path, "content", "is no dict of named tensors; give a state dict")
+    return dict(found)
