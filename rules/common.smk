@@ -204,6 +204,10 @@ def report_inputs():
         for subject in subjects
         if wanted <= set(subject)
     ]
+    found += [
+        f"part/{pair.other}/against-{pair.reference}.parquet"
+        for pair in CONFIG.comparisons
+    ]
     compared = [
         name for name, settings in CONFIG.datasets.items() if settings.reference
     ]
@@ -223,6 +227,7 @@ def report_section():
             f: CONFIG.compress[m].model_dump(mode="json")
             for f, m in compressed_models().items()
         },
+        "comparisons": [pair.model_dump(mode="json") for pair in CONFIG.comparisons],
         "attention": CONFIG.attention.model_dump(mode="json"),
     }
 

@@ -77,3 +77,30 @@ rule evaluate_part:
         "Evaluate Particle Transformer {wildcards.run}"
     script:
         "../workflow/scripts/evaluate_part.py"
+
+
+rule compare_part:
+    input:
+        reference="<results>/part/{reference}/logits.parquet",
+        other="<results>/part/{other}/logits.parquet",
+    output:
+        **recorded(
+            table="<results>/part/{other}/against-{reference}.parquet",
+        ),
+    log:
+        "<logs>/compare_part/{other}-{reference}.log",
+    wildcard_constraints:
+        reference=one_of(CONFIG.part),
+        other=one_of(CONFIG.part),
+    conda:
+        "../envs/softjet.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        spec=spec("compare_part", {}),
+    message:
+        "Compare {wildcards.other} with {wildcards.reference}"
+    script:
+        "../workflow/scripts/compare_part.py"

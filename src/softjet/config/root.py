@@ -5,6 +5,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from softjet.config.attention import Attention
+from softjet.config.compare import Comparison
 from softjet.config.jets import Dataset
 from softjet.config.latency import Latency
 from softjet.config.lowrank import Compression
@@ -34,6 +35,8 @@ class Config(Section):
     """Datasets by name."""
     part: dict[str, ParTRun] = Field({"reference": ParTRun()})
     """Particle Transformers by name."""
+    comparisons: tuple[Comparison, ...] = ()
+    """Pairs of Particle Transformers, `{reference: name, other: name}`, compared on the same test jets."""
     attention: Attention = Attention()
     """Attention recorded of every Particle Transformer."""
     compress: dict[str, Compression] = Field({"part": Compression()})
@@ -57,7 +60,19 @@ class Config(Section):
         for name, run in self.part.items():
             if run.dataset not in self.datasets:
                 raise ValueError(f"part.{name}.dataset: no dataset is named {run.dataset!r}")
+        for place, pair in enumerate(self.comparisons):
+            self._check_comparison(f"comparisons.{place}", pair)
         for name, compression in self.compress.items():
             if compression.base not in self.part:
                 raise ValueError(f"compress.{name}.base: no run of part is named {compression.base!r}")
         return self
+
+    def _check_comparison(self, where: str, pair: Comparison) -> None:
+        for run in (pair.reference, pair.other):
+            if run not in self.part:
+                raise ValueError(f"{where}: no run of part is named {run!r}")
+        datasets = {self.part[run].dataset for run in (pair.reference, pair.other)}
+        if len(datasets) > 1:
+            raise ValueError(
+                f"{where}: the runs are of {' and '.join(sorted(datasets))}; give runs of one dataset"
+            )

@@ -47,6 +47,7 @@ def build_report(
     chapters: list[tuple[str, Mapping[str, Any], Callable[[Path, str, Any], Iterator[Part]]]] = [
         ("Simulation", settings["datasets"], dataset_parts),
         ("Training", settings["part"], training_parts),
+        ("Comparison", _pairs(settings["comparisons"]), comparison_parts),
         ("Attention", settings["part"], lambda r, run, s: attention_parts(r, run, s, attention[run])),
         ("Compression", settings["compress"], compression_parts),
         ("Speed", settings["compress"], speed_parts),
@@ -54,6 +55,7 @@ def build_report(
     sections = [
         Section(heading, [part for name, own in subjects.items() for part in write(results, name, own)])
         for heading, subjects, write in chapters
+        if subjects
     ]
     sections.append(Section("How this was made", list(provenance_parts(results, settings))))
     findings = list(find_most_important(results, settings, attention))
@@ -148,6 +150,24 @@ def training_parts(results: Path, run: str, settings: Settings) -> Iterator[Part
     )
 
 
+def _pairs(comparisons: Sequence[Settings]) -> dict[str, Settings]:
+    return {f"{pair['other']} against {pair['reference']}": pair for pair in comparisons}
+
+
+def comparison_parts(results: Path, name: str, pair: Settings) -> Iterator[Part]:
+    """Two runs on the same test jets."""
+    names = {"reference": pair["reference"], "other": pair["other"]}
+    table = pd.read_parquet(results / "part" / names["other"] / f"against-{names['reference']}.parquet")
+    yield Heading(name)
+    yield Table(_change_rows(table, names), _COMPARED_CAPTION)
+
+
+_COMPARED_CAPTION = (
+    "Two models on the same test jets; the interval is that of the change, by paired bootstrap over jets. "
+    "For rejections the change is the ratio; where either model lets fewer than 50 background jets pass it "
+    "is not measured."
+)
+
 _METRICS_CAPTION = (
     "Test metrics with 95 % intervals. Accuracy is that of equally many jets of each class. Rejection is "
     "1 / (share of background jets that pass) at the signal efficiency of the paper's table; with fewer than "
@@ -241,7 +261,7 @@ def compression_parts(results: Path, folder: str, settings: Settings) -> Iterato
         _kept_rows(_first_row(here / "metrics.parquet")),
         "Parameters kept, after rounding. The wording '50 %' may mean each.",
     )
-    yield Table(_change_rows(metrics), _CHANGE_CAPTION)
+    yield Table(_change_rows(metrics, {"dense": "dense", "compressed": "compressed"}), _CHANGE_CAPTION)
     captions = {
         "budget": "Parameters and loss along rank learning and recovery.",
         "ranks": "Rank that each matrix was given, relative to its full rank.",
@@ -268,13 +288,13 @@ def _kept_rows(row: pd.Series) -> pd.DataFrame:
     return pd.DataFrame({"of": kept.keys(), "kept": [percent(share, 2) for share in kept.values()]})
 
 
-def _change_rows(metrics: pd.DataFrame) -> pd.DataFrame:
+def _change_rows(metrics: pd.DataFrame, models: Mapping[str, str]) -> pd.DataFrame:
+    """Rows of two models' metrics; `models` maps the columns of the two to the names they are shown by."""
     rows = [
         {
             "metric": _metric_name(row.metric),
             "class": row["class"],
-            "dense": "" if row.note else f"{row.dense:.3f}",
-            "compressed": "" if row.note else f"{row.compressed:.3f}",
+            **{name: "" if row.note else f"{row[column]:.3f}" for column, name in models.items()},
             "change [95 % interval]": row.note or with_interval(row.change, row.low, row.high),
         }
         for _, row in metrics.iterrows()

@@ -89,3 +89,19 @@ def test_yaml_cannot_run_code(tmp_path):
 def test_null_unnames_a_default():
     values = yaml.safe_load("datasets: {simulated: null, mine: {}}\npart: {reference: {dataset: mine}}")
     assert list(validate(values, "x").datasets) == ["mine"]
+
+
+@pytest.mark.parametrize(
+    ("pair", "problem"),
+    [
+        ({"reference": "reference", "other": "mine"}, "no run of part is named 'mine'"),
+        ({"reference": "reference", "other": "elsewhere"}, "give runs of one dataset"),
+    ],
+)
+def test_runs_that_are_compared_exist_and_share_a_dataset(pair, problem):
+    part = {"reference": {}, "elsewhere": {"dataset": "second"}}
+    with pytest.raises(InputError, match=problem) as caught:
+        validate(
+            {"datasets": {"simulated": {}, "second": {}}, "part": part, "comparisons": [pair]}, "mine.yaml"
+        )
+    assert "comparisons.0" in str(caught.value)
