@@ -1,53 +1,43 @@
 """Batches of jets for training and evaluation, from Parquet files, in bounded memory.
 
-A *pool* is a run of consecutive row groups of about `POOL` jets. Jets of like length stand in one batch,
-so that little of a batch is padding. Which jets a training step sees follows from seed and step alone.
+Row groups come to memory a pool at a time (`softjet.jets.pools`). Jets of like length of a pool stand in one
+batch, so that little of a batch is padding. Which jets a training step sees follows from seed and step alone.
+Pools and batches are made ahead of their use, by threads.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
+from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-import torch
-from numpy.typing import NDArray
 
 from softjet.config.part import ParTModel
 from softjet.errors import InputError
-from softjet.jets.features import Kind, Particles, particles
-
-POOL = 20_000
-"""Jets a pool, about; some hundred batches to sort by length, and 80 MB."""
+from softjet.jets.ahead import ahead
+from softjet.jets.batch import Batch, JetGroup, Places, Pool, Share, check_pieces, read_group
+from softjet.jets.features import Kind
+from softjet.jets.pools import POOL, batch_counts, cut, deal, pool_count
+from softjet.jets.row_groups import RowGroup, fewer, row_groups
 
 KEPT = 1_000_000_000
-"""Bytes of pools that stay in memory between epochs."""
+"""Bytes of inputs that stay in memory between epochs."""
 
-_COLUMNS_UNUSED = ("jet_sdmass", "jet_tau", "truth_", "source", "entry")
+BATCHES_AHEAD = 4
+"""Batches made before they are asked for."""
 
-
-@dataclass(frozen=True)
-class Batch:
-    """Some jets as the model reads them.
-
-    features (B, F, P) and vectors (B, 4, P, in GeV) are float32, mask (B, 1, P) is bool, labels (B,) and
-    rows (B,) are int64. P is the length of the batch's longest jet. A row is a jet's place in the files,
-    counted through all of them in their order.
-    """
-
-    features: torch.Tensor
-    vectors: torch.Tensor
-    mask: torch.Tensor
-    labels: torch.Tensor
-    rows: torch.Tensor
+ALL: Share = (0, 1)
 
 
-@dataclass(frozen=True)
-class _RowGroup:
-    path: Path
-    index: int
-    jets: int
+class _Plan(NamedTuple):
+    """A pool of an epoch: its place in it, its row groups, its batches, and how many of these are skipped."""
+
+    epoch: int
+    place: int
+    groups: list[RowGroup]
+    batches: int
+    skip: int
 
 
 class JetLoader:
@@ -56,22 +46,27 @@ class JetLoader:
     Parameters
     ----------
     paths : iterable of paths
-        Files of one split, written by `softjet.jets.convert`: every file mixes the classes.
-    features : {"kin", "kinpid", "full"}
+        Files of one split, in the schema of `softjet.jets.schema`. Each may mix the classes or hold only one.
+    features : {"kin", "kinpid", "kinpidplus", "full"}
         Feature set.
     batch_size : int
         Most jets a batch.
     seed : int
-        Seed of the order in training.
+        Seed of the order in training, and of the choice that `most` makes.
     max_particles : int
         Hardest particles that are kept of a jet.
     pool : int
-        Jets a pool, about.
+        Jets a pool, about. Pools are larger where files hold single classes: a row group of each, up to
+        100,000 jets. Two pools are in memory at a time.
+    most : int, optional
+        Jets to use at most, chosen so that the classes keep their shares.
+    workers : int
+        Threads that make batches ahead; 0 makes all in the caller's thread. Batches do not depend on it.
 
     Raises
     ------
     InputError
-        Where the files hold fewer than two jets, or a file is not a jet table.
+        Where the files hold fewer than two jets, or a file is not a jet table, or its classes do not fit.
     """
 
     def __init__(
@@ -82,132 +77,158 @@ class JetLoader:
         seed: int,
         max_particles: int = 128,
         pool: int = POOL,
+        most: int | None = None,
+        workers: int = 1,
     ) -> None:
-        self.features, self.batch_size, self.seed, self.max_particles = (
-            features,
-            batch_size,
-            seed,
-            max_particles,
-        )
+        self.features, self.batch_size, self.seed = features, batch_size, seed
+        self.max_particles, self.workers = max_particles, workers
         files = [Path(path) for path in paths]
-        self._pools = _pools([group for file in files for group in _row_groups(file)], pool)
-        sizes = [sum(group.jets for group in groups) for groups in self._pools]
-        self._first_row = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
-        # Batch normalisation needs two jets a batch.
-        self._steps = [max(1, min(-(-size // batch_size), size // 2)) for size in sizes]
-        self._kept: dict[int, tuple[Particles, NDArray[np.int64]]] = {}
+        self._groups, self.classes = row_groups(files, features)
+        if most is not None:
+            self._groups = fewer(self._groups, most, self._generator())
+        self._kept: dict[RowGroup, JetGroup] = {}
         if self.n_jets < 2:
             raise InputError(", ".join(map(str, files)), "jets", "fewer than two; give more jets")
+        self._n_pools = pool_count(self._groups, pool)
 
     @classmethod
     def for_model(
-        cls, paths: Iterable[str | Path], shape: ParTModel, batch_size: int, seed: int = 0
+        cls,
+        paths: Iterable[str | Path],
+        shape: ParTModel,
+        batch_size: int,
+        seed: int = 0,
+        most: int | None = None,
     ) -> "JetLoader":
-        """Loader of what a model of this shape reads: its feature set, and as many particles as it sees."""
-        return cls(paths, shape.features, batch_size, seed, shape.max_particles)
+        """Loader of what a model of this shape reads: its feature set, and as many particles as it sees.
+
+        Raises
+        ------
+        InputError
+            Also where the model tells apart another number of classes than the files have.
+        """
+        loader = cls(paths, shape.features, batch_size, seed, shape.max_particles, most=most)
+        if shape.classes != len(loader.classes):
+            named = f"{len(loader.classes)} ({','.join(loader.classes)})"
+            problem = (
+                f"{named}, but the model has {shape.classes}; set the model's `classes` to the files' number"
+            )
+            raise InputError(loader._groups[0].path, "classes", problem)
+        return loader
 
     @property
     def n_jets(self) -> int:
-        """Jets in all files."""
-        return int(self._first_row[-1])
+        """Jets in all files, or as many as are used of them."""
+        return sum(group.jets for group in self._groups)
 
-    @property
+    @cached_property
     def steps_per_epoch(self) -> int:
         """Batches in which every jet stands once."""
-        return sum(self._steps)
+        return sum(plan.batches for plan in self._epoch(0))
 
-    def training(self, start_step: int = 0) -> Iterator[Batch]:
+    def training(self, start_step: int = 0, share: Share = ALL) -> Iterator[Batch]:
         """Batches without end, in random order; every epoch holds each jet once.
 
-        Jets of a pool are shuffled, sorted by length and cut into batches of equal size (give or take
-        one jet), so that no batch is much smaller than the others; pools and their batches come in
-        random order, new in every epoch.
+        Row groups are dealt to pools anew in every epoch, so that each pool has its share of every class.
+        Jets of a pool are shuffled, sorted by length and cut into batches of equal size (give or take one
+        jet), so that no batch is much smaller than the others; they come in random order.
 
         Parameters
         ----------
         start_step : int
             Step to begin with; the batches are those that an unbroken run gives from there on.
+        share : pair of int
+            Rank and world. Each of `world` processes gets its piece of the same batches: a batch's jets
+            are dealt out in turn from short to long, so that pieces differ by at most one jet and little
+            in length.
 
         Yields
         ------
         Batch
-            Of at most `batch_size` jets.
-        """
-        epoch, skip = divmod(start_step, self.steps_per_epoch)
-        while True:
-            for pool in self._generator(epoch).permutation(len(self._pools)).tolist():
-                if skip < self._steps[pool]:
-                    yield from self._training_batches(epoch, pool, skip)
-                skip = max(0, skip - self._steps[pool])
-            epoch += 1
+            Of at most `batch_size` jets, or the piece of one.
 
-    def evaluation(self) -> Iterator[Batch]:
-        """Every jet once, pool by pool, from short to long.
+        Raises
+        ------
+        InputError
+            Where a file cannot be read, or where a piece would have fewer than two jets.
+        """
+        with closing(self._training_jets(start_step, share)) as jets:
+            yield from self._made(jets)
+
+    def evaluation(self, share: Share = ALL) -> Iterator[Batch]:
+        """Every jet once, pool by pool in the order of the files, from short to long in a pool.
+
+        Parameters
+        ----------
+        share : pair of int
+            Rank and world. Each of `world` processes gets other jets, every world-th of a pool by length.
 
         Yields
         ------
         Batch
             Of `batch_size` jets; the last of a pool may be smaller.
         """
-        for pool in range(len(self._pools)):
-            inputs, labels = self._load(pool)
-            by_length = np.argsort(inputs.lengths, kind="stable")
-            for jets in np.split(by_length, range(self.batch_size, len(by_length), self.batch_size)):
-                yield self._batch(pool, inputs, labels, jets)
+        with closing(self._evaluation_jets(share)) as jets:
+            yield from self._made(jets)
 
     def _generator(self, *place: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, *place])
 
-    def _training_batches(self, epoch: int, pool: int, skip: int) -> Iterator[Batch]:
-        inputs, labels = self._load(pool)
-        generator = self._generator(epoch, 1 + pool)
-        shuffled = generator.permutation(len(labels))
-        by_length = shuffled[np.argsort(inputs.lengths[shuffled], kind="stable")]
-        batches = np.array_split(by_length, self._steps[pool])
-        for place in generator.permutation(len(batches))[skip:].tolist():
-            yield self._batch(pool, inputs, labels, batches[place])
+    def _epoch(self, epoch: int) -> list[_Plan]:
+        pools = deal(self._groups, self._n_pools, self._generator(epoch))
+        counts = batch_counts([sum(group.jets for group in pool) for pool in pools], self.batch_size)
+        return [_Plan(epoch, i, *pool, skip=0) for i, pool in enumerate(zip(pools, counts, strict=True))]
 
-    def _batch(
-        self, pool: int, inputs: Particles, labels: NDArray[np.int64], jets: NDArray[np.int64]
-    ) -> Batch:
-        features, vectors, mask = inputs.pad(jets)
-        arrays = (features, vectors, mask, labels[jets], self._first_row[pool] + jets)
-        return Batch(*map(torch.from_numpy, arrays))
+    def _plans(self, start_step: int) -> Iterator[_Plan]:
+        """Pools of all epochs to come, without those that lie before the start."""
+        epoch, skip = divmod(start_step, self.steps_per_epoch)
+        while True:
+            for plan in self._epoch(epoch):
+                if skip < plan.batches:
+                    yield plan._replace(skip=skip)
+                skip = max(0, skip - plan.batches)
+            epoch += 1
 
-    def _load(self, pool: int) -> tuple[Particles, NDArray[np.int64]]:
-        """Inputs and labels of a pool; kept for the next epoch while memory allows."""
-        if pool in self._kept:
-            return self._kept[pool]
-        table = pa.concat_tables(map(_read, self._pools[pool]))
-        inputs = particles(table, self.features, self.max_particles)
-        loaded = inputs, table["label"].to_numpy().astype(np.int64)
-        if inputs.nbytes * len(self._pools) <= KEPT:
-            self._kept[pool] = loaded
-        return loaded
+    def _training_jets(self, start_step: int, share: Share) -> Generator[tuple[Pool, Places], None, None]:
+        """Pool and places in it of the jets of each step."""
+        rank, world = share
+        with closing(self._loaded(self._plans(start_step))) as loaded:
+            for plan, pool in loaded:
+                check_pieces(len(pool.lengths) // plan.batches, world)
+                for jets in self._shuffled(plan, pool)[plan.skip :]:
+                    yield pool, jets[rank::world]
 
+    def _shuffled(self, plan: _Plan, pool: Pool) -> list[Places]:
+        generator = self._generator(plan.epoch, 1 + plan.place)
+        shuffled = generator.permutation(len(pool.lengths))
+        by_length = shuffled[np.argsort(pool.lengths[shuffled], kind="stable")]
+        batches = np.array_split(by_length, plan.batches)
+        return [batches[place] for place in generator.permutation(len(batches))]
 
-def _row_groups(path: Path) -> list[_RowGroup]:
-    try:
-        metadata = pq.read_metadata(path)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise InputError(path, "jets", "not a Parquet file of jets; convert again") from error
-    return [_RowGroup(path, i, metadata.row_group(i).num_rows) for i in range(metadata.num_row_groups)]
+    def _evaluation_jets(self, share: Share) -> Generator[tuple[Pool, Places], None, None]:
+        rank, world = share
+        pools = cut(self._groups, self._n_pools)
+        with closing(self._loaded(_Plan(0, i, pool, 0, 0) for i, pool in enumerate(pools))) as loaded:
+            for _, pool in loaded:
+                jets = np.argsort(pool.lengths, kind="stable")[rank::world]
+                for first in range(0, len(jets), self.batch_size):
+                    yield pool, jets[first : first + self.batch_size]
 
+    def _made(self, jets: Iterator[tuple[Pool, Places]]) -> Iterator[Batch]:
+        return ahead(lambda chosen: chosen[0].batch(chosen[1]), jets, self.workers, BATCHES_AHEAD)
 
-def _read(group: _RowGroup) -> pa.Table:
-    file = pq.ParquetFile(group.path)
-    columns = [name for name in file.schema_arrow.names if not name.startswith(_COLUMNS_UNUSED)]
-    return file.read_row_group(group.index, columns)
+    def _loaded(self, plans: Iterable[_Plan]) -> Generator[tuple[_Plan, Pool], None, None]:
+        """Plans with their pools; the next one is read while the present one is used."""
+        return ahead(lambda plan: (plan, self._load(plan.groups)), plans, min(self.workers, 1), depth=1)
 
+    def _load(self, groups: list[RowGroup]) -> Pool:
+        return Pool([self._part(group) for group in groups])
 
-def _pools(groups: list[_RowGroup], size: int) -> list[list[_RowGroup]]:
-    """Cut the row groups into runs of at least `size` jets; what remains joins the last run."""
-    pools: list[list[_RowGroup]] = [[]]
-    for group in groups:
-        if sum(member.jets for member in pools[-1]) >= size:
-            pools.append([])
-        pools[-1].append(group)
-    if len(pools) > 1 and sum(member.jets for member in pools[-1]) < size:
-        rest = pools.pop()
-        pools[-1] += rest
-    return pools
+    def _part(self, group: RowGroup) -> JetGroup:
+        """Jets of a row group; kept for the next epoch while memory allows."""
+        if group in self._kept:
+            return self._kept[group]
+        part = read_group(group, self.features, self.max_particles)
+        if part.inputs.nbytes / group.jets * self.n_jets <= KEPT:
+            self._kept[group] = part
+        return part
