@@ -53,8 +53,9 @@ def find_bad_jets(table: pa.Table) -> list[BadJet]:
 def _faults(table: pa.Table) -> Iterator[Fault]:
     yield table["label"].to_numpy() == NO_LABEL, "label_*", "not exactly one label is 1"
     yield from _length_faults(table)
-    yield from _jet_faults(table)
+    # Particles first: where a format gives no jet, its momentum is their sum.
     yield from _particle_faults(table)
+    yield from _jet_faults(table)
 
 
 def _length_faults(table: pa.Table) -> Iterator[Fault]:

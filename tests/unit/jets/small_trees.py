@@ -1,7 +1,8 @@
-"""Small ROOT files and tables of jets for the tests of this folder."""
+"""Small files of every format and tables of jets for the tests of this folder."""
 
 import awkward as ak
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import uproot
 
@@ -81,3 +82,45 @@ def jet_table(lengths, seed=0):
     columns["source"] = pa.array(["a.root"] * len(lengths)).dictionary_encode()
     columns["entry"] = np.arange(len(lengths))
     return pa.table({f.name: pa.array(columns[f.name], f.type) for f in jet_schema(False)})
+
+
+def four_vectors(jets, seed=0, most=12):
+    """Particles of random massless jets around their own axes: a list of (n, 4) arrays, px py pz energy."""
+    random = np.random.default_rng(seed)
+    made = []
+    for n in random.integers(2, most, jets):
+        pt = np.sort(random.exponential(30, n))[::-1] + 0.5
+        eta, phi = random.normal(random.uniform(-2, 2), 0.2, n), random.normal(random.uniform(-3, 3), 0.2, n)
+        made.append(
+            np.stack([pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta), pt * np.cosh(eta)], axis=1)
+        )
+    return made
+
+
+def write_top(path, jets, labels, slots=200):
+    """Write a file of the top landscape as pandas does: particles in slots, energy first, blosc."""
+    columns = [f"{name}_{i}" for i in range(slots) for name in ("E", "PX", "PY", "PZ")]
+    rows = np.zeros((len(jets), slots, 4), np.float32)
+    for row, jet in zip(rows, jets, strict=True):
+        row[: len(jet)] = jet[:, [3, 0, 1, 2]]
+    truth = ["truthE", "truthPX", "truthPY", "truthPZ"]
+    values = np.concatenate([rows.reshape(len(jets), -1), np.ones((len(jets), 4), np.float32)], axis=1)
+    frame = pd.DataFrame(values, columns=columns + truth)
+    frame = pd.concat([frame, pd.DataFrame({"ttv": 0, "is_signal_new": labels})], axis=1)
+    frame.to_hdf(path, key="table", format="table", complevel=9, complib="blosc")
+
+
+PIDS = (22, 211, -211, 321, -321, 130, 2112, -2112, 2212, -2212, 11, -11, 13, -13)
+
+
+def write_quark_gluon(path, jets, labels, seed=0, slots=20):
+    """Write an npz file as EnergyFlow's; X as it stands there."""
+    random = np.random.default_rng(seed)
+    x = np.zeros((len(jets), slots, 4))
+    for row, p in zip(x, jets, strict=True):
+        pt = np.hypot(p[:, 0], p[:, 1])
+        pid = random.choice(PIDS, len(p))
+        columns = pt, np.arctanh(p[:, 2] / p[:, 3]), np.arctan2(p[:, 1], p[:, 0]) % (2 * np.pi), pid
+        row[: len(p)] = np.stack(columns, axis=1)
+    np.savez_compressed(path, X=x, y=np.asarray(labels, float))
+    return x
