@@ -30,6 +30,7 @@ include: "rules/attention.smk"
 include: "rules/statistics.smk"
 include: "rules/compress.smk"
 include: "rules/benchmark.smk"
+include: "rules/explorer.smk"
 include: "rules/report.smk"
 include: "rules/bench.smk"
 

@@ -190,6 +190,7 @@ def report_inputs():
     paths += [
         f"{folder}/{name}.parquet" for folder, names in TABLES.items() for name in names
     ]
+    paths.append("explorer/{run}/{dataset}.html")
     subjects = [
         {"run": run, "dataset": settings.dataset}
         for run, settings in CONFIG.part.items()

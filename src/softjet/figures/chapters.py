@@ -236,6 +236,10 @@ def attention_parts(results: Path, run: str, settings: Settings, sentences: Sequ
         "subjet, dotted between two.",
     }
     yield from (Picture(figures / f"{name}.png", caption) for name, caption in captions.items())
+    yield Text(
+        f"Every layer and head of the jets kept whole can be looked at in explorer/{run}/{dataset}.html, "
+        "beside this report: a page that needs no network."
+    )
 
 
 def _residual(value: float) -> str:
