@@ -38,7 +38,7 @@ def draw_agreement(both: pd.DataFrame, target: str | Path) -> None:
         _draw_shares(right, ratio, f"{NAMES[name]}, n = {len(ratio)}", colour, LINES[place % len(LINES)])
     left.axvline(1, color="0.5", linewidth=0.8, zorder=0)
     left.set_yticks(range(len(held)), [NAMES[name] for name in held])
-    left.tick_params(axis="y", which="minor", left=False, right=False)
+    left.tick_params(axis="y", which="both", left=False, right=False)
     left.set(xlim=(0, 2), ylim=(len(held) - 0.4, -0.6), xlabel="computed / file, a point a jet")
     right.set(xscale="log", xlim=(1e-4, 1), ylim=(0, 1))
     right.set(xlabel="largest difference |computed / file - 1|", ylabel="share of jets")
@@ -54,7 +54,7 @@ def _draw_ratios(panel: Axes, ratio: NDArray, place: int, colour: str) -> None:
     panel.plot([low, high], [place - 0.1] * 2, color=colour, linewidth=1.2)
     panel.plot([lower, upper], [place - 0.1] * 2, color=colour, linewidth=5, solid_capstyle="butt")
     panel.plot(median, place - 0.1, "|", color="black", markersize=12)
-    panel.annotate(f"{median:.3f}", (0.03, place - 0.1), va="center", fontsize=8.5)
+    panel.annotate(f"median {median:.3f}", (1.96, place), va="center", ha="right", fontsize=8.5)
 
 
 def _draw_shares(panel: Axes, ratio: NDArray, label: str, colour: str, line: str) -> None:
