@@ -26,6 +26,7 @@ wildcard_constraints:
 
 include: "rules/data.smk"
 include: "rules/train.smk"
+include: "rules/import.smk"
 include: "rules/attention.smk"
 include: "rules/statistics.smk"
 include: "rules/compress.smk"

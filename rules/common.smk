@@ -55,8 +55,35 @@ def drawn(folder, *names):
 
 
 def one_of(names):
-    """Pattern of a wildcard that takes these names only."""
-    return "|".join(map(re.escape, names))
+    """Pattern of a wildcard that takes these names only; without names it takes nothing."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
+def trained():
+    """Runs that are trained here."""
+    return [run for run, settings in CONFIG.part.items() if not settings.weights]
+
+
+def imported():
+    """Runs whose weights are imported."""
+    return [run for run, settings in CONFIG.part.items() if settings.weights]
+
+
+def weights_file(weights):
+    """File of weights to import: the user's, or the published one, downloaded."""
+    folder = weights.folder or "<resources>/weights"
+    return f"{folder}/{weights.name}.pt"
+
+
+def import_section(run):
+    """Parameters of an import: what weights do not tell of a model is configured."""
+    settings = CONFIG.part[run].model_dump(mode="json")
+    return {name: settings[name] for name in ("weights", "model")}
+
+
+def shape_file(run):
+    """File that tells a network's shape where the configuration does not."""
+    return [f"<results>/part/{run}/config.json"] if run in imported() else []
 
 
 def networks():
@@ -166,13 +193,15 @@ def glob_paths(pattern):
 
 FIGURES = {
     "{dataset}": ["jets"],
-    "{run}": ["history", "confusion", "roc"],
+    "{trained}": ["history"],
+    "{run}": ["confusion", "roc"],
     "{run}/{dataset}": ["shares", "heads", "maps", "pairs", "weights"],
     "{compressed}": ["ranks", "spectra", "budget", "latency"],
 }
 TABLES = {
     "jets/{dataset}": ["counts", "rejected"],
-    "part/{run}": ["metrics", "history"],
+    "part/{trained}": ["history"],
+    "part/{run}": ["metrics", "pair_forms"],
     "statistics/{run}/{dataset}": ["binary"],
     "attention/{run}/{dataset}": ["jets"],
     "lowrank/{compressed}": ["metrics", "ranks", "history"],
@@ -195,6 +224,7 @@ def report_inputs():
         {"run": run, "dataset": settings.dataset}
         for run, settings in CONFIG.part.items()
     ]
+    subjects += [{"trained": run} for run in trained()]
     subjects += [{"dataset": dataset} for dataset in CONFIG.datasets]
     subjects += [{"compressed": folder} for folder in compressed_models()]
     # A path is filled in by those subjects that have exactly the names it asks for.

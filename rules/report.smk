@@ -50,11 +50,9 @@ rule compare_simulation:
 rule draw_training:
     input:
         history="<results>/part/{run}/history.parquet",
-        confusion="<results>/part/{run}/confusion.parquet",
-        roc="<results>/part/{run}/roc.parquet",
         validation=lambda w: jet_files(CONFIG.part[w.run].dataset, "validation"),
     output:
-        **drawn("<results>/figures/{run}", "history", "confusion", "roc"),
+        **drawn("<results>/figures/{run}", "history"),
     log:
         "<logs>/draw_training/{run}.log",
     conda:
@@ -71,6 +69,28 @@ rule draw_training:
         "Draw the training of {wildcards.run}"
     script:
         "../workflow/scripts/draw_training.py"
+
+
+rule draw_evaluation:
+    input:
+        confusion="<results>/part/{run}/confusion.parquet",
+        roc="<results>/part/{run}/roc.parquet",
+    output:
+        **drawn("<results>/figures/{run}", "confusion", "roc"),
+    log:
+        "<logs>/draw_evaluation/{run}.log",
+    conda:
+        "../envs/softjet.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=20,
+    params:
+        spec=spec("draw_evaluation", {}),
+    message:
+        "Draw the evaluation of {wildcards.run}"
+    script:
+        "../workflow/scripts/draw_evaluation.py"
 
 
 rule draw_attention:

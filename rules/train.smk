@@ -13,6 +13,8 @@ rule train_part:
         ),
     log:
         "<logs>/train_part/{run}.log",
+    wildcard_constraints:
+        run=one_of(trained()),
     conda:
         "../envs/softjet.yaml"
     threads: workflow.cores
@@ -30,6 +32,7 @@ rule train_part:
 rule initialise_part:
     input:
         jets=lambda w: jet_files(CONFIG.part[w.run].dataset, "validation"),
+        shape=lambda w: shape_file(w.run),
     output:
         **recorded(
             model="<results>/part/{run}-untrained/model.safetensors",

@@ -138,6 +138,12 @@ class ParTRun(Section):
     """Import weights instead of training: `name`, `folder`, `sha256`, `head_scale`; `model` follows them."""
 
     @model_validator(mode="after")
+    def _one_origin(self) -> "ParTRun":
+        if self.weights and self.start_from:
+            raise ValueError("give either weights or start_from; fine-tune an imported run by its name")
+        return self
+
+    @model_validator(mode="after")
     def _batchnorm_to_synchronise(self) -> "ParTRun":
         if self.training.sync_batchnorm and self.model.normalisation == "renormalised":
             raise ValueError("sync_batchnorm needs normalisation masked or published")

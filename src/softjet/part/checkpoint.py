@@ -40,23 +40,22 @@ def load_part(folder: str | Path) -> ParticleTransformer:
         A file is absent or unreadable, or the weights do not fit the shape in config.json.
     """
     folder = Path(folder)
-    model = ParticleTransformer(_read_config(folder / CONFIG))
+    model = ParticleTransformer(load_shape(folder))
     weights = _read_weights(folder / WEIGHTS)
     _check(folder / WEIGHTS, weights, model.state_dict())
     model.load_state_dict(weights)
     return model.eval()
 
 
-class _Saved(ParTModel):
-    """The shape as it is written: with the number of features spelled out."""
+def load_shape(folder: str | Path) -> ParTModel:
+    """Shape of the Particle Transformer of `folder`.
 
-    n_features: int
-
-    def text(self) -> str:
-        return self.model_dump_json(indent=2) + "\n"
-
-
-def _read_config(path: Path) -> ParTModel:
+    Raises
+    ------
+    InputError
+        config.json is absent, unreadable or holds something else.
+    """
+    path = Path(folder) / CONFIG
     try:
         saved = _Saved.model_validate_json(path.read_bytes())
     except OSError as error:
@@ -66,6 +65,15 @@ def _read_config(path: Path) -> ParTModel:
         field = ".".join(map(str, first["loc"])) or "JSON"
         raise InputError(path, field, f"{first['msg']}; train the model again") from error
     return ParTModel(**saved.model_dump(exclude={"n_features"}))
+
+
+class _Saved(ParTModel):
+    """The shape as it is written: with the number of features spelled out."""
+
+    n_features: int
+
+    def text(self) -> str:
+        return self.model_dump_json(indent=2) + "\n"
 
 
 def _read_weights(path: Path) -> dict[str, torch.Tensor]:

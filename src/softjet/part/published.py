@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from softjet.config.part import Weights
+from softjet.config.part import N_FEATURES, ParTModel, Weights
 from softjet.errors import InputError
 from softjet.part.model import ParticleTransformer
 from softjet.part.weaver import import_weaver, weaver_shape
@@ -58,7 +58,7 @@ def fetch_weights(name: str, target: str | Path) -> None:
         raise InputError(PUBLISHED[name], "download", f"failed ({error}); {advice}") from error
 
 
-def import_part(path: str | Path, weights: Weights) -> ParticleTransformer:
+def import_part(path: str | Path, weights: Weights, unseen: ParTModel | None = None) -> ParticleTransformer:
     """Particle Transformer of a weaver-core checkpoint, its shape read off the weights.
 
     Parameters
@@ -67,6 +67,9 @@ def import_part(path: str | Path, weights: Weights) -> ParticleTransformer:
         The `.pt` file.
     weights : Weights
         Meaning of its head scale, and the digest that it must have if one is given.
+    unseen : ParTModel, optional
+        Gives what weights do not tell: dropout, number of particles, form of the pair mass, and which feature
+        set it is where two have as many features.
 
     Returns
     -------
@@ -82,9 +85,16 @@ def import_part(path: str | Path, weights: Weights) -> ParticleTransformer:
     state_dict = read_checkpoint(path)
     if weights.sha256 and sha256(path) != weights.sha256:
         raise InputError(path, "sha256", f"is {sha256(path)}, not {weights.sha256} as configured")
-    model = ParticleTransformer(weaver_shape(state_dict, path))
+    model = ParticleTransformer(_complete(weaver_shape(state_dict, path), unseen or ParTModel()))
     model.load_state_dict(import_weaver(state_dict, weights.head_scale, path))
     return model.eval()
+
+
+def _complete(seen: ParTModel, unseen: ParTModel) -> ParTModel:
+    names = ["dropout", "max_particles", "pair_mass"]
+    if N_FEATURES[seen.features] == N_FEATURES[unseen.features]:
+        names.append("features")
+    return seen.model_copy(update={name: getattr(unseen, name) for name in names})
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
