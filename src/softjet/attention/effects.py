@@ -1,0 +1,181 @@
+"""What interventions change, as a table: paired intervals, random edges beside, all tested at once."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import false_discovery_control, norm
+
+from softjet.attention.interventions import Condition, Outcome, Outcomes
+from softjet.attention.statistics import ALL, LEVEL, resample
+from softjet.part.evaluate import too_few
+from softjet.part.rejection import FEWEST_SURVIVORS, WorkingPoint, scores, survivors, working_points
+
+Floats = NDArray[np.float64]
+
+METRICS = ("true_logit", "margin", "accuracy")
+
+ARMS = ("change", "control", "difference")
+"""What the intervention changes, what its control changes, and the former less the latter."""
+
+REJECTION_RESAMPLES = 200
+
+
+def effects(outcomes: Outcomes, classes: Sequence[str], bootstrap: int, seed: int) -> pd.DataFrame:
+    """Change of a network's answer under each intervention, overall and by class.
+
+    Parameters
+    ----------
+    outcomes : Outcomes
+        By `softjet.attention.interventions.intervene`.
+    classes : sequence of str
+        Names of the classes.
+    bootstrap : int
+        Resamples of jets, drawn within each class, the same for all conditions.
+    seed : int
+        Of the resamples.
+
+    Returns
+    -------
+    DataFrame
+        intervention, layer, head (-1: all), label (-1: all classes), metric, before, change, control,
+        difference, each of the last three with its 95 % interval (change_low, ...), p (two-sided, of no
+        difference, normal with the bootstrap's standard error), q (p after Benjamini and Yekutieli's
+        correction for all rows of the metric, whatever their dependence), mass (mean weight taken from a
+        query in a head), n_jets, note.
+        Metrics: `true_logit`, the logit of the true class; `margin`, the same less the largest other one;
+        `accuracy`; and rejections at the working points of `softjet.part.rejection`, whose changes are of
+        ln(rejection) and whose label is that of the signal.
+    """
+    counts = resample(outcomes.label, bootstrap, seed)
+    rows = [
+        {**condition._asdict(), **row, "mass": _mass(outcome)}
+        for condition, outcome in outcomes.of.items()
+        for row in (
+            *_mean_rows(outcomes, outcome, counts),
+            *_rejection_rows(outcomes, outcome, classes, seed),
+        )
+    ]
+    table = pd.DataFrame(rows)
+    table["q"] = table.groupby("metric")["p"].transform(_corrected)
+    names = [f"{arm}{end}" for arm in ARMS for end in ("", "_low", "_high")]
+    order = [*Condition._fields, "label", "metric", "before", *names, "p", "q", "mass", "n_jets", "note"]
+    return table[order]
+
+
+def outcome_metrics(logits: NDArray[np.float32], label: NDArray[np.int64]) -> Floats:
+    """True class's logit, margin and whether the jet is told right, (J, 3) in the order of METRICS."""
+    jets = np.arange(len(label))
+    true, others = logits[jets, label].astype(np.float64), logits.astype(np.float64)
+    others[jets, label] = -np.inf
+    return np.stack([true, true - others.max(1), logits.argmax(1) == label], axis=1)
+
+
+def _mass(outcome: Outcome) -> float:
+    return float(outcome.mass[_answered(outcome)].mean()) if _answered(outcome).any() else np.nan
+
+
+def _answered(outcome: Outcome) -> NDArray[np.bool_]:
+    """Jets that the intervention could be made on."""
+    return np.isfinite(outcome.after[:, 0])
+
+
+def _mean_rows(outcomes: Outcomes, outcome: Outcome, counts: Floats) -> Iterator[dict[str, object]]:
+    """Rows of the metrics that are means over jets."""
+    answered = _answered(outcome)
+    before, after, control = (
+        outcome_metrics(logits, outcomes.label)
+        for logits in (outcomes.before, np.nan_to_num(outcome.after), outcome.control)
+    )
+    changes = np.concatenate([after - before, control - before, after - control], axis=1)
+    for label in (ALL, *np.unique(outcomes.label).tolist()):
+        jets = answered & ((outcomes.label == label) | (label == ALL))
+        if not jets.any():
+            continue
+        value, draws = changes[jets].mean(0), _resampled_means(changes[jets], counts[:, jets])
+        for place, metric in enumerate(METRICS):
+            arms = slice(place, None, len(METRICS))
+            named = {"label": label, "metric": metric, "before": before[jets, place].mean()}
+            yield named | _estimates(value[arms], draws[:, arms]) | {"n_jets": int(jets.sum()), "note": ""}
+
+
+def _resampled_means(values: Floats, counts: Floats) -> Floats:
+    """Means (R, S) of values (J, S) over jets drawn `counts` (R, J) times; a draw without any is NaN."""
+    drawn = counts.sum(1, keepdims=True)
+    return np.divide(
+        counts @ values, drawn, out=np.full((len(counts), values.shape[1]), np.nan), where=drawn > 0
+    )
+
+
+def _estimates(value: Floats, draws: Floats) -> dict[str, float]:
+    """Columns of three arms from their values (3,) and resampled values (R, 3)."""
+    usable = draws[np.isfinite(draws).all(1)]
+    draws = usable if len(usable) else np.full((1, len(ARMS)), np.nan)
+    low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+    columns: dict[str, float] = {}
+    for arm, *numbers in zip(ARMS, value, low, high, strict=True):
+        columns |= dict(zip((arm, f"{arm}_low", f"{arm}_high"), map(float, numbers), strict=True))
+    return columns | {"p": _p_value(float(value[-1]), float(draws[:, -1].std()))}
+
+
+def _p_value(difference: float, error: float) -> float:
+    """Two-sided; NaN without a standard error, but 1 where no jet shows a difference."""
+    if error > 0:
+        return float(2 * norm.sf(abs(difference) / error))
+    return 1.0 if difference == 0 else np.nan
+
+
+def _corrected(p: pd.Series) -> pd.Series:
+    known = p.notna()
+    if not known.any():
+        return p
+    return pd.Series(np.nan, p.index).mask(
+        known, pd.Series(false_discovery_control(p[known], method="by"), p.index[known])
+    )
+
+
+def _rejection_rows(
+    outcomes: Outcomes, outcome: Outcome, classes: Sequence[str], seed: int
+) -> Iterator[dict[str, object]]:
+    """A row a working point whose two classes have jets."""
+    answered = _answered(outcome)
+    label = outcomes.label[answered]
+    arms = [logits[answered] for logits in (outcomes.before, outcome.after, outcome.control)]
+    for point in working_points(classes):
+        if {list(classes).index(name) for name in point[:2]} <= set(label.tolist()):
+            signal = list(classes).index(point.signal)
+            yield {"label": signal, "metric": point.metric} | _rejection(arms, label, classes, point, seed)
+
+
+def _rejection(
+    arms: Sequence[NDArray], label: NDArray[np.int64], classes: Sequence[str], point: WorkingPoint, seed: int
+) -> dict[str, object]:
+    pairs = [scores(logits, label, classes, point) for logits in arms]
+    n_signal, n = (len(side) for side in pairs[0])
+    passing = _passing(point, pairs, np.arange(n_signal), np.arange(n))
+    if passing.min() < FEWEST_SURVIVORS:
+        return {"n_jets": n, "note": too_few(int(passing.min()), n)}
+    generator = np.random.default_rng(seed)
+    draws = [
+        _passing(point, pairs, generator.integers(n_signal, size=n_signal), generator.integers(n, size=n))
+        for _ in range(REJECTION_RESAMPLES)
+    ]
+    values = _log_changes(passing[None])[0]
+    return {"before": n / passing[0], "n_jets": n, "note": ""} | _estimates(
+        values, _log_changes(np.stack(draws))
+    )
+
+
+def _passing(
+    point: WorkingPoint, pairs: Sequence[tuple[NDArray, NDArray]], signal: NDArray, background: NDArray
+) -> NDArray[np.integer]:
+    """Background jets of a draw that pass before, after and in the control, (3,); at least one."""
+    efficiency = np.array([point.percent / 100])
+    return np.array([max(1, survivors(s[signal], b[background], efficiency)[0]) for s, b in pairs])
+
+
+def _log_changes(passing: NDArray) -> Floats:
+    """Change of ln(rejection) in each arm, (R, 3), from counts that pass (R, 3)."""
+    before, after, control = -np.log(passing.T)
+    return np.stack([after - before, control - before, after - control], axis=1)

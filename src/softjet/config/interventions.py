@@ -1,0 +1,45 @@
+"""Sections of the configuration about what attention is good for: interventions and top-k attention."""
+
+from pydantic import Field
+
+from softjet.config.section import Section
+
+
+class Interventions(Section):
+    """Edges and heads that are cut, or replaced by another jet's, and the jets that this is tried on."""
+
+    jets: int = Field(80, ge=10)
+    """Test jets that are intervened on, equally many of each class."""
+    donors: int = Field(3000, ge=10)
+    """Test jets that may give their attention to another, the former among them."""
+    subjets: int = Field(3, ge=2)
+    """Exclusive kT subjets of every jet, the same for all classes, so that they do not tell the class."""
+    batch_size: int = Field(32, ge=1)
+    """Jets at a time."""
+    bootstrap: int = Field(500, ge=100)
+    """Bootstrap resamples of jets for every interval."""
+    seed: int = Field(1, ge=0)
+    """Seed of the jets, of the random edges and of the bootstrap."""
+
+
+class TopK(Section):
+    """Attention to the k largest weights of a query alone."""
+
+    keep: tuple[int, ...] = (1, 2, 4, 8)
+    """Weights that a query keeps; what keeps all is always beside them."""
+    class_blocks: bool = False
+    """Whether the class token's attention is cut too."""
+    jets: int = Field(1000, ge=10)
+    """Test jets, equally many of each class."""
+    tuned: tuple[int, ...] = (1,)
+    """Those of `keep` that are fine-tuned, each against a dense network fine-tuned as long; may be empty."""
+    steps: int = Field(40, ge=1)
+    """Steps of fine-tuning."""
+    batch_size: int = Field(32, ge=2)
+    """Jets a step of fine-tuning, and jets a timed call."""
+    learning_rate: float = Field(0.0001, gt=0)
+    """Peak learning rate of fine-tuning."""
+    samples: int = Field(10, ge=5)
+    """Timed calls of each variant."""
+    seed: int = Field(1, ge=0)
+    """Seed of the jets, of fine-tuning and of the bootstraps."""
