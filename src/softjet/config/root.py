@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from softjet.config.attention import Attention
 from softjet.config.compare import Comparison
+from softjet.config.interventions import Interventions, TopK
 from softjet.config.jets import Dataset
 from softjet.config.latency import Latency
 from softjet.config.lowrank import Compression
@@ -39,6 +40,10 @@ class Config(Section):
     """Pairs of Particle Transformers, `{reference: name, other: name}`, compared on the same test jets."""
     attention: Attention = Attention()
     """Attention recorded of every Particle Transformer."""
+    interventions: Interventions = Interventions()
+    """Attention of every Particle Transformer cut and replaced, to see what becomes of its answer."""
+    topk: TopK = TopK()
+    """Attention of every Particle Transformer to its largest weights alone."""
     compress: dict[str, Compression] = Field({"part": Compression()})
     """Rank learning by name of the compressed model."""
     latency: Latency = Latency()
