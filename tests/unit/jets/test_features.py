@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 from small_trees import jet_table
 
+from softjet.errors import InputError
 from softjet.jets.features import FEATURES, model_inputs
 from softjet.jets.schema import IDENTITIES, PARTICLE_COLUMNS, jet_schema
 from softjet.jets.tables import list_values, sort_by_pt
@@ -81,6 +82,27 @@ def test_smaller_sets_are_parts_of_the_full_one(kind, places):
     part, _, _ = model_inputs(jet_table([3, 8]), kind)
     assert len(FEATURES[kind]) == len(places)
     np.testing.assert_array_equal(part, full[:, places])
+
+
+def test_hadrons_of_the_plus_set_count_by_their_kind():
+    pid = [211, -321, 2212, 130, -2112, 22]
+    table = jet_table([6]).append_column("part_pid", pa.array([pid], pa.list_(pa.int32())))
+    plus, _, _ = model_inputs(table, "kinpidplus")
+    plain, _, _ = model_inputs(table, "kinpid")
+    np.testing.assert_allclose(plus[0, 6], [1, 0.5, 0.2, 0, 0, 0], rtol=1e-7)
+    np.testing.assert_allclose(plus[0, 7], [0, 0, 0, 1, 0.2, 0], rtol=1e-7)
+    others = [*range(6), *range(8, 13)]
+    np.testing.assert_array_equal(plus[:, others], plain[:, others])
+
+
+def test_a_missing_column_is_named_with_its_file_and_what_is_possible():
+    table = jet_table([3]).drop_columns(["part_dzval"])
+    with pytest.raises(InputError) as caught:
+        model_inputs(table, "full")
+    assert str(caught.value).startswith("a.root: part_dzval: is missing")
+    assert str(caught.value).endswith("it can give kin or kinpid")
+    with pytest.raises(InputError, match=r"jet table: part_px: .* no feature set"):
+        model_inputs(table.drop_columns(["source", "part_px"]), "kin")
 
 
 def test_large_and_vanishing_values_are_clipped():
