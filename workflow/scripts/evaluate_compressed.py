@@ -8,10 +8,9 @@ import torch
 
 from softjet.config.lowrank import Compression
 from softjet.jets.batches import JetLoader
-from softjet.jets.schema import CLASSES
 from softjet.lowrank.export import load_compressed
 from softjet.part.checkpoint import load_part
-from softjet.part.compare import compare
+from softjet.part.compare import compare_tables
 from softjet.part.evaluate import logits_table
 from softjet.part.prediction import predict_loader
 from softjet.provenance.files import write_tables
@@ -24,10 +23,10 @@ with job(snakemake) as step:
     model = load_compressed(folder, load_part(Path(snakemake.input.base_config).parent))
     loader = JetLoader.for_model(snakemake.input.test, model.config, compression.learning.batch_size)
     logits, labels, rows = (tensor.numpy() for tensor in predict_loader(model, loader))
-    dense = pd.read_parquet(snakemake.input.dense).filter(regex="^logit_").to_numpy()
+    compressed = logits_table(logits, labels, rows, loader.classes)
+    metrics = compare_tables(pd.read_parquet(snakemake.input.dense), compressed)
     kept = json.loads((folder / "config.json").read_text())["kept"]
-    metrics = compare(dense, logits, labels, CLASSES).assign(
+    metrics = metrics.rename(columns={"reference": "dense", "other": "compressed"}).assign(
         **{f"keep_{what}": share for what, share in kept.items()}, base_model=compression.base
     )
-    out = snakemake.output
-    write_tables({out.metrics: metrics, out.logits: logits_table(logits, labels, rows)})
+    write_tables({snakemake.output.metrics: metrics, snakemake.output.logits: compressed})

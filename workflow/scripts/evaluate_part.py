@@ -8,9 +8,10 @@ from softjet.config.part import ParTRun
 from softjet.jets.batches import JetLoader
 from softjet.part.checkpoint import load_part
 from softjet.part.evaluate import confusion_table, logits_table, metrics_table, roc_table
+from softjet.part.literature import beside_published, results_text
 from softjet.part.prediction import predict_loader
 from softjet.provenance.files import write_tables
-from softjet.provenance.job import job
+from softjet.provenance.job import job, log
 
 with job(snakemake) as step:
     torch.set_num_threads(snakemake.threads)
@@ -18,10 +19,12 @@ with job(snakemake) as step:
     model = load_part(Path(snakemake.input.model).parent)
     loader = JetLoader.for_model(snakemake.input.test, model.config, run.training.batch_size)
     logits, labels, rows = (tensor.numpy() for tensor in predict_loader(model, loader))
+    metrics = beside_published(metrics_table(logits, labels, loader.classes), loader.classes)
+    log.info("test jets of %s\n%s", run.dataset, results_text(metrics))
     tables = {
-        "metrics": metrics_table(logits, labels),
-        "confusion": confusion_table(logits, labels),
-        "roc": roc_table(logits, labels),
-        "logits": logits_table(logits, labels, rows),
+        "metrics": metrics,
+        "confusion": confusion_table(logits, labels, loader.classes),
+        "roc": roc_table(logits, labels, loader.classes),
+        "logits": logits_table(logits, labels, rows, loader.classes),
     }
     write_tables({snakemake.output[name]: table for name, table in tables.items()})
