@@ -195,7 +195,7 @@ def test_hover_over_a_particle_tells_of_it_and_marks_it_in_both(visit):
     assert lit == ["5"]
     assert page.locator("#map").screenshot() != before
     page.mouse.move(2, 2)
-    assert page.is_hidden("#details")
+    assert "Point at a particle" in page.inner_text("#details")
     assert page.locator("#map").screenshot() == before
 
 
@@ -253,6 +253,8 @@ def test_pinned_query_shows_its_lines_only_and_escape_unpins(visit):
     wait_for(page, query="3")
     assert pairs(page) == {(3, 0)}
     assert "query 3 puts more than 0.20 on one other particle" in finding(page)
+    page.mouse.move(2, 2)
+    assert "Pinned query: photon, particle 3" in page.inner_text("#details")
     press(page, "Escape")
     page.wait_for_function("!location.hash.includes('query')")
     assert len(pairs(page)) == N
@@ -269,7 +271,8 @@ def test_particles_are_reached_by_keyboard(visit):
     assert "particle 1" in page.inner_text("#details")
     press(page, "Enter")
     wait_for(page, query="1")
-    assert "neutral hadron" not in page.get_attribute('[data-particle="1"]', "aria-label")
+    assert page.get_attribute('[data-particle="1"]', "aria-pressed") == "true"
+    assert "charged hadron" in page.get_attribute('[data-particle="1"]', "aria-label")
 
 
 def test_address_brings_the_view_back(visit):

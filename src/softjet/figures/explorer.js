@@ -395,7 +395,7 @@
 
   const jetText = (jet) => {
     const { n, pt } = page.jets[jet];
-    return `${className(jet)}, ${n} particles${pt === undefined ? "" : `, ${pt.toFixed(0)} GeV`}`;
+    return `${className(jet)} · ${pt === undefined ? `${n} particles` : `${pt.toFixed(0)} GeV`}`;
   };
 
   function writeFacts() {
@@ -419,7 +419,7 @@
 
   function someLines(lines, above) {
     const between = lines.filter(({ query, key }) => view.particles.subjet[query] !== view.particles.subjet[key]).length;
-    const many = new Set(view.particles.subjet).size > 1 ? `, ${between} of them between subjets` : "";
+    const many = new Set(view.particles.subjet).size > 1 ? `, ${between || "none"} of them between subjets` : "";
     const count = `${lines.length} ${lines.length === 1 ? "line" : "lines"}${many}.`;
     if (state.query !== null) return `query ${state.query} puts more than ${above} on ${lines.length === 1 ? "one other particle" : `each of ${lines.length} others`}: ${count}`;
     const queries = new Set(lines.map(({ query }) => query)).size;
@@ -473,23 +473,21 @@
     ];
   }
 
-  /** The card beside what is pointed at. */
-  function showDetails(x, y) {
+  /** Below the pictures: what is pointed at, or else the pinned query. */
+  function writeDetails() {
     const { query, key } = pointed;
     const card = byId("details");
-    card.hidden = query === null;
-    if (query === null) return;
-    const title = key === null ? `${identityOf(view.particles.identity[query])[0]}, particle ${query}` : `${query} → ${key}`;
     card.replaceChildren();
-    add(card, "b", title);
+    const shown = query ?? state.query;
+    if (shown === null) return void add(card, "p", "Point at a particle or a cell to read about it; click it to see that query alone.", { className: "soft" });
+    const name = `${identityOf(view.particles.identity[shown])[0]}, particle ${shown}`;
+    add(card, "h3", key !== null ? `${query} → ${key}` : query === null ? `Pinned query: ${name}` : name);
     const list = add(card, "dl");
-    for (const [name, value] of key === null ? particleRows(query) : pairRows(query, key)) {
-      add(list, "dt", name);
-      add(list, "dd", value);
+    for (const [term, value] of key === null ? particleRows(shown) : pairRows(query, key)) {
+      const row = add(list, "div");
+      add(row, "dt", term);
+      add(row, "dd", value);
     }
-    const { width, height } = card.getBoundingClientRect();
-    card.style.left = `${x + 20 + width > innerWidth ? x - 20 - width : x + 20}px`;
-    card.style.top = `${within(y - height / 2, 8, innerHeight - height - 8)}px`;
   }
 
   // ---------------------------------------------------------------- controls
@@ -539,7 +537,7 @@
   function writeControls() {
     const jets = jetsOfClass();
     byId("jet").replaceChildren();
-    for (const jet of jets) add(byId("jet"), "option", `${page.jets[jet].jet}: ${jetText(jet)}`, { value: jet });
+    for (const jet of jets) add(byId("jet"), "option", `${page.jets[jet].jet} · ${jetText(jet)}`, { value: jet });
     for (const name of ["jet", "class", "layer", "head", "threshold"]) byId(name).value = state[name];
     byId("above").textContent = state.threshold.toFixed(2);
     for (const button of document.querySelectorAll("[data-show]")) button.setAttribute("aria-pressed", button.dataset.show === state.show);
@@ -595,12 +593,12 @@
     view = viewOf(state.jet, data, state.layer, state.head);
     if (state.query !== null && state.query >= view.n) state.query = null;
     Object.assign(pointed, { query: null, key: null });
-    byId("details").hidden = true;
     writeControls();
     writeHeads(data);
     writeFacts();
     writeFinding();
     writeLegend();
+    writeDetails();
     writeHash();
     redraw();
   }
@@ -642,11 +640,12 @@
   // ---------------------------------------------------------------- pointer and keyboard
 
   /** Mark a particle (key null) or a pair, in both pictures. */
-  function point(query, key, x, y) {
+  function point(query, key) {
+    if (pointed.query === query && pointed.key === key) return;
     Object.assign(pointed, { query, key });
     drawPointed();
     drawMap();
-    showDetails(x, y);
+    writeDetails();
   }
 
   function drawPointed() {
@@ -659,8 +658,25 @@
       const [from, to] = [+line.dataset.query, +line.dataset.key];
       line.classList.toggle("on", key === null ? from === query || to === query : from === query && to === key);
     }
-    const missing = key !== null && query !== key && !plane.querySelector(`.pair[data-query="${query}"][data-key="${key}"]`);
-    if (missing) drawLine(plane, layout(plane), { query, key, weight: at("weights", query, key) }, 0, "extra on");
+    if (query === null) return;
+    nameParticle(plane, query, -4);
+    if (key !== null && key !== query) nameParticle(plane, key, 12);
+    drawMissing(plane, query, key ?? view.strongest[query]);
+  }
+
+  /** The arrow of what is pointed at, also where its weight is below the threshold. */
+  function drawMissing(plane, query, key) {
+    if (query === key || plane.querySelector(`.pair[data-query="${query}"][data-key="${key}"]`)) return;
+    drawLine(plane, layout(plane), { query, key, weight: at("weights", query, key) }, 0, "extra on");
+  }
+
+  /** Number and pT beside a particle, `below` its middle. */
+  function nameParticle(plane, particle, below) {
+    const frame = layout(plane);
+    const [x, y] = frame.at[particle];
+    const left = x > frame.width - 90;
+    const attributes = { x: x + (left ? -1 : 1) * (frame.radius[particle] + 5), y: y + below, "text-anchor": left ? "end" : "start" };
+    draw(plane, "text", { class: "number extra", ...attributes }, `${particle}: ${view.particles.pt[particle].toFixed(1)} GeV`);
   }
 
   const pin = (query) => change({ query: state.query === query ? null : query });
@@ -671,14 +687,13 @@
     plane.addEventListener("pointermove", (event) => {
       const particle = particleAt(event);
       if (particle === undefined) point(null, null);
-      else point(+particle, null, event.clientX, event.clientY);
+      else point(+particle, null);
     });
     plane.addEventListener("pointerleave", () => point(null, null));
     plane.addEventListener("click", (event) => particleAt(event) !== undefined && pin(+particleAt(event)));
     plane.addEventListener("focusin", (event) => {
       if (byPointer || particleAt(event) === undefined) return;
-      const { right, top } = event.target.getBoundingClientRect();
-      point(+particleAt(event), null, right, top);
+      point(+particleAt(event), null);
     });
     plane.addEventListener("focusout", () => !byPointer && point(null, null));
     plane.addEventListener("wheel", zoomAtPointer, { passive: false });
@@ -709,7 +724,7 @@
     };
     canvas.addEventListener("pointermove", (event) => {
       const { query, key, inside } = cellAt(event);
-      if (inside) point(query, key, event.clientX, event.clientY);
+      if (inside) point(query, key);
       else point(null, null);
     });
     canvas.addEventListener("pointerleave", () => point(null, null));
