@@ -1,7 +1,6 @@
 """Optimisers of the training, and which weights they treat alike."""
 
 import torch
-from pytorch_optimizer.optimizer.lookahead import Lookahead
 from torch import nn
 
 from softjet.config.part import Training
@@ -31,6 +30,9 @@ def optimiser_of(model: nn.Module, config: Training) -> torch.optim.Optimizer:
     groups = parameter_groups(model, config)
     if config.optimiser == "adamw":
         return torch.optim.AdamW(groups, lr=config.learning_rate, betas=ADAMW_BETAS, fused=True)
+    # A second of imports that only this optimiser needs.
+    from pytorch_optimizer.optimizer.lookahead import Lookahead
+
     fast = torch.optim.RAdam(
         groups, config.learning_rate, RADAM_BETAS, RADAM_EPSILON, decoupled_weight_decay=True
     )

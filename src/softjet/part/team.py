@@ -50,7 +50,7 @@ class Team:
         if config.sync_batchnorm:
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         # Running averages are RunningAverages' business.
-        return DistributedDataParallel(model, broadcast_buffers=False)
+        return DistributedDataParallel(model, forward_sync_buffers=False)
 
 
 def local_rank() -> int:
