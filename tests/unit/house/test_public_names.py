@@ -6,7 +6,13 @@ import pytest
 
 NAMES = {
     "softjet.jets": ["read_jetclass", "model_inputs", "JetLoader"],
-    "softjet.jets.substructure": ["nsubjettiness", "soft_drop_mass", "exclusive_subjets"],
+    "softjet.jets.substructure": [
+        "nsubjettiness",
+        "energy_correlators",
+        "soft_drop_mass",
+        "exclusive_subjets",
+        "merge_partners",
+    ],
     "softjet.part": ["ParticleTransformer", "predict", "load_part", "import_weaver"],
     "softjet.attention": ["record"],
     "softjet.lowrank": [
