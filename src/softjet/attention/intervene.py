@@ -5,14 +5,14 @@ same as a logit of minus infinity for them. What an edit takes from a query is a
 each has a control that takes the same mass from random edges.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from softjet.part.blocks import Attention
 from softjet.part.model import ParticleTransformer
@@ -29,7 +29,7 @@ TOLERANCE = 1e-4
 
 @contextmanager
 def editing(model: ParticleTransformer, edits: Mapping[int, Edit]) -> Iterator[None]:
-    """Particle blocks attend with changed weights; what they did before comes back.
+    """Particle blocks attend with changed weights, as `edited`.
 
     Parameters
     ----------
@@ -37,19 +37,27 @@ def editing(model: ParticleTransformer, edits: Mapping[int, Edit]) -> Iterator[N
     edits : mapping of int
         Edits by particle layer.
     """
-    modules = [(_attention(model, layer), edit) for layer, edit in edits.items()]
-    before = [module.edit for module, _ in modules]
+    with edited([(attention_of(model.blocks[layer]), edit) for layer, edit in edits.items()]):
+        yield
+
+
+@contextmanager
+def edited(edits: Iterable[tuple[Attention, Edit]]) -> Iterator[None]:
+    """Attention modules attend with changed weights; what they did before comes back."""
+    edits = list(edits)
+    before = [module.edit for module, _ in edits]
     try:
-        for module, edit in modules:
+        for module, edit in edits:
             module.edit = edit
         yield
     finally:
-        for (module, _), earlier in zip(modules, before, strict=True):
+        for (module, _), earlier in zip(edits, before, strict=True):
             module.edit = earlier
 
 
-def _attention(model: ParticleTransformer, layer: int) -> Attention:
-    module = model.blocks[layer].attention
+def attention_of(block: nn.Module) -> Attention:
+    """Attention module of a particle or class block."""
+    module = block.attention
     assert isinstance(module, Attention)
     return module
 

@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from softjet.config.part import Training
 from softjet.config.section import Section
 
 
@@ -43,3 +44,10 @@ class TopK(Section):
     """Timed calls of each variant."""
     seed: int = Field(1, ge=0)
     """Seed of the jets, of fine-tuning and of the bootstraps."""
+
+    @property
+    def training(self) -> Training:
+        """The fine-tuning."""
+        return Training(
+            steps=self.steps, batch_size=self.batch_size, learning_rate=self.learning_rate, seed=self.seed
+        )

@@ -1,0 +1,151 @@
+"""Tables of interventions and of top-k attention in plain English, for the report."""
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pandas as pd
+
+from softjet.figures.interventions import ALL, NAMES, SIGNIFICANT
+from softjet.figures.report import percent, with_interval
+
+Row = Mapping[Any, Any]
+
+
+def intervention_findings(table: pd.DataFrame) -> Iterator[str]:
+    """What a table of `softjet.attention.effects.effects` shows, with its network, a sentence a finding.
+
+    Whether an intervention matters is decided by its difference from random edges of the same mass, after
+    correction for the number of tests.
+    """
+    overall = table[table.label == ALL]
+    for intervention, name in NAMES.items():
+        own = overall[overall.intervention == intervention]
+        logit = own[(own.metric == "true_logit") & (own.network == "trained")]
+        if logit.change.notna().any():
+            yield f"{_everywhere(name, own)} {_single_layers(_rows(logit[logit.layer != ALL]))}"
+    yield _silenced(overall)
+    yield f"{_rejections(table[table.network == 'trained'])} {_correction(table)}"
+
+
+def topk_findings(table: pd.DataFrame) -> Iterator[str]:
+    """What a table of top-k attention (`softjet.attention.topk`) shows, a sentence a finding."""
+    accuracy = table[table.metric == "accuracy"]
+    yield from (
+        _quality(str(weights), _rows(own)) for weights, own in accuracy.groupby("weights", sort=False)
+    )
+    trained = accuracy[(accuracy.weights == "as trained") & (accuracy.low <= 0) & (accuracy.high >= 0)]
+    if trained.empty:
+        yield "Without fine-tuning accuracy changes at every k that was tried."
+    else:
+        yield f"The fewest weights without a change of accuracy that can be seen are {trained.k.min()}."
+    yield _time(_rows(table[table.metric == "time"]))
+
+
+def _rows(table: pd.DataFrame) -> list[dict[Any, Any]]:
+    return table.to_dict("records")
+
+
+def _one(table: pd.DataFrame, network: str, metric: str) -> Row:
+    """Row of a network and metric in all layers at once."""
+    chosen = (table.network == network) & (table.metric == metric) & (table.layer == ALL)
+    return _rows(table[chosen])[0]
+
+
+def _everywhere(name: str, own: pd.DataFrame) -> str:
+    """Effect of an intervention in all layers at once."""
+    logit, accuracy = (_one(own, "trained", metric) for metric in ("true_logit", "accuracy"))
+    untrained = _one(own, "untrained", "true_logit")
+    return (
+        f"In all layers at once, {name} ({percent(logit['mass'], 0)} of a query's weight): the true class's "
+        f"logit changes by {_arm(logit, 'change')}, with random edges of the same mass by "
+        f"{_arm(logit, 'control')}, in the untrained network by {_arm(untrained, 'change')}; accuracy by "
+        f"{_arm(accuracy, 'change')}, random {_arm(accuracy, 'control')}. {_verdict(logit)}"
+    )
+
+
+def _arm(row: Row, arm: str) -> str:
+    """Value of an arm with its interval, where there is one."""
+    if math.isnan(row[f"{arm}_low"]):
+        return f"{row[arm]:.2f}"
+    return with_interval(row[arm], row[f"{arm}_low"], row[f"{arm}_high"], digits=2)
+
+
+def _verdict(row: Row) -> str:
+    """Whether an intervention does more to the true logit than its control."""
+    found = f"difference {_arm(row, 'difference')}, q = {row['q']:.2g}"
+    if math.isnan(row["q"]):
+        return "There are too few jets a class to tell it from random edges."
+    if row["q"] >= SIGNIFICANT:
+        return f"It is not told from random edges ({found}): that these edges matter is not shown here."
+    if row["difference"] < 0:
+        return f"These edges matter more than random ones ({found})."
+    return f"These edges matter less than random ones ({found})."
+
+
+def _single_layers(layers: list[dict[Any, Any]]) -> str:
+    """In how many single layers an intervention does more than its control."""
+    worse = [row for row in layers if row["q"] < SIGNIFICANT and row["difference"] < 0]
+    told = f"In single layers they matter more than random ones in {len(worse)} of {len(layers)}"
+    if not worse:
+        return f"{told}."
+    most = min(worse, key=lambda row: row["difference"])
+    return f"{told}, most in layer {most['layer']} (difference {_arm(most, 'difference')})."
+
+
+def _silenced(overall: pd.DataFrame) -> str:
+    heads = overall[(overall.intervention == "head") & (overall.metric == "true_logit")]
+    rows = _rows(heads[heads.network == "trained"])
+    told = [row for row in rows if row["q"] < SIGNIFICANT]
+    below = sum(row["difference"] < 0 for row in told)
+    most = min(rows, key=lambda row: row["change"])
+    return (
+        f"Silencing one head at a time (it gives zero): {below} of {len(rows)} heads lower the true class's "
+        "logit more than random edges of the same mass over all heads of the layer do, "
+        f"{len(told) - below} raise it or lower it less, the others are not told from random. The largest "
+        f"fall is {_arm(most, 'change')}, by head {most['head']} of layer {most['layer']}."
+    )
+
+
+def _rejections(table: pd.DataFrame) -> str:
+    rows = table[table.metric.str.startswith("rejection")]
+    quoted = rows[rows.note == ""]
+    if rows.empty:
+        return "The classes have no background to reject."
+    if quoted.empty:
+        return f"Rejections are not measured on so few jets, e.g. {rows.note.iloc[0]}."
+    worse = (quoted.q < SIGNIFICANT) & (quoted.difference < 0)
+    return f"Of {len(quoted):,} rejections measured {worse.sum():,} fall more than with random edges."
+
+
+def _correction(table: pd.DataFrame) -> str:
+    tests = table[(table.metric == "true_logit") & (table.network == "trained")].q.notna().sum()
+    return (
+        f"A difference is called one where q < {SIGNIFICANT:g}, p after Benjamini and Yekutieli's correction "
+        f"for all {tests:,} tests of a metric (layers, heads and classes)."
+    )
+
+
+def _quality(weights: str, rows: list[dict[Any, Any]]) -> str:
+    changes = ", ".join(f"{_change(row, 3)} at k = {row['k']}" for row in rows)
+    other = "the same network" if weights == "as trained" else "one fine-tuned as long"
+    return (
+        f"With the k largest weights of each query alone, {weights}, accuracy changes by {changes}, against "
+        f"{other} with all weights ({rows[0]['dense']:.3f} on the same {rows[0]['n']:,} jets)."
+    )
+
+
+def _change(row: Row, digits: int) -> str:
+    return with_interval(row["change"], row["low"], row["high"], digits=digits)
+
+
+def _time(rows: list[dict[Any, Any]]) -> str:
+    measured = [row for row in rows if not row["note"]]
+    if not measured:
+        return f"The machine was too noisy to time top-k attention ({rows[0]['note']})."
+    ratios = ", ".join(f"{_change(row, 2)} at k = {row['k']}" for row in measured)
+    saved = "saves time here" if any(row["high"] < 1 for row in measured) else "saves no time"
+    return (
+        f"Masking alone {saved}: a forward pass takes {ratios} times as long as the dense one, whose kernels "
+        "still compute every weight before most are thrown away. A gain needs kernels that skip them."
+    )

@@ -1,0 +1,34 @@
+"""Quality and time of a network with top-k attention, with and without fine-tuning."""
+
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from softjet.attention.sample import draw_sample
+from softjet.attention.topk import ALL, TUNED, UNTUNED, middle_jets, quality, times
+from softjet.config.interventions import TopK
+from softjet.jets.batches import JetLoader
+from softjet.jets.features import model_inputs
+from softjet.part.checkpoint import load_part
+from softjet.provenance.files import write_tables
+from softjet.provenance.job import job
+
+with job(snakemake) as step:
+    torch.set_num_threads(snakemake.threads)
+    settings = TopK.model_validate(step.section)
+    model = load_part(Path(snakemake.input.model).parent)
+    classes = JetLoader.for_model(snakemake.input.test, model.config, settings.batch_size).classes
+    sample = draw_sample(snakemake.input.test, settings.jets, settings.seed)
+    arrays = model_inputs(sample, model.config.features, model.config.max_particles)
+    inputs, label = tuple(map(torch.from_numpy, arrays)), sample["label"].to_numpy()
+    networks = {UNTUNED: dict.fromkeys((ALL, *settings.keep), model)}
+    if settings.tuned:
+        paths = zip((ALL, *settings.tuned), snakemake.input.tuned, strict=True)
+        networks[TUNED] = {k: load_part(Path(path).parent) for k, path in paths}
+    tables = [
+        quality(models, inputs, label, classes, settings).assign(weights=name)
+        for name, models in networks.items()
+    ]
+    tables.append(times(model, middle_jets(inputs, settings.batch_size), settings).assign(weights=UNTUNED))
+    write_tables({snakemake.output.topk: pd.concat(tables, ignore_index=True)})
