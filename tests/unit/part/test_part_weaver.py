@@ -144,6 +144,25 @@ def test_checkpoint_is_imported_with_or_without_nesting(tmp_path, model, theirs,
     assert torch.equal(imported(*batch), model(*batch))
 
 
+def test_what_weights_do_not_tell_is_given(tmp_path, theirs):
+    path = tmp_path / "mine.pt"
+    torch.save(theirs, path)
+    given = SMALL.model_copy(
+        update={"features": "full", "pair_mass": "stable", "max_particles": 50, "blocks": 7}
+    )
+    shape = import_part(path, Weights(head_scale="current"), given).config
+    assert (shape.features, shape.blocks, shape.pair_mass, shape.max_particles) == ("kin", 2, "stable", 50)
+
+
+def test_feature_sets_of_equal_size_are_told_apart_by_the_configuration(tmp_path):
+    path = tmp_path / "mine.pt"
+    config = SMALL.model_copy(update={"features": "kinpid"})
+    torch.save(export_weaver(ParticleTransformer(config)), path)
+    assert import_part(path, Weights()).config.features == "kinpid"
+    plus = config.model_copy(update={"features": "kinpidplus"})
+    assert import_part(path, Weights(), plus).config.features == "kinpidplus"
+
+
 def test_digest_is_enforced(tmp_path, theirs):
     path = tmp_path / "mine.pt"
     torch.save(theirs, path)
