@@ -16,10 +16,11 @@ from torch import Tensor
 from softjet.attention.queries import SCHEMA as QUERIES
 from softjet.attention.queries import Jets, Null, nulls, query_table
 from softjet.attention.recording import Recording, record
-from softjet.attention.sample import identities, particle_lists, subjets
+from softjet.attention.sample import identities, particle_lists, prongs_of, subjets
 from softjet.config.attention import Attention
 from softjet.config.part import ParTModel
 from softjet.jets.features import model_inputs
+from softjet.jets.schema import table_facts
 from softjet.part.model import ParticleTransformer
 from softjet.progress import Progress
 from softjet.provenance.files import whole_file
@@ -159,7 +160,7 @@ def prepare(table: pa.Table, places: NDArray[np.int64], shape: ParTModel) -> Bat
         jet=places.astype(np.int32),
         label=label,
         real=real,
-        subjet=subjets(vectors, label, real),
+        subjet=subjets(vectors, prongs_of(table_facts(table.schema).classes)[label], real),
         identity=identities(table, real),
     )
     return Batch(table, (torch.from_numpy(inputs), torch.from_numpy(vectors), torch.from_numpy(mask)), jets)

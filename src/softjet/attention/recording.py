@@ -1,12 +1,12 @@
 """Record attention as a Particle Transformer computes it, and prove that it is what the model used.
 
-Hooks stand on the model's own attention modules, so what is recorded belongs to each block's own input.
-From it queries, keys and values are projected again, and the output they give must equal the output that
-the block went on with; the largest difference is kept.
+Hooks stand on the model's own attention modules and keep the queries, keys and values that each of them made
+of its own input. The attention that they give must lead to the output that the block went on with; the
+largest difference is kept.
 """
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +22,7 @@ class Layer:
 
     weights : (B, H, T, S), each real query's weights add up to 1; 0 where query or key is padding.
     qk : (B, H, T, S), q.k / sqrt(D), the part of the logit that the particles give; 0 at padding.
-    bias : (B, H, T, S) or None, the part that the pair features give; 0 at padding.
+    bias : (B, H, T, S) or None, the part that the pair features give, as the module got it.
     residual : (B,), largest |out_proj(A V) - block output| over the real queries of each jet.
     """
 
@@ -70,12 +70,22 @@ class Recording:
             A layer's residual is above `bound`, or not a number; the message names both.
         """
         for name, worst in self.residuals.items():
-            value = float(worst.max())
-            if not value <= bound:
-                raise ArithmeticError(
-                    f"attention of {name}: recorded weights miss the block's output by {value:.2e}, "
-                    f"more than {bound:.0e}"
-                )
+            check_residual(name, float(worst.max()), bound)
+
+
+def check_residual(layer: str, residual: float, bound: float) -> None:
+    """Stop where the residual of a layer is above the bound, or not a number.
+
+    Raises
+    ------
+    ArithmeticError
+        It names layer and residual.
+    """
+    if not residual <= bound:
+        raise ArithmeticError(
+            f"attention of {layer}: recorded weights miss the block's output by {residual:.2e}, "
+            f"more than {bound:.0e}"
+        )
 
 
 def record(model: nn.Module, features: Tensor, vectors: Tensor, mask: Tensor) -> Recording:
@@ -93,32 +103,58 @@ def record(model: nn.Module, features: Tensor, vectors: Tensor, mask: Tensor) ->
     Recording
         With the residual of every layer; `Recording.check` bounds it.
     """
-    particle, cls = _attention_of(model, "blocks"), _attention_of(model, "class_blocks")
     layers: dict[str, Layer] = {}
-    with _evaluation(model), _watch(particle | cls, layers):
+    with watching(model, layers.__setitem__):
         model(features, vectors, mask)
-    bias = layers[next(iter(particle))].bias
+    particle, cls = (
+        [layer for name, layer in layers.items() if name.startswith(kind)] for kind in ("blocks", "class")
+    )
+    bias = particle[0].bias
     assert bias is not None
     return Recording(
-        weights=[layers[name].weights for name in particle],
-        qk=[layers[name].qk for name in particle],
+        weights=[layer.weights for layer in particle],
+        qk=[layer.qk for layer in particle],
         bias=bias,
-        class_weights=[layers[name].weights for name in cls],
+        class_weights=[layer.weights for layer in cls],
         residuals={name: layer.residual for name, layer in layers.items()},
     )
 
 
-def attend(
-    module: nn.Module, query: Tensor, source: Tensor, real: Tensor, bias: Tensor | None, output: Tensor
-) -> Layer:
-    """Attention of one module from its own input, compared with its own output.
+@contextmanager
+def watching(model: nn.Module, see: Callable[[str, Layer], None]) -> Iterator[None]:
+    """While the block lasts, hand over the attention of every layer as the model computes it.
+
+    The model is in evaluation mode meanwhile, without gradients and autocast, and left as it was.
 
     Parameters
     ----------
-    module : Attention
-        With `project(query, source) -> q, k, v` of (B, H, T or S, D), and `out_proj`.
-    query, source : (B, T, W), (B, S, W)
-        What attends, and what is attended to.
+    model : ParticleTransformer
+    see : callable
+        Gets the name ("blocks.0", ..., "class_blocks.0", ...) and the attention of each layer in turn. What
+        it does not keep is freed, so that memory holds one layer.
+    """
+    modules = _attention_of(model, "blocks") | _attention_of(model, "class_blocks")
+    with _evaluation(model), ExitStack() as hooks:
+        for name, module in modules.items():
+            hooks.enter_context(_watched(module, partial(see, name)))
+        yield
+
+
+def attend(
+    projected: tuple[Tensor, Tensor, Tensor],
+    out_proj: nn.Module,
+    real: Tensor,
+    bias: Tensor | None,
+    output: Tensor,
+) -> Layer:
+    """Attention of one module from its own queries, keys and values, compared with its own output.
+
+    Parameters
+    ----------
+    projected : q (B, H, T, D), k and v (B, H, S, D)
+        What the module made of its input.
+    out_proj : Module
+        Its output projection.
     real : (B, S) bool
         Keys that are not padding. Where T equals S, they are the real queries too.
     bias : (B, H, T, S) or None
@@ -126,20 +162,24 @@ def attend(
     output : (B, T, W)
         What the module gave.
     """
-    q, k, v = module.project(query, source)  # type: ignore[operator]
-    qk = q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5
-    queries = real if query.shape[1] == real.shape[1] else real.new_ones(query.shape[:2])
-    pairs = (queries[:, :, None] & real[:, None, :])[:, None]
+    q, k, v = projected
+    qk = (q @ k.mT).mul_(q.shape[-1] ** -0.5)
+    queries = real if q.shape[2] == real.shape[1] else real.new_ones(len(real), q.shape[2])
+    weights = _softmax(qk, bias, real)
+    again = out_proj((weights @ v).transpose(1, 2).flatten(2))
+    missed = (again - output).abs().amax(-1).masked_fill_(~queries, 0).amax(-1)
+    if not real.all():
+        padding = ~(queries[:, :, None] & real[:, None, :])[:, None]
+        weights.masked_fill_(padding, 0)
+        qk.masked_fill_(padding, 0)
+    return Layer(weights, qk, bias, missed)
+
+
+def _softmax(qk: Tensor, bias: Tensor | None, real: Tensor) -> Tensor:
     logits = qk if bias is None else qk + bias
-    weights = logits.masked_fill(~real[:, None, None, :], -torch.inf).softmax(-1)
-    again = module.out_proj((weights @ v).transpose(1, 2).flatten(2))  # type: ignore[operator]
-    missed = (again - output).abs().amax(-1).masked_fill(~queries, 0).amax(-1)
-    return Layer(
-        weights=weights.masked_fill(~pairs, 0),
-        qk=qk.masked_fill(~pairs, 0),
-        bias=None if bias is None else bias.masked_fill(~pairs, 0),
-        residual=missed,
-    )
+    if not real.all():
+        logits = logits.masked_fill(~real[:, None, None, :], -torch.inf)
+    return logits.softmax(-1)
 
 
 def _attention_of(model: nn.Module, blocks: str) -> dict[str, nn.Module]:
@@ -151,20 +191,27 @@ def _attention_of(model: nn.Module, blocks: str) -> dict[str, nn.Module]:
 
 
 @contextmanager
-def _watch(modules: Mapping[str, nn.Module], layers: dict[str, Layer]) -> Iterator[None]:
-    """Fill `layers` while the model runs."""
+def _watched(module: Any, see: Callable[[Layer], None]) -> Iterator[None]:
+    """Hand over what the module attends to at each of its calls."""
+    project, projected = module.project, []
 
-    def observe(name: str, module: nn.Module, args: tuple, kwargs: dict[str, Any], output: Tensor) -> None:
+    def keep(query: Tensor, source: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        projected.append(project(query, source))
+        return projected[-1]
+
+    def observe(module: Any, args: tuple, kwargs: dict[str, Any], output: Tensor) -> None:
         given = inspect.signature(module.forward).bind(*args, **kwargs)
         given.apply_defaults()
-        given.arguments |= {"output": output}
-        layers[name] = attend(module, **given.arguments)
+        real, bias = (given.arguments[name] for name in ("real", "bias"))
+        see(attend(projected.pop(), module.out_proj, real, bias, output))
 
-    with ExitStack() as hooks:
-        for name, module in modules.items():
-            hook = module.register_forward_hook(partial(observe, name), with_kwargs=True)
-            hooks.callback(hook.remove)
+    hook = module.register_forward_hook(observe, with_kwargs=True)
+    module.project = keep
+    try:
         yield
+    finally:
+        del module.project
+        hook.remove()
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from softjet.jets.schema import CLASSES, IDENTITIES
+from softjet.jets.schema import IDENTITIES
 from softjet.jets.substructure import exclusive_subjets
 from softjet.jets.tables import list_lengths, list_values, order_by_pt
 
@@ -17,8 +17,14 @@ log = logging.getLogger("softjet")
 
 PRONGS = {
     "QCD": 1, "Hbb": 2, "Hcc": 2, "Hgg": 2, "H4q": 4, "Hqql": 3, "Zqq": 2, "Wqq": 2, "Tbqq": 3, "Tbl": 2,
+    "Top": 3, "quark": 1, "gluon": 1,
 }  # fmt: skip
 """Subjets that a jet of each class is split into: the prongs of its decay, neutrinos not counted."""
+
+
+def prongs_of(classes: Sequence[str]) -> NDArray[np.int64]:
+    """Subjets that a jet of each class is split into; two where `PRONGS` does not know the class."""
+    return np.array([PRONGS.get(name, 2) for name in classes])
 
 
 def draw_sample(paths: Sequence[str | Path], jets: int, seed: int) -> pa.Table:
@@ -94,7 +100,7 @@ def identities(table: pa.Table, real: NDArray[np.bool_]) -> NDArray[np.int8]:
 
 
 def subjets(
-    vectors: NDArray[np.float32], label: NDArray[np.int8], real: NDArray[np.bool_]
+    vectors: NDArray[np.float32], prongs: NDArray[np.int64], real: NDArray[np.bool_]
 ) -> NDArray[np.int8]:
     """Exclusive kT subjet of each particle: as many subjets as the decay of its class has prongs.
 
@@ -102,8 +108,8 @@ def subjets(
     ----------
     vectors : (B, 4, P)
         px, py, pz, E in GeV.
-    label : (B,)
-        Class of each jet.
+    prongs : (B,)
+        Subjets of each jet, by `prongs_of`.
     real : (B, P) bool
         Real particles.
 
@@ -113,8 +119,9 @@ def subjets(
         0 for the hardest subjet; -1 at padding.
     """
     found = np.full(real.shape, -1, np.int8)
-    for jet, present in enumerate(real):
-        momenta = np.ascontiguousarray(vectors[jet][:, present].T, np.float64)
-        offsets = np.array([0, len(momenta)])
-        found[jet, present] = exclusive_subjets(momenta, offsets, PRONGS[CLASSES[label[jet]]])
+    for number in np.unique(prongs):
+        these = real & (prongs == number)[:, None]
+        momenta = np.ascontiguousarray(vectors.transpose(0, 2, 1)[these], np.float64)
+        lengths = these.sum(1)[prongs == number]
+        found[these] = exclusive_subjets(momenta, np.append(0, np.cumsum(lengths)), int(number))
     return found

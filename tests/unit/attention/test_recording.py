@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from softjet.attention import record, recording
-from softjet.part.blocks import Attention
 
 
 def test_weights_add_up_to_one_over_real_particles_only(model, jets):
@@ -46,19 +45,12 @@ def test_record_reproduces_every_block_and_leaves_the_model_as_it_was(model, jet
 
 def test_a_record_that_is_not_what_the_model_computed_is_named(model, jets, monkeypatch):
     inputs, _ = jets
-    right = Attention.project
+    attend, out_proj = recording.attend, model.blocks[1].attention.out_proj
 
-    def scaled(self, query, source):
-        q, k, v = right(self, query, source)
-        return q, k * 1.1, v
+    def attend_with_scaled_keys(projected, module, *rest):
+        q, k, v = projected
+        return attend((q, k * 1.1 if module is out_proj else k, v), module, *rest)
 
-    def attend_with_scaled_keys(module, **given):
-        with monkeypatch.context() as patch:
-            if module is model.blocks[1].attention:
-                patch.setattr(Attention, "project", scaled)
-            return attend(module, **given)
-
-    attend = recording.attend
     monkeypatch.setattr(recording, "attend", attend_with_scaled_keys)
     seen = record(model, *inputs)
     assert seen.residual == float(seen.residuals["blocks.1"].max()) > 1e-4

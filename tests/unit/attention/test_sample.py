@@ -3,9 +3,9 @@ import logging
 import numpy as np
 import pyarrow.parquet as pq
 
-from softjet.attention.sample import draw_sample, identities, particle_lists, subjets
+from softjet.attention.sample import draw_sample, identities, particle_lists, prongs_of, subjets
 from softjet.jets.features import model_inputs
-from softjet.jets.schema import IDENTITIES
+from softjet.jets.schema import CLASSES, IDENTITIES
 
 
 def files_of(table, folder):
@@ -47,7 +47,7 @@ def test_particles_stand_in_the_models_order_cut_like_its_inputs(jet_table):
 def test_as_many_subjets_as_the_decay_has_prongs(jet_table):
     _, vectors, mask = model_inputs(jet_table, "kin")
     label, real = jet_table["label"].to_numpy(), mask[:, 0]
-    found = subjets(vectors, label, real)
+    found = subjets(vectors, prongs_of(CLASSES)[label], real)
     n = real.sum(1)
     for prongs, of_class in ((1, 0), (4, 4), (3, 8)):
         jets = label == of_class

@@ -1,0 +1,260 @@
+"""Statistics of attention in one pass over the jets, in memory that does not grow with their number."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from softjet.attention.reading import Jets, mixed
+from softjet.attention.recording import Layer, check_residual, watching
+from softjet.attention.sums import Ratio, Sums
+from softjet.part.model import ParticleTransformer
+from softjet.part.prediction import device_of_model
+from softjet.progress import Progress
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Attention of one particle layer for B jets of up to P particles, and the jets.
+
+    Attributes
+    ----------
+    layer : int
+        Place of the layer.
+    weights, qk, bias : (B, H, P, P)
+        As the model computes them: softmax of qk + bias; rows are queries, columns keys; 0 at padding.
+    jets : Jets
+        The batch.
+    """
+
+    layer: int
+    weights: Tensor
+    qk: Tensor
+    bias: Tensor
+    jets: Jets
+    shared: "Shared"
+
+    @cached_property
+    def largest(self) -> tuple[Tensor, Tensor]:
+        """Largest weight of each query and its key, both (B, H, P)."""
+        return tuple(self.weights.max(-1))  # type: ignore[return-value]
+
+    @property
+    def key(self) -> Tensor:
+        """Key of each query's largest weight, int64 (B, H, P)."""
+        return self.largest[1]
+
+    @cached_property
+    def places(self) -> Tensor:
+        """0, 1, ..., int64 (P,)."""
+        return torch.arange(self.weights.shape[-1], device=self.weights.device)
+
+    @cached_property
+    def to_itself(self) -> Tensor:
+        """Queries whose largest weight is on themselves, bool (B, H, P)."""
+        return self.key == self.places
+
+    @cached_property
+    def queries(self) -> Tensor:
+        """Real queries, float32 (B, H): the number of particles."""
+        return self.jets.n.to(self.weights)[:, None].expand(self.weights.shape[:2])
+
+    @cached_property
+    def centred_qk(self) -> Tensor:
+        """`qk` with each row's mean over real keys taken away, (B, H, P, P); 0 at padding."""
+        return centred(self.qk, self.jets)
+
+    @cached_property
+    def variance(self) -> Tensor:
+        """Variance of each query's logits over its real keys, (B, H, P)."""
+        both = self.shared.variance + self.qk_variance + 2 * self.covariance
+        return both.clamp_min_(0)
+
+    @cached_property
+    def qk_variance(self) -> Tensor:
+        """Variance of each row of `qk` over real keys, (B, H, P)."""
+        return self.per_key(self.centred_qk.square().sum(-1))
+
+    @cached_property
+    def covariance(self) -> Tensor:
+        """Covariance of each row of `qk` with that of the bias, (B, H, P)."""
+        return self.per_key((self.centred_qk * self.shared.centred_bias).sum(-1))
+
+    def per_key(self, sums: Tensor) -> Tensor:
+        """Sums over the keys of each query (B, H, P), divided by the number of keys."""
+        return sums / self.jets.n.to(sums)[:, None, None]
+
+    def over_queries(self, values: Tensor) -> Tensor:
+        """Sum of (B, H, P) over the real queries, float32 (B, H)."""
+        if values.dtype == torch.bool:
+            return (values & self.jets.real[:, None]).sum(-1, dtype=torch.float32)
+        return values.masked_fill(~self.jets.real[:, None], 0).sum(-1)
+
+    def at(self, values: Tensor, key: Tensor) -> Tensor:
+        """The entry of (B, H, P, P) at each query's `key` (B, H, P)."""
+        return values.gather(-1, key[..., None])[..., 0]
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What all layers of a batch have in common: the pair bias, worked out once."""
+
+    bias: Tensor
+    jets: Jets
+
+    @cached_property
+    def centred_bias(self) -> Tensor:
+        """The bias with each row's mean over real keys taken away, (B, H, P, P); 0 at padding."""
+        return centred(self.bias, self.jets)
+
+    @cached_property
+    def variance(self) -> Tensor:
+        """Variance of each row of the bias over real keys, (B, H, P)."""
+        return self.centred_bias.square().sum(-1) / self.jets.n.to(self.bias)[:, None, None]
+
+    @cached_property
+    def largest(self) -> tuple[Tensor, Tensor]:
+        """Largest weight of each query if the bias alone made the logits, and its key, both (B, H, P)."""
+        return largest_weight(self.bias, self.jets)
+
+
+def centred(logits: Tensor, jets: Jets) -> Tensor:
+    """Take each row's mean over real keys away from (B, H, P, P), which are 0 at padding, and stay so."""
+    mean = logits.sum(-1, keepdim=True) / jets.n.to(logits)[:, None, None, None]
+    shifted = logits - mean
+    if not jets.real.all():
+        shifted.masked_fill_(~(jets.real[:, :, None] & jets.real[:, None, :])[:, None], 0)
+    return shifted
+
+
+def largest_weight(logits: Tensor, jets: Jets) -> tuple[Tensor, Tensor]:
+    """Largest softmax weight of each row of logits (B, H, P, P) over real keys, and its key, (B, H, P)."""
+    if not jets.real.all():
+        logits = logits.masked_fill(~jets.real[:, None, None, :], -torch.inf)
+    return tuple(logits.softmax(-1).max(-1))  # type: ignore[return-value]
+
+
+class Statistic(NamedTuple):
+    """A statistic, or several that are worked out together.
+
+    measure : callable
+        What it adds for the jets that are seen in a layer; the same ratios in the same order every time.
+    every : int
+        Only one jet in this many is looked at, chosen by the jets' keys.
+    by_layer : bool
+        False for what all layers share (the bias): it is asked in the first layer only.
+    """
+
+    measure: Callable[[Seen], Sequence[Ratio]]
+    every: int = 1
+    by_layer: bool = True
+
+
+class Streamed(NamedTuple):
+    """Sums by name of the statistic, and the largest residual |out_proj(A V) - block output|."""
+
+    sums: dict[str, Sums]
+    residual: float
+
+
+def stream(
+    model: ParticleTransformer,
+    batches: Iterable[Jets],
+    statistics: Mapping[str, Statistic],
+    resamples: int,
+    seed: int,
+    bound: float,
+    total: int = 0,
+) -> Streamed:
+    """Run a network over jets once and add up what the statistics see in every particle layer.
+
+    Parameters
+    ----------
+    model : ParticleTransformer
+        Run in evaluation mode and float32, and left as it was.
+    batches : iterable of Jets
+        By `softjet.attention.reading.read_jets`.
+    statistics : mapping of str to Statistic
+    resamples, seed : int
+        Of the bootstrap over jets.
+    bound : float
+        Largest residual |out_proj(A V) - block output| accepted, in every layer of every batch.
+    total : int
+        Jets to come, for the progress shown.
+
+    Raises
+    ------
+    ArithmeticError
+        A residual is above the bound, or not a number.
+    """
+    sums = {name: Sums(resamples, seed) for name in statistics}
+    residual = 0.0
+    with Progress(total, "read attention", "jets") as progress:
+        for jets in batches:
+            batch = _Batch(jets.to(device_of_model(model)), statistics, bound)
+            with watching(model, batch.see):
+                model(batch.jets.features, batch.jets.vectors, batch.jets.mask)
+            for name, view in batch.views.items():
+                view.add_to(sums[name])
+            residual = max(residual, batch.residual)
+            progress.advance(len(jets))
+    for one in sums.values():
+        one.flush()
+    return Streamed(sums, residual)
+
+
+class _Batch:
+    """A batch of jets while the model runs on it."""
+
+    def __init__(self, jets: Jets, statistics: Mapping[str, Statistic], bound: float) -> None:
+        self.jets, self.bound, self.residual, self.layer = jets, bound, 0.0, 0
+        self.views = {name: _View(jets, statistic) for name, statistic in statistics.items()}
+        self.shared: Shared | None = None
+
+    def see(self, name: str, layer: Layer) -> None:
+        """Check a layer and, of the particle layers, show it to the statistics."""
+        residual = float(layer.residual.max())
+        check_residual(name, residual, self.bound)
+        self.residual = max(self.residual, residual)
+        if layer.bias is None:
+            return
+        self.shared = self.shared or Shared(layer.bias, self.jets)
+        seen = Seen(self.layer, layer.weights, layer.qk, layer.bias, self.jets, self.shared)
+        for view in self.views.values():
+            view.see(seen)
+        self.layer += 1
+
+
+class _View:
+    """What one statistic gathers over the layers of a batch."""
+
+    def __init__(self, jets: Jets, statistic: Statistic) -> None:
+        self.statistic = statistic
+        self.places = np.flatnonzero(mixed(jets.key) % np.uint64(statistic.every) == 0)
+        self.jets = jets.take(self.places) if len(self.places) < len(jets) else jets
+        self.shared: Shared | None = None
+        self.layers: list[Sequence[Ratio]] = []
+
+    def see(self, seen: Seen) -> None:
+        """Ask the statistic."""
+        if len(self.places) and (self.statistic.by_layer or seen.layer == 0):
+            self.layers.append(self.statistic.measure(self._part(seen)))
+
+    def _part(self, seen: Seen) -> Seen:
+        """The jets that the statistic looks at."""
+        if self.jets is seen.jets:
+            return seen
+        rows = torch.from_numpy(self.places).to(seen.weights.device)
+        parts = {name: getattr(seen, name)[rows] for name in ("weights", "qk", "bias")}
+        self.shared = self.shared or Shared(parts["bias"], self.jets)
+        return replace(seen, **parts, jets=self.jets, shared=self.shared)
+
+    def add_to(self, sums: Sums) -> None:
+        """Add what the layers gave."""
+        if self.layers:
+            jets = self.jets
+            sums.add(self.layers, jets.key, jets.label, jets.n.cpu().numpy(), jets.classes)

@@ -1,0 +1,175 @@
+"""Sums over jets that a stream adds up, with a bootstrap over jets that needs no second look at them.
+
+In the Poisson bootstrap each jet counts 0, 1, 2, ... times in a resample, with the probabilities of a Poisson
+distribution of mean 1, whatever the other jets do (J. A. Hanley, B. MacGibbon, Comput. Methods Programs
+Biomed. 83 (2006) 57). How often is drawn from the jet's own key, so neither batches nor the order of jets
+matter, and two networks that see the same jets share their resamples.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import poisson
+from torch import Tensor
+
+from softjet.attention.reading import mixed
+
+Floats = NDArray[np.float64]
+
+MULTIPLICITIES = (1, 25, 40, 55)
+"""Particles that the bins of multiplicity begin at; the last is open."""
+
+BUFFER = 512
+"""Jets whose columns wait to be added together: one large product instead of many small ones."""
+
+_CUMULATIVE = np.round(poisson.cdf(np.arange(12), 1) * 2.0**53)
+"""Where 53 random bits give 0, 1, ... draws; more than 12 come up once in 6e9."""
+
+
+class Ratio(NamedTuple):
+    """What a statistic adds for B jets and H heads: its value is the sum of `top` over the sum of `bottom`.
+
+    name : str
+    top, bottom : (B, H)
+    null, null_error : (B, H), optional
+        The expected `top` of random logits, and a bound on the standard error with which it is known (that of
+        a sum is the sum of them at most).
+    threshold : float
+        Where the statistic has one.
+    """
+
+    name: str
+    top: Tensor
+    bottom: Tensor
+    null: Tensor | None = None
+    null_error: Tensor | None = None
+    threshold: float = float("nan")
+
+
+def draws(key: NDArray[np.uint64], resamples: int, seed: int) -> Floats:
+    """How often each jet counts: once in the sample itself, and in each resample.
+
+    Parameters
+    ----------
+    key : (B,)
+        Of the jets (`softjet.attention.reading.Jets`).
+    resamples, seed : int
+        Number of resamples, and their seed.
+
+    Returns
+    -------
+    (1 + resamples, B)
+        The first row is 1, the others are Poisson of mean 1.
+    """
+    place = mixed(np.arange(resamples, dtype=np.uint64) + (np.uint64(seed) << np.uint64(32)))
+    bits = mixed(key[None] ^ place[:, None]) >> np.uint64(11)
+    counts = np.searchsorted(_CUMULATIVE, bits.astype(np.float64), side="right")
+    return np.concatenate([np.ones((1, len(key))), counts])
+
+
+@dataclass
+class Sums:
+    """Sums of the columns of ratios, by class and by multiplicity, of the jets and of their resamples.
+
+    Attributes
+    ----------
+    names : list of (str, float)
+        Name and threshold of each of S ratios.
+    columns : (S, 4) int64
+        Place of top, bottom, null and its error of each among the K different columns; -1 for none.
+    by_class : (C, 1 + R, K, L, H)
+        L layers and H heads. Row 0 of axis 1 is of the jets, the others of the R resamples.
+    by_length : (M, 1 + R, K, L)
+        By bin of multiplicity.
+    jets, jets_of_length : (C, 1 + R), (M, 1 + R)
+        Jets, and how many they are in each resample.
+    """
+
+    resamples: int
+    seed: int
+    classes: tuple[str, ...] = ()
+    names: list[tuple[str, float]] = field(default_factory=list)
+    columns: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 4), np.int64))
+    by_class: Floats = field(default_factory=lambda: np.zeros(0))
+    by_length: Floats = field(default_factory=lambda: np.zeros(0))
+    jets: Floats = field(default_factory=lambda: np.zeros(0))
+    jets_of_length: Floats = field(default_factory=lambda: np.zeros(0))
+    _waiting: list[tuple[Floats, NDArray, NDArray, NDArray]] = field(default_factory=list)
+
+    def add(
+        self,
+        layers: Sequence[Sequence[Ratio]],
+        key: NDArray[np.uint64],
+        label: NDArray[np.int64],
+        n: NDArray[np.int64],
+        classes: tuple[str, ...],
+    ) -> None:
+        """Add a batch.
+
+        Parameters
+        ----------
+        layers : sequence over layers of sequences of Ratio
+            The same ratios in every layer and batch.
+        key, label, n : (B,)
+            Keys, classes and particles of the jets.
+        classes : tuple of str
+            Names of the classes.
+        """
+        if not self.names:
+            self._begin(layers, classes)
+        values = torch.stack([torch.stack(_unique(ratios)[0], 1) for ratios in layers], 2)
+        self._waiting.append((values.cpu().double().numpy(), key, label, n))
+        if sum(len(part[1]) for part in self._waiting) >= BUFFER:
+            self.flush()
+
+    def flush(self) -> None:
+        """Add what waits; call it after the last batch."""
+        if not self._waiting:
+            return
+        values, key, label, n = (np.concatenate(parts) for parts in zip(*self._waiting, strict=True))
+        self._waiting.clear()
+        counts = draws(key, self.resamples, self.seed)
+        _add(self.by_class, self.jets, values, counts, label)
+        _add(self.by_length, self.jets_of_length, values.sum(-1), counts, length_bin(n))
+
+    def _begin(self, layers: Sequence[Sequence[Ratio]], classes: tuple[str, ...]) -> None:
+        columns, self.columns = _unique(layers[0])
+        self.names = [(ratio.name, ratio.threshold) for ratio in layers[0]]
+        self.classes = classes
+        shape, resamples = (len(columns), len(layers), columns[0].shape[1]), 1 + self.resamples
+        self.by_class = np.zeros((len(classes), resamples, *shape))
+        self.by_length = np.zeros((len(MULTIPLICITIES), resamples, *shape[:2]))
+        self.jets = np.zeros((len(classes), resamples))
+        self.jets_of_length = np.zeros((len(MULTIPLICITIES), resamples))
+
+
+def length_bin(n: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Place in `MULTIPLICITIES` of the bin that each number of particles lies in."""
+    return np.searchsorted(MULTIPLICITIES, n, side="right") - 1
+
+
+def _add(sums: Floats, jets: Floats, values: Floats, counts: Floats, group: NDArray[np.int64]) -> None:
+    for one in np.unique(group):
+        these = np.flatnonzero(group == one)
+        sums[one] += (counts[:, these] @ values[these].reshape(len(these), -1)).reshape(sums[one].shape)
+        jets[one] += counts[:, these].sum(1)
+
+
+def _unique(ratios: Sequence[Ratio]) -> tuple[list[Tensor], NDArray[np.int64]]:
+    """Different tensors of some ratios, and where each ratio's top, bottom and null stand among them."""
+    found: dict[int, int] = {}
+    tensors: list[Tensor] = []
+    places = np.full((len(ratios), 4), -1)
+    for row, ratio in enumerate(ratios):
+        for place, tensor in enumerate((ratio.top, ratio.bottom, ratio.null, ratio.null_error)):
+            if tensor is None:
+                continue
+            if id(tensor) not in found:
+                found[id(tensor)] = len(tensors)
+                tensors.append(tensor.expand(ratio.top.shape))
+            places[row, place] = found[id(tensor)]
+    return tensors, places
