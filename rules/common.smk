@@ -86,6 +86,15 @@ def shape_file(run):
     return [f"<results>/part/{run}/config.json"] if run in imported() else []
 
 
+def start_files(run):
+    """Files of the model that a run starts from."""
+    start = CONFIG.part[run].start_from
+    folder = f"<results>/part/{start}" if start in CONFIG.part else start
+    return [
+        f"{folder}/{name}" for name in ("model.safetensors", "config.json") if start
+    ]
+
+
 def networks():
     """Trained networks and, beside each, its untrained twin."""
     return [*CONFIG.part, *(f"{run}-untrained" for run in CONFIG.part)]
@@ -111,6 +120,18 @@ def simulation_job(process, jets, shards, shard, seed):
     """Parameters of one simulation job; what is left after an even share goes to the first shards."""
     share = len(range(shard, jets, shards))
     return {"process": process, "jets": share, "seed": seed * MOST_SHARDS + shard}
+
+
+def tuning_section():
+    """Parameters of fine-tuning with top-k attention."""
+    fields = {"class_blocks", "steps", "batch_size", "learning_rate", "seed"}
+    return CONFIG.topk.model_dump(mode="json", include=fields)
+
+
+def tuned_models(run):
+    """Weights of a run fine-tuned with all of its attention and with each top-k; none where none is asked for."""
+    kept = ["all", *CONFIG.topk.tuned] if CONFIG.topk.tuned else []
+    return [f"<results>/topk/{run}/top-{k}/model.safetensors" for k in kept]
 
 
 def simulation_section(wildcards):
@@ -195,14 +216,15 @@ FIGURES = {
     "{dataset}": ["jets"],
     "{trained}": ["history"],
     "{run}": ["confusion", "roc"],
-    "{run}/{dataset}": ["shares", "heads", "maps", "pairs", "weights"],
+    "{run}/{dataset}": ["shares", "heads", "maps", "pairs", "weights"]
+    + ["interventions", "silenced", "topk"],
     "{compressed}": ["ranks", "spectra", "budget", "latency"],
 }
 TABLES = {
     "jets/{dataset}": ["counts", "rejected"],
     "part/{trained}": ["history"],
     "part/{run}": ["metrics", "pair_forms"],
-    "statistics/{run}/{dataset}": ["binary"],
+    "statistics/{run}/{dataset}": ["binary", "interventions", "topk"],
     "attention/{run}/{dataset}": ["jets"],
     "lowrank/{compressed}": ["metrics", "ranks", "history"],
     "latency": ["{compressed}-ratios"],

@@ -5,6 +5,7 @@ rule train_part:
     input:
         train=lambda w: jet_files(CONFIG.part[w.run].dataset, "train"),
         validation=lambda w: jet_files(CONFIG.part[w.run].dataset, "validation"),
+        start=lambda w: start_files(w.run),
     output:
         **recorded(
             model="<results>/part/{run}/model.safetensors",

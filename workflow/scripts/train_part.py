@@ -2,18 +2,19 @@
 
 from pathlib import Path
 
-import torch
-
 from softjet.config.part import ParTRun
-from softjet.jets.batches import JetLoader
-from softjet.part.train import train_part
+from softjet.part.distributed import Task, train_files
 from softjet.provenance.job import job
 
 with job(snakemake) as step:
-    torch.set_num_threads(snakemake.threads)
-    run = ParTRun.model_validate(step.section)
-    batch, seed = run.training.batch_size, run.training.seed
-    training = JetLoader.for_model(snakemake.input.train, run.model, batch, seed)
-    validation = JetLoader.for_model(snakemake.input.validation, run.model, batch)
-    history = train_part(run, training, validation, Path(snakemake.output.model).parent, step.state)
-    step.notes |= {"steps": len(history), "jets_seen": len(history) * batch, "training_jets": training.n_jets}
+    task = Task(
+        run=ParTRun.model_validate(step.section),
+        training=tuple(snakemake.input.train),
+        validation=tuple(snakemake.input.validation),
+        folder=str(Path(snakemake.output.model).parent),
+        state=str(step.state),
+        start=str(Path(snakemake.input.start[0]).parent) if snakemake.input.start else None,
+        threads=snakemake.threads,
+    )
+    history = train_files(task)
+    step.notes |= {"steps": len(history), "jets_seen": len(history) * task.run.training.batch_size}

@@ -65,12 +65,23 @@ class Config(Section):
         for name, run in self.part.items():
             if run.dataset not in self.datasets:
                 raise ValueError(f"part.{name}.dataset: no dataset is named {run.dataset!r}")
+            self._check_start(name)
         for place, pair in enumerate(self.comparisons):
             self._check_comparison(f"comparisons.{place}", pair)
         for name, compression in self.compress.items():
             if compression.base not in self.part:
                 raise ValueError(f"compress.{name}.base: no run of part is named {compression.base!r}")
         return self
+
+    def _check_start(self, name: str) -> None:
+        """Follow what a run starts from to a run that is trained from random weights, or to a folder."""
+        passed, start = [name], self.part[name].start_from
+        while start in self.part:
+            if start in passed:
+                raise ValueError(f"part.{name}.start_from: {start!r} starts from itself")
+            passed, start = [*passed, start], self.part[start].start_from
+        if start and "/" not in start:
+            raise ValueError(f"part.{passed[-1]}.start_from: {start!r} is no run, and no folder (with a /)")
 
     def _check_comparison(self, where: str, pair: Comparison) -> None:
         for run in (pair.reference, pair.other):
