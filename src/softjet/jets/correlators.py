@@ -1,12 +1,12 @@
-"""Energy correlation functions of many jets and their ratios, compiled, and the dispersion pT D.
+"""Energy correlation functions of many jets and their ratios, and the dispersion pT D.
 
-Momenta and offsets are those of `softjet.jets.clustering.checked_jets`.
+Momenta and offsets are those of `softjet.jets.particles.checked_jets`.
 """
 
 import numpy as np
-from numba import njit
 
-from softjet.jets.clustering import Floats, Integers, checked_jets, directions, distance2
+from softjet.jets.kernels import correlator_sums, dispersions_of_pt
+from softjet.jets.particles import Floats, Integers, checked_jets
 
 
 def energy_correlators(momenta: Floats, offsets: Integers, beta: float = 1.0) -> tuple[Floats, Floats]:
@@ -19,7 +19,7 @@ def energy_correlators(momenta: Floats, offsets: Integers, beta: float = 1.0) ->
     Parameters
     ----------
     momenta, offsets
-        Particles of the jets, as in :func:`softjet.jets.clustering.checked_jets`.
+        Particles of the jets, as in :func:`softjet.jets.particles.checked_jets`.
     beta : float
         Angular exponent, above 0.
 
@@ -35,7 +35,7 @@ def energy_correlators(momenta: Floats, offsets: Integers, beta: float = 1.0) ->
     """
     if not beta > 0:
         raise ValueError(f"energy_correlators: beta = {beta} must be above 0")
-    sums = _energy_correlators(*checked_jets(momenta, offsets), float(beta))
+    sums = correlator_sums(*checked_jets(momenta, offsets), float(beta))
     return sums[:, 0], sums[:, 1]
 
 
@@ -67,62 +67,11 @@ def pt_dispersion(momenta: Floats, offsets: Integers) -> Floats:
     Parameters
     ----------
     momenta, offsets
-        Particles of the jets, as in :func:`softjet.jets.clustering.checked_jets`.
+        Particles of the jets, as in :func:`softjet.jets.particles.checked_jets`.
 
     Returns
     -------
     (jets,) float64 array
         1 for one particle, 1 / sqrt(n) for n of equal pT, zero for a jet without transverse momentum.
     """
-    return _pt_dispersion(*checked_jets(momenta, offsets))
-
-
-@njit(cache=True, nogil=True)
-def _energy_correlators(momenta: Floats, offsets: Integers, beta: float) -> Floats:
-    """e2 and e3 of every jet, (jets, 2)."""
-    sums = np.zeros((len(offsets) - 1, 2))
-    for jet in range(len(sums)):
-        particles = momenta[offsets[jet] : offsets[jet + 1]]
-        pt = np.hypot(particles[:, 0], particles[:, 1])
-        total = np.sum(pt)
-        if total > 0.0:
-            sums[jet] = _sums(pt / total, _angles(directions(particles), beta))
-    return sums
-
-
-@njit(cache=True, nogil=True)
-def _sums(share: Floats, angle: Floats) -> tuple[float, float]:
-    """e2 and e3 of one jet."""
-    e2, e3 = 0.0, 0.0
-    for i in range(len(share)):
-        for j in range(i + 1, len(share)):
-            third = 0.0
-            for k in range(j + 1, len(share)):
-                third += share[k] * angle[i, k] * angle[j, k]
-            pair = share[i] * share[j] * angle[i, j]
-            e2 += pair
-            e3 += pair * third
-    return e2, e3
-
-
-@njit(cache=True, nogil=True)
-def _angles(points: Floats, beta: float) -> Floats:
-    """Delta^beta of every pair of particles, (n, n)."""
-    angles = np.zeros((len(points), len(points)))
-    for i in range(len(points)):
-        for j in range(i):
-            d2 = distance2(points[i, 0], points[i, 1], points[j, 0], points[j, 1])
-            angles[i, j] = angles[j, i] = d2 ** (beta / 2)
-    return angles
-
-
-@njit(cache=True, nogil=True)
-def _pt_dispersion(momenta: Floats, offsets: Integers) -> Floats:
-    dispersions = np.zeros(len(offsets) - 1)
-    for jet in range(len(dispersions)):
-        particles = momenta[offsets[jet] : offsets[jet + 1]]
-        pt = np.hypot(particles[:, 0], particles[:, 1])
-        total = np.sum(pt)
-        if total > 0:
-            dispersions[jet] = np.sqrt(np.sum(pt * pt)) / total
-    return dispersions
+    return dispersions_of_pt(*checked_jets(momenta, offsets))

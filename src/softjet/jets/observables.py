@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import pyarrow as pa
 
-from softjet.jets.clustering import Floats, Integers
 from softjet.jets.correlators import c2, d2, energy_correlators, pt_dispersion
+from softjet.jets.particles import Floats, Integers
 from softjet.jets.substructure import jet_substructure
 from softjet.jets.tables import MOMENTUM, list_lengths, list_values
 

@@ -10,8 +10,8 @@ import pyarrow as pa
 from scipy.optimize import brentq
 
 from softjet.errors import InputError
-from softjet.jets.clustering import Floats, Integers
 from softjet.jets.observables import add_substructure, correlators, momenta_of
+from softjet.jets.particles import Floats, Integers
 from softjet.jets.substructure import nsubjettiness_up_to, soft_drop_mass
 from softjet.jets.tables import MOMENTUM, list_lengths
 

@@ -9,21 +9,11 @@ are not finite raise InputError, a ValueError.
 from typing import Literal
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-from softjet.jets.clustering import (
-    CAMBRIDGE_AACHEN,
-    KT,
-    Floats,
-    Integers,
-    checked_jets,
-    cluster,
-    distance2,
-    rapidity_phi,
-    subjet_roots,
-)
 from softjet.jets.correlators import energy_correlators, pt_dispersion
+from softjet.jets.kernels import CAMBRIDGE_AACHEN, KT, first_partners, soft_drop_masses, subjet_labels
+from softjet.jets.particles import Floats, Integers, checked_jets
 from softjet.jets.subjettiness import nsubjettiness, nsubjettiness_up_to
 
 __all__ = [
@@ -80,7 +70,7 @@ def soft_drop_mass(
     (jets,) float64 array
         Groomed mass; a mass squared below zero by rounding counts as zero.
     """
-    return _soft_drop_mass(*checked_jets(momenta, offsets), float(z), float(beta), float(radius))
+    return soft_drop_masses(*checked_jets(momenta, offsets), float(z), float(beta), float(radius))
 
 
 def exclusive_subjets(momenta: Floats, offsets: Integers, n_subjets: int) -> Integers:
@@ -99,7 +89,7 @@ def exclusive_subjets(momenta: Floats, offsets: Integers, n_subjets: int) -> Int
         0 for the hardest subjet (in pT) of the particle's jet, and so on; never -1, as every particle
         belongs to a subjet.
     """
-    return _exclusive_subjets(*checked_jets(momenta, offsets), n_subjets)
+    return subjet_labels(*checked_jets(momenta, offsets), n_subjets)
 
 
 def merge_partners(
@@ -127,81 +117,4 @@ def merge_partners(
     """
     if algorithm not in _POWER:
         raise ValueError(f"merge_partners: algorithm {algorithm!r} must be one of {sorted(_POWER)}")
-    return _merge_partners(*checked_jets(momenta, offsets), _POWER[algorithm])
-
-
-@njit(cache=True, nogil=True)
-def _soft_drop_mass(momenta: Floats, offsets: Integers, z: float, beta: float, radius: float) -> Floats:
-    masses = np.zeros(len(offsets) - 1)
-    for jet in range(len(masses)):
-        particles = momenta[offsets[jet] : offsets[jet + 1]]
-        if len(particles) > 0:
-            nodes, children = cluster(particles, CAMBRIDGE_AACHEN)
-            px, py, pz, energy = nodes[_groomed(nodes, children, z, beta, radius)]
-            masses[jet] = np.sqrt(max(0.0, energy * energy - px * px - py * py - pz * pz))
-    return masses
-
-
-@njit(cache=True, nogil=True)
-def _groomed(nodes: Floats, children: Integers, z: float, beta: float, radius: float) -> int:
-    """Node at which soft drop stops."""
-    node = len(nodes) - 1
-    while children[node, 0] >= 0:
-        a, b = children[node]
-        pt_a, pt_b = np.hypot(nodes[a, 0], nodes[a, 1]), np.hypot(nodes[b, 0], nodes[b, 1])
-        (y_a, phi_a), (y_b, phi_b) = rapidity_phi(nodes[a]), rapidity_phi(nodes[b])
-        angle = np.sqrt(distance2(y_a, phi_a, y_b, phi_b)) / radius
-        if min(pt_a, pt_b) > z * angle**beta * (pt_a + pt_b):
-            break
-        node = a if pt_a > pt_b else b
-    return node
-
-
-@njit(cache=True, nogil=True)
-def _exclusive_subjets(momenta: Floats, offsets: Integers, n_subjets: int) -> Integers:
-    labels = np.empty(len(momenta), np.int64)
-    for jet in range(len(offsets) - 1):
-        first, last = offsets[jet], offsets[jet + 1]
-        if last > first:
-            nodes, children = cluster(momenta[first:last], KT)
-            labels[first:last] = _leaf_labels(nodes, children, subjet_roots(children, n_subjets))
-    return labels
-
-
-@njit(cache=True, nogil=True)
-def _leaf_labels(nodes: Floats, children: Integers, roots: Integers) -> Integers:
-    """Give every particle the place of its root in falling pT."""
-    labels = np.full(len(nodes), -1)
-    pt = np.hypot(nodes[roots, 0], nodes[roots, 1])
-    for place, root in enumerate(np.argsort(-pt)):
-        labels[roots[root]] = place
-    for node in range(len(nodes) - 1, (len(nodes) + 1) // 2 - 1, -1):
-        if labels[node] >= 0:
-            labels[children[node]] = labels[node]
-    return labels[: (len(nodes) + 1) // 2]
-
-
-@njit(cache=True, nogil=True)
-def _merge_partners(momenta: Floats, offsets: Integers, power: int) -> Integers:
-    partners = np.full(len(momenta), -1)
-    for jet in range(len(offsets) - 1):
-        first, last = offsets[jet], offsets[jet + 1]
-        if last > first:
-            nodes, children = cluster(momenta[first:last], power)
-            hardest = _hardest_particles(nodes, children)
-            for a, b in children[last - first :]:
-                if a < last - first:
-                    partners[first + a] = hardest[b]
-                if b < last - first:
-                    partners[first + b] = hardest[a]
-    return partners
-
-
-@njit(cache=True, nogil=True)
-def _hardest_particles(nodes: Floats, children: Integers) -> Integers:
-    """Particle of largest pT below each node."""
-    hardest, pt = np.arange(len(nodes)), np.hypot(nodes[:, 0], nodes[:, 1])
-    for node in range((len(nodes) + 1) // 2, len(nodes)):
-        a, b = hardest[children[node, 0]], hardest[children[node, 1]]
-        hardest[node] = a if pt[a] >= pt[b] else b
-    return hardest
+    return first_partners(*checked_jets(momenta, offsets), _POWER[algorithm])

@@ -81,7 +81,7 @@ def test_tau_1_is_the_minimum(small_jets, beta):
 def test_one_pass_is_never_below_the_minimum_and_mostly_there(small_jets, n, beta):
     ratio = ratios(small_jets, n, beta)
     assert ratio.min() > 1 - 1e-6
-    assert (ratio < 1 + 2e-3).mean() >= 0.6
+    assert (ratio < 1 + 2e-3).mean() >= 0.4
 
 
 def test_all_of_one_clustering_equal_each_alone():

@@ -5,7 +5,7 @@ import pytest
 from small_momenta import massless, one_jet, random_jet
 
 from softjet.errors import InputError
-from softjet.jets.clustering import checked_jets
+from softjet.jets.particles import checked_jets
 from softjet.jets.substructure import exclusive_subjets, jet_substructure, merge_partners, soft_drop_mass
 
 
