@@ -155,3 +155,15 @@ def test_an_array_that_declares_another_size_is_refused(tmp_path, shape):
         archive.writestr("X.npy", header(shape) + np.ones((3, 5, 4)).tobytes())
         archive.writestr("y.npy", header((3,)) + np.ones(3).tobytes())
     assert "declares" in refused(tmp_path / "a.npz").problem
+
+
+def test_a_directory_that_promises_more_than_compression_allows_is_refused(tmp_path):
+    shape = (10**7, 5, 4)
+    with zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("X.npy", header(shape) + np.ones((3, 5, 4)).tobytes())
+        archive.writestr("y.npy", header(shape[:1]) + np.ones(3).tobytes())
+    content = bytearray((tmp_path / "a.npz").read_bytes())
+    size = content.index(b"PK\x01\x02") + 24
+    content[size : size + 4] = (len(header(shape)) + 8 * np.prod(shape)).tobytes()[:4]
+    (tmp_path / "a.npz").write_bytes(content)
+    assert "declares 1600000128 bytes" in refused(tmp_path / "a.npz").problem
