@@ -211,6 +211,20 @@ def test_hover_over_a_cell_tells_of_the_pair_and_marks_it_in_both(visit):
     assert page.locator('#plane .extra[data-query="3"][data-key="7"]').count() == 1
 
 
+def test_numbers_of_a_cell_are_those_of_the_table(visit):
+    page = visit("#jet=4&layer=1&head=2")
+    over_cell(page, 6, 2)
+    maps, *_ = tables(12)
+    row = maps[(maps.jet == 4) & (maps.layer == 1) & (maps["head"] == 2)].iloc[0]
+    details = page.inner_text("#details").replace("−", "-").split("\n")
+    shown = {name: float(details[details.index(name) + 1].split()[0]) for name in ("weight", "QK", "U")}
+    wanted = {"weight": row.weights, "QK": row.qk, "U": row.bias}
+    for name, values in wanted.items():
+        # Half a step of the rounding and half a digit.
+        assert shown[name] == pytest.approx(values[6 * N + 2], abs=1 / 256 + 0.005), name
+    assert shown["U"] < 0 or shown["QK"] < 0
+
+
 def test_steps_by_keyboard(visit):
     page = visit("#jet=1&layer=1&head=1&threshold=0.2")
     press(page, "ArrowRight", "ArrowRight", "ArrowLeft")

@@ -348,7 +348,7 @@
       pen.textAlign = "right";
       if (numbered) pen.fillText(particle, left - 14, top + middle);
       pen.textAlign = "center";
-      if (particle % Math.ceil(15 / cell) === 0) pen.fillText(particle, left + middle, top - 20);
+      if (particle % Math.ceil((view.n > 100 ? 22 : 15) / cell) === 0) pen.fillText(particle, left + middle, top - 20);
     }
   }
 
@@ -393,14 +393,16 @@
 
   // ---------------------------------------------------------------- words
 
+  const particlesText = (n) => (n === 1 ? "1 particle" : `${n} particles`);
+
   const jetText = (jet) => {
     const { n, pt } = page.jets[jet];
-    return `${className(jet)} · ${pt === undefined ? `${n} particles` : `${pt.toFixed(0)} GeV`}`;
+    return `${className(jet)} · ${pt === undefined ? particlesText(n) : `${pt.toFixed(0)} GeV`}`;
   };
 
   function writeFacts() {
     const { n, pt, mass, sdmass, source, entry, predicted, probability, jet } = page.jets[state.jet];
-    const facts = [`${className(state.jet)} jet`, `${n} particles`];
+    const facts = [`${className(state.jet)} jet`, particlesText(n)];
     if (pt !== undefined) facts.push(`pT ${pt.toFixed(0)} GeV`);
     if (mass !== undefined) facts.push(`mass ${mass.toFixed(0)} GeV (soft drop ${sdmass.toFixed(0)})`);
     if (predicted !== undefined) facts.push(`taken for ${predicted} (${(100 * probability).toFixed(0)} %)`);
@@ -558,6 +560,10 @@
     const line = { stroke: "currentColor", "stroke-width": 2 };
     draw(item("within a subjet"), "path", { d: "M-11 0H11", ...line });
     if (subjets.length > 1) draw(item("between two"), "path", { d: "M-11 0H11", ...line, "stroke-dasharray": "0.8 5", "stroke-linecap": "round" });
+    if (state.show !== "weights") {
+      draw(item(`${NAMES[state.show]}: for`), "path", { d: "M-11 0H11", ...line, stroke: lineColour(1) });
+      draw(item("against"), "path", { d: "M-11 0H11", ...line, stroke: lineColour(-1) });
+    }
     draw(item("on itself"), "circle", { r: 6, fill: "none", ...line });
     draw(item("area: pT"), "path", { d: "M-9 3a3 3 0 1 1 6 0a3 3 0 1 1-6 0M-1 1a6 6 0 1 1 12 0a6 6 0 1 1-12 0", fill: "none", stroke: "currentColor" });
   }
