@@ -1,5 +1,6 @@
 # Apart from the report: how fast the library is, and how close to published values. `make bench`.
 BENCH_DATASET = next(iter(CONFIG.datasets))
+BENCH_RUN = next(iter(CONFIG.part.values()))
 
 
 rule bench_substructure:
@@ -51,9 +52,40 @@ rule compare_substructure:
         "../workflow/scripts/compare_substructure.py"
 
 
+rule bench_loader:
+    input:
+        jets=jet_files(BENCH_RUN.dataset, "train"),
+    output:
+        **recorded(rates="<results>/bench/loader.parquet"),
+    log:
+        "<logs>/bench_loader.log",
+    conda:
+        "../envs/softjet.yaml"
+    # All cores: nothing else may run while the clock does.
+    threads: workflow.cores
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        spec=spec(
+            "bench_loader",
+            {
+                "run": BENCH_RUN.model_dump(mode="json"),
+                "batches": [128, 512],
+                "steps": [8, 4],
+                "samples": 5,
+            },
+        ),
+    message:
+        "Measure the loader, and how long training waits for it"
+    script:
+        "../workflow/scripts/bench_loader.py"
+
+
 rule bench:
     input:
         rules.bench_substructure.output.rates,
+        rules.bench_loader.output.rates,
         [
             f"<results>/bench/substructure_spread/{name}.parquet"
             for name, settings in CONFIG.datasets.items()

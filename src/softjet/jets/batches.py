@@ -62,6 +62,8 @@ class JetLoader:
         Jets to use at most, chosen so that the classes keep their shares.
     workers : int
         Threads that make batches ahead; 0 makes all in the caller's thread. Batches do not depend on it.
+    kept : int
+        Bytes: inputs that need no more than this stay in memory between epochs.
 
     Raises
     ------
@@ -79,9 +81,10 @@ class JetLoader:
         pool: int = POOL,
         most: int | None = None,
         workers: int = 1,
+        kept: int = KEPT,
     ) -> None:
         self.features, self.batch_size, self.seed = features, batch_size, seed
-        self.max_particles, self.workers = max_particles, workers
+        self.max_particles, self.workers, self.kept = max_particles, workers, kept
         files = [Path(path) for path in paths]
         self._groups, self.classes = row_groups(files, features)
         if most is not None:
@@ -126,7 +129,7 @@ class JetLoader:
         """Batches in which every jet stands once."""
         return sum(plan.batches for plan in self._epoch(0))
 
-    def training(self, start_step: int = 0, share: Share = ALL) -> Iterator[Batch]:
+    def training(self, start_step: int = 0, share: Share = ALL) -> Generator[Batch, None, None]:
         """Batches without end, in random order; every epoch holds each jet once.
 
         Row groups are dealt to pools anew in every epoch, so that each pool has its share of every class.
@@ -155,7 +158,7 @@ class JetLoader:
         with closing(self._training_jets(start_step, share)) as jets:
             yield from self._made(jets)
 
-    def evaluation(self, share: Share = ALL) -> Iterator[Batch]:
+    def evaluation(self, share: Share = ALL) -> Generator[Batch, None, None]:
         """Every jet once, pool by pool in the order of the files, from short to long in a pool.
 
         Parameters
@@ -229,6 +232,6 @@ class JetLoader:
         if group in self._kept:
             return self._kept[group]
         part = read_group(group, self.features, self.max_particles)
-        if part.inputs.nbytes / group.jets * self.n_jets <= KEPT:
+        if part.inputs.nbytes / group.jets * self.n_jets <= self.kept:
             self._kept[group] = part
         return part

@@ -2,6 +2,7 @@
 
 import itertools
 import threading
+import time
 import weakref
 
 import numpy as np
@@ -107,6 +108,14 @@ def test_a_resumed_stream_goes_on_as_the_unbroken_one(loader, paths, step, share
     assert rows(itertools.islice(again.training(step, share), 40)) == unbroken
 
 
+def test_a_pool_is_shuffled_anew_in_every_epoch(tmp_path):
+    tables.write_jets(jet_table(np.full(64, 5)), tmp_path / "a.parquet")
+    loader = JetLoader([tmp_path / "a.parquet"], "kin", batch_size=16, seed=3)
+    stream = loader.training()
+    first, second = ({frozenset(b) for b in rows(itertools.islice(stream, 4))} for _ in range(2))
+    assert not first & second
+
+
 @pytest.mark.parametrize(("workers", "pools"), [(0, 1), (1, 3)])
 def test_a_resume_reads_only_what_follows(paths, monkeypatch, workers, pools):
     read = reads(monkeypatch)
@@ -195,12 +204,10 @@ def test_a_process_may_have_no_jet_to_evaluate(tmp_path):
     assert [rows(loader.evaluation((rank, 3))) for rank in range(3)] == [[[0]], [[1]], []]
 
 
-def test_small_sets_stay_in_memory_and_large_ones_give_the_same_batches(paths, loader, monkeypatch):
-    monkeypatch.setattr(batches_module, "KEPT", 0)
-    large = JetLoader(paths, "kin", batch_size=16, seed=3, pool=300, workers=0)
+def test_small_sets_stay_in_memory_and_large_ones_give_the_same_batches(paths, loader):
+    large = JetLoader(paths, "kin", batch_size=16, seed=3, pool=300, kept=0)
     expected = rows(itertools.islice(large.training(), 2 * large.steps_per_epoch))
     assert not large._kept
-    monkeypatch.undo()
     stream = loader.training()
     got = rows(itertools.islice(stream, loader.steps_per_epoch))
     for path in paths:
@@ -268,12 +275,13 @@ def test_a_cap_keeps_the_shares_and_reads_little(ten_files, monkeypatch):
         )
     )
     assert [label_of_row[row] for row in itertools.chain(*rows(batches))] == labels.tolist()
+    # Jets come from all over a row group.
+    assert max(row % 50 for row in itertools.chain(*rows(batches))) > 30
     other = JetLoader(ten_files, "kin", batch_size=16, seed=4, most=110)
     assert set(itertools.chain(*rows(other.evaluation()))) != set(itertools.chain(*rows(batches)))
 
 
 def test_few_pools_are_in_memory(paths, monkeypatch):
-    monkeypatch.setattr(batches_module, "KEPT", 0)
     alive, most = weakref.WeakSet(), []
 
     class Counted(batches_module.Pool):
@@ -283,8 +291,14 @@ def test_few_pools_are_in_memory(paths, monkeypatch):
             most.append(len(alive))
 
     monkeypatch.setattr(batches_module, "Pool", Counted)
-    loader = JetLoader(paths, "kin", batch_size=16, seed=3, pool=100)
-    for _ in itertools.islice(loader.training(), 3 * loader.steps_per_epoch):
+    loader = JetLoader(paths, "kin", batch_size=16, seed=3, pool=100, kept=0)
+    stream = loader.training()
+    next(stream)
+    while len(most) < 2:
+        time.sleep(0.01)
+    time.sleep(0.1)
+    assert len(most) == 2  # the one in use and the next, however long the caller takes
+    for _ in itertools.islice(stream, 3 * loader.steps_per_epoch):
         pass
     assert len(most) >= 20
     assert max(most) <= 3  # two, and the last batches of a third
