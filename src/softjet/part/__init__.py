@@ -8,6 +8,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "model": ["ParticleTransformer"],
         "prediction": ["predict"],
         "checkpoint": ["load_part", "save_part"],
-        "weaver": ["import_weaver"],
+        "weaver": ["import_weaver", "export_weaver"],
+        "published": ["import_part"],
+        "export": ["export_onnx"],
     },
 )
