@@ -40,7 +40,7 @@ def kinematics(
     momenta = momenta.astype(np.float64)
     jet = np.repeat(np.arange(len(lengths)), lengths)
     with np.errstate(all="ignore"):
-        total = [np.bincount(jet, column, len(lengths)) for column in momenta.T]
+        total = [np.bincount(jet, column, len(lengths)).astype(np.float64) for column in momenta.T]
         pt, eta, phi = _cylindrical(*total[:3])
         axis = dict(zip(AXIS, (pt, eta, phi, total[3]), strict=True)) | dict(given or {})
         _, part_eta, part_phi = _cylindrical(*momenta.T[:3])
