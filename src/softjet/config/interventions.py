@@ -9,7 +9,7 @@ from softjet.config.section import Section
 class Interventions(Section):
     """Edges and heads that are cut, or replaced by another jet's, and the jets that this is tried on."""
 
-    jets: int = Field(80, ge=10)
+    jets: int = Field(100, ge=10)
     """Test jets that are intervened on, equally many of each class."""
     donors: int = Field(3000, ge=10)
     """Test jets that may give their attention to another, the former among them."""

@@ -56,13 +56,14 @@ def draw_interventions(table: pd.DataFrame, target: str | Path) -> None:
         PNG; a PDF stands beside it.
     """
     rows = table[(table["head"] == ALL) & (table.label == ALL)]
-    figure, axes = new_figure(len(METRICS), len(NAMES), width=2.75, height=2.6)
-    for line, (metric, title) in zip(axes, METRICS.items(), strict=True):
-        for panel, (intervention, name) in zip(line, NAMES.items(), strict=True):
+    figure, axes = new_figure(len(NAMES), len(METRICS), width=4.0, height=1.75, sharex=True)
+    for line, (intervention, name) in zip(axes, NAMES.items(), strict=True):
+        for panel, metric in zip(line, METRICS, strict=True):
             chosen = rows[(rows.metric == metric) & (rows.intervention == intervention)]
             _draw_layers(panel, chosen.sort_values("layer"))
             panel.set_title(name, fontsize=9)
-        line[0].set_ylabel(title)
+    for panel, title in zip(axes[0], METRICS.values(), strict=True):
+        panel.set_title(f"{title}\n{panel.get_title()}", fontsize=9)
     for panel in axes[-1]:
         panel.set_xlabel("layer")
     figure.legend(
@@ -111,7 +112,7 @@ def draw_silenced(table: pd.DataFrame, target: str | Path) -> None:
     )
     for (layer, head), value in np.ndenumerate(grid.to_numpy()):
         mark = "*" if told[layer, head] else ""
-        colour = "white" if abs(value) > 0.7 * reach else "black"
+        colour = "white" if abs(value) > 0.5 * reach else "black"
         panel.text(head, layer, f"{value:+.2f}{mark}", ha="center", va="center", color=colour, fontsize=7.5)
     panel.set(xlabel="head", ylabel="layer", xticks=grid.columns, yticks=grid.index)
     panel.tick_params(which="both", length=0)
@@ -150,11 +151,18 @@ def draw_topk(table: pd.DataFrame, target: str | Path) -> None:
     rejection.set(ylabel="ratio of rejections")
     time.set(ylabel="ratio of times (above 1: slower)")
     if quoted.empty:
-        rejection.text(0.5, 0.5, "fewer than 50 background\njets pass: not measured", ha="center",
-                       va="center", transform=rejection.transAxes, fontsize=9)  # fmt: skip
+        _say(rejection, "not measured:\nfewer than 50 background jets pass")
+    if table.change[table.metric == "time"].isna().all():
+        _say(time, "not measured:\nthe machine was too noisy")
     for panel, level in ((accuracy, 0), (rejection, 1), (time, 1)):
         _finish(panel, level, sorted(table.k.unique()))
     save_figure(figure, target)
+
+
+def _say(panel: Axes, why: str) -> None:
+    """Say in an empty panel why it is empty."""
+    panel.text(0.5, 0.6, why, ha="center", va="center", transform=panel.transAxes, fontsize=9)
+    panel.set_yticks([])
 
 
 def _draw_against_k(panel: Axes, rows: pd.DataFrame, name: str, place: int) -> None:

@@ -1,0 +1,147 @@
+from itertools import product
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from softjet.figures import interventions
+from softjet.figures.intervention_findings import intervention_findings, topk_findings
+from softjet.figures.interventions import draw_interventions, draw_silenced, draw_topk
+
+EDGES = ("argmax", "between", "within", "patch_same", "patch_other")
+
+
+def effect(network, intervention, layer, head=-1, metric="true_logit", label=-1, change=-0.5, q=0.001):
+    """A row: the control changes a fifth of what the intervention does."""
+    where = {"network": network, "intervention": intervention, "layer": layer, "head": head, "label": label}
+    row = where | {"metric": metric, "before": 2.0, "p": q, "q": q, "mass": 0.3, "n_jets": 90, "note": ""}
+    for arm, share in (("change", 1), ("control", 0.2), ("difference", 0.8)):
+        row |= {arm: share * change, f"{arm}_low": share * change - 0.1, f"{arm}_high": share * change + 0.1}
+    return row
+
+
+def effects(**changed):
+    rows = [
+        effect(network, name, layer, metric=metric, change=-0.5 * (layer + 2), **changed)
+        for network, name, layer, metric in product(
+            ("trained", "untrained"), EDGES, (-1, 0, 1), ("true_logit", "margin", "accuracy")
+        )
+    ]
+    heads = [
+        effect(network, "head", layer, head, change=-0.1 * (1 + layer + 2 * head), q=0.01 if head else 0.5)
+        for network, layer, head in product(("trained", "untrained"), (0, 1), (0, 1))
+    ]
+    few = effect("trained", "argmax", 0, metric="rejection_50", label=1)
+    few |= {"change": np.nan, "q": np.nan, "note": "not measured (3 of 10 jets survive; needs about 167)"}
+    return pd.DataFrame([*rows, *heads, few])
+
+
+def top_k(times=1.4, note=""):
+    rows = []
+    for weights, k, metric, jet_class, change in (
+        ("as trained", 1, "accuracy", "all", -0.2), ("as trained", 4, "accuracy", "all", -0.001),
+        ("fine-tuned", 1, "accuracy", "all", -0.05), ("as trained", 1, "rejection_50", "Hbb", 0.5),
+        ("as trained", 1, "time", "all", times), ("as trained", 4, "time", "all", times),
+    ):  # fmt: skip
+        of_time = note if metric == "time" else ""
+        value = np.nan if of_time else change
+        rows.append({"weights": weights, "k": k, "metric": metric, "class": jet_class, "dense": 0.7,
+                     "topk": 0.6, "change": value, "low": value - 0.01, "high": value + 0.01, "n": 1000,
+                     "note": of_time})  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture
+def axes(monkeypatch):
+    """The figure's panels, kept open instead of written."""
+    kept = []
+    monkeypatch.setattr(interventions, "save_figure", lambda figure, target: kept.append(figure))
+    yield lambda: kept[-1].axes
+    plt.close("all")
+
+
+def test_an_intervention_that_beats_random_edges_is_said_to_matter():
+    first = next(iter(intervention_findings(effects())))
+    assert "largest edge cut (30 % of a query's weight)" in first
+    assert "changes by -0.50 [-0.60, -0.40], with random edges of the same mass by -0.10" in first
+    assert "matter more than random ones (difference -0.40 [-0.50, -0.30], q = 0.001)" in first
+    assert "in 2 of 2, most in layer 1" in first
+
+
+@pytest.mark.parametrize(
+    ("q", "said"),
+    [(0.2, "not told from random edges"), (0.05, "not told from random edges"), (np.nan, "too few jets")],
+)
+def test_a_claim_that_fails_is_said_to_fail(q, said):
+    first = next(iter(intervention_findings(effects(q=q))))
+    assert said in first
+    assert "matter more than random ones (" not in first
+    assert "in 0 of 2." in first
+
+
+def test_heads_are_counted_after_correction():
+    text = " ".join(intervention_findings(effects()))
+    assert "2 of 4 heads lower the true class's logit more" in text
+    assert "The largest fall is -0.40 [-0.50, -0.30], by head 1 of layer 1" in text
+
+
+def test_rejections_that_are_not_measured_are_named_so_and_tests_are_counted():
+    text = list(intervention_findings(effects()))[-1]
+    assert "not measured (3 of 10 jets survive" in text
+    assert "all 19 tests" in text
+
+
+def test_interventions_without_a_jet_are_left_out():
+    table = effects()
+    table.loc[table.intervention == "patch_same", "change"] = np.nan
+    assert len(list(intervention_findings(table))) == len(list(intervention_findings(effects()))) - 1
+
+
+def test_top_k_says_what_it_costs():
+    text = list(topk_findings(top_k()))
+    assert "as trained, accuracy changes by -0.200 [-0.210, -0.190] at k = 1" in text[0]
+    assert "fine-tuned as long" in text[1]
+    assert text[2].endswith("are 4.")
+
+
+@pytest.mark.parametrize(
+    ("times", "note", "said"),
+    [
+        (1.4, "", "saves no time"),
+        (0.8, "", "saves time here"),
+        (1.4, "too noisy: x", "machine was too noisy"),
+    ],
+)
+def test_time_is_said_as_it_is(times, note, said):
+    assert said in list(topk_findings(top_k(times, note)))[-1]
+
+
+def test_panels_hold_each_intervention_beside_its_control_and_no_training(axes):
+    draw_interventions(effects(), "interventions.png")
+    panels = axes()
+    assert len(panels) == 10
+    heights = [bars.lines[0].get_ydata().tolist() for bars in panels[0].containers]
+    assert np.allclose(heights, [[-0.5, -1, -1.5], [-0.1, -0.2, -0.3], [-0.5, -1, -1.5]])
+    assert [label.get_text() for label in panels[-1].get_xticklabels()] == ["0", "1", "all"]
+
+
+def test_heat_map_marks_heads_that_differ_from_random(axes):
+    draw_silenced(effects(), "silenced.png")
+    panel = axes()[0]
+    assert [text.get_text() for text in panel.texts] == ["-0.08", "-0.24*", "-0.16", "-0.32*"]
+
+
+def test_top_k_panels(axes):
+    draw_topk(top_k(), "topk.png")
+    accuracy, rejection, time = axes()
+    assert [len(panel.containers) for panel in (accuracy, rejection, time)] == [2, 1, 1]
+    assert not any(panel.texts for panel in (accuracy, rejection, time))
+
+
+def test_empty_panels_say_why(axes):
+    table = top_k(note="too noisy")
+    draw_topk(table[~table.metric.str.startswith("rejection")], "topk.png")
+    _, rejection, time = axes()
+    assert "fewer than 50" in rejection.texts[0].get_text()
+    assert "noisy" in time.texts[0].get_text()
