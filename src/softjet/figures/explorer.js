@@ -21,7 +21,7 @@
   const decoded = new Map();
   let view = null;
   let zoom = 1;
-  let centre = [0, 0];
+  let centre = null; // of the plane, where it is not the middle of all particles
   let lastPart = "sum";
   let byPointer = false;
 
@@ -169,14 +169,20 @@
 
   // ---------------------------------------------------------------- the eta-phi plane
 
-  /** Places and radii of the particles in pixels, and the scale that gives them. */
+  /** Places and radii of the particles in pixels, and the scale that gives them: at zoom 1 all of them fit. */
   function layout({ clientWidth: width, clientHeight: height }) {
     const { deta, dphi, pt } = view.particles;
-    const reach = (1.1 * Math.max(0.1, ...deta.map(Math.abs), ...dphi.map(Math.abs))) / zoom;
-    const scale = Math.min(width, height) / (2 * reach);
-    const place = (x, y) => [width / 2 + (x - centre[0]) * scale, height / 2 - (y - centre[1]) * scale];
+    const [across, up] = [extent(deta), extent(dphi)];
+    const scale = zoom * Math.min((width - 90) / across.length, (height - 90) / up.length);
+    const middle = centre ?? [across.middle, up.middle];
+    const place = (x, y) => [width / 2 + (x - middle[0]) * scale, height / 2 - (y - middle[1]) * scale];
     const radius = pt.map((value) => Math.max(3, (width / 36) * Math.sqrt(value / pt[0])));
-    return { width, height, reach, scale, place, radius, at: deta.map((x, particle) => place(x, dphi[particle])) };
+    return { width, height, scale, middle, place, radius, at: deta.map((x, particle) => place(x, dphi[particle])) };
+  }
+
+  function extent(values) {
+    const [low, high] = [Math.min(...values), Math.max(...values)];
+    return { middle: (low + high) / 2, length: Math.max(high - low, 0.1) };
   }
 
   function drawPlane() {
@@ -191,12 +197,12 @@
     drawPointed();
   }
 
-  function drawAxes(plane, { width, height, reach, scale, place }) {
+  function drawAxes(plane, { width, height, scale, place }) {
     const [x, y] = place(0, 0);
     draw(plane, "path", { class: "grid", d: `M${x} 0V${height}M0 ${y}H${width}` });
     draw(plane, "circle", { class: "grid", cx: x, cy: y, r: RADIUS * scale, "stroke-dasharray": "4 4" });
-    const step = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1].find((one) => reach / one < 4.5);
-    for (let tick = -20; tick <= 20; tick++) {
+    const step = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1].find((one) => width / (scale * one) < 9);
+    for (let tick = -80; tick <= 80; tick++) {
       const value = tick * step;
       const [across, up] = [place(value, 0)[0], place(0, value)[1]];
       const text = value.toFixed(step < 0.1 ? 2 : 1).replace("-", "−");
@@ -576,7 +582,7 @@
     Object.assign(state, changes);
     if (!jetsOfClass().includes(state.jet)) state.jet = jetsOfClass()[0];
     if (state.jet !== before && !("query" in changes)) state.query = null;
-    if (state.jet !== before) [zoom, centre] = [1, [0, 0]];
+    if (state.jet !== before) [zoom, centre] = [1, null];
     if (state.show !== "weights") lastPart = state.show;
     const wanted = state.jet;
     const data = await load(wanted);
@@ -703,17 +709,17 @@
     });
     plane.addEventListener("focusout", () => !byPointer && point(null, null));
     plane.addEventListener("wheel", zoomAtPointer, { passive: false });
-    plane.addEventListener("dblclick", (event) => particleAt(event) === undefined && setZoom(1, [0, 0]));
+    plane.addEventListener("dblclick", (event) => particleAt(event) === undefined && setZoom(1, null));
   }
 
   function zoomAtPointer(event) {
     event.preventDefault();
     const { left, top, width, height } = byId("plane").getBoundingClientRect();
-    const { scale } = layout(byId("plane"));
+    const { scale, middle } = layout(byId("plane"));
     const off = [(event.clientX - left - width / 2) / scale, -(event.clientY - top - height / 2) / scale];
     const next = within(zoom * Math.exp(-event.deltaY / 400), 1, 16);
     // What is under the pointer stays there.
-    setZoom(next, next === 1 ? [0, 0] : centre.map((value, i) => value + off[i] * (1 - zoom / next)));
+    setZoom(next, next === 1 ? null : middle.map((value, i) => value + off[i] * (1 - zoom / next)));
   }
 
   function setZoom(next, middle) {
@@ -781,7 +787,7 @@
     "+": () => stepThreshold(0.05),
     "=": () => stepThreshold(0.05),
     " ": () => change({ show: state.show === "weights" ? lastPart : "weights" }),
-    z: () => setZoom(zoom >= 4 ? 1 : 2 * zoom, [0, 0]),
+    z: () => (zoom >= 4 ? setZoom(1, null) : setZoom(2 * zoom, [0, 0])),
     Escape: () => change({ query: null }),
     "?": help,
   };
