@@ -82,9 +82,9 @@ def import_part(path: str | Path, weights: Weights, unseen: ParTModel | None = N
         The file is unreadable, holds more than tensors, has another digest, or does not fit.
     """
     path = Path(path)
-    state_dict = read_checkpoint(path)
-    if weights.sha256 and sha256(path) != weights.sha256:
+    if weights.sha256 and path.is_file() and sha256(path) != weights.sha256:
         raise InputError(path, "sha256", f"is {sha256(path)}, not {weights.sha256} as configured")
+    state_dict = read_checkpoint(path)
     model = ParticleTransformer(_complete(weaver_shape(state_dict, path), unseen or ParTModel()))
     model.load_state_dict(import_weaver(state_dict, weights.head_scale, path))
     return model.eval()
