@@ -215,22 +215,34 @@ def _scatter(
         scratch = schema.append(pa.field(_ORDER, pa.float64()))
         writers = [stack.enter_context(pa.ipc.new_stream(file, scratch)) for file in files]
         for source in sources:
-            path = source.file.path
-            randoms = jet_randoms(dataset.seed, path.name, source.file.entries)
-            for table in read([path]):
-                bad = find_bad_jets(table)
-                if bad and dataset.bad_jets == "error":
-                    raise _refusal(path, table, bad[0])
-                sound = np.ones(len(table), bool)
-                sound[[jet.row for jet in bad]] = False
+            randoms = jet_randoms(dataset.seed, source.file.path.name, source.file.entries)
+            for table in read([source.file.path]):
+                bad = _bad_jets(table, source.file.path, dataset)
                 rejected += _rejections(table, bad)
-                counts += _count(table.filter(~sound), REJECTED)
-                place, order = randoms[table["entry"].to_numpy()[sound]].T
-                jets = add_substructure(sort_by_pt(table.filter(sound))).select(schema.names)
+                counts += _count(table.take(np.array([jet.row for jet in bad], np.int64)), REJECTED)
+                jets = _prepared(table, bad, schema)
+                place, order = randoms[jets["entry"].to_numpy()].T
                 jets = jets.append_column(_ORDER, pa.array(order))
                 _distribute(jets, shares.files(place, source.split), writers)
                 progress.advance(len(table))
     return rejected, counts
+
+
+def _bad_jets(table: pa.Table, path: Path, dataset: Dataset) -> list[BadJet]:
+    """Bad jets of a piece, if they are to be listed apart; else the first one is an error."""
+    bad = find_bad_jets(table)
+    if bad and dataset.bad_jets == "error":
+        field = f"{bad[0].field} of entry {table['entry'][bad[0].row]}"
+        problem = f"{bad[0].problem}; with `bad_jets: reject` such jets are listed apart"
+        raise InputError(path, field, problem)
+    return bad
+
+
+def _prepared(table: pa.Table, bad: Sequence[BadJet], schema: pa.Schema) -> pa.Table:
+    """Sound jets as they are written: particles in falling pT, with substructure."""
+    sound = np.ones(len(table), bool)
+    sound[[jet.row for jet in bad]] = False
+    return add_substructure(sort_by_pt(table.filter(sound))).select(schema.names)
 
 
 def _output_schema(schema: pa.Schema) -> pa.Schema:
@@ -251,11 +263,6 @@ def _distribute(
     for target, count in zip(writers, np.bincount(file, minlength=len(writers)).tolist(), strict=True):
         target.write_table(grouped.slice(first, count))
         first += count
-
-
-def _refusal(path: Path, table: pa.Table, bad: BadJet) -> InputError:
-    field = f"{bad.field} of entry {table['entry'][bad.row]}"
-    return InputError(path, field, f"{bad.problem}; with `bad_jets: reject` such jets are listed apart")
 
 
 def _rejections(table: pa.Table, bad: Sequence[BadJet]) -> list[dict]:
