@@ -8,15 +8,31 @@
 
   const SVG = "http://www.w3.org/2000/svg";
   const NAMES = { weights: "weight", qk: "QK", u: "U", sum: "QK + U" };
+  const TITLES = {
+    weights: "Attention weights",
+    qk: "QK logits",
+    u: "Pair bias U (all layers)",
+    sum: "Logits QK + U",
+  };
   const CACHED = 6; // jets kept decoded
   const RADIUS = 0.8; // of the jets, drawn as a circle
 
   const byId = (id) => document.getElementById(id);
   const page = JSON.parse(byId("index").textContent);
   const [LAYERS, HEADS] = page.shape;
-  const parsed = new Promise((resolve) => document.addEventListener("DOMContentLoaded", resolve, { once: true }));
+  const parsed = new Promise((resolve) =>
+    document.addEventListener("DOMContentLoaded", resolve, { once: true }),
+  );
 
-  const state = { jet: page.first, class: "all", layer: LAYERS - 1, head: null, threshold: 0.2, show: "weights", query: null };
+  const state = {
+    jet: page.first,
+    class: "all",
+    layer: LAYERS - 1,
+    head: null,
+    threshold: 0.2,
+    show: "weights",
+    query: null,
+  };
   const pointed = { query: null, key: null }; // what the pointer or the focus is on
   const decoded = new Map();
   let view = null;
@@ -50,7 +66,10 @@
   /** All low bytes stand before all high ones. */
   function joinBytes(planes, step) {
     const half = planes.length / 2;
-    return Float32Array.from({ length: half }, (_, i) => step * (((planes[half + i] << 24) >> 16) | planes[i]));
+    return Float32Array.from(
+      { length: half },
+      (_, i) => step * (((planes[half + i] << 24) >> 16) | planes[i]),
+    );
   }
 
   /** Softmax of each row of n numbers. */
@@ -70,8 +89,15 @@
     const { n, particles } = page.jets[jet];
     const cut = (map, place) => map.subarray(place * n * n, (place + 1) * n * n);
     const place = layer * HEADS + head;
-    const maps = { qk: cut(data.qk, place), u: cut(data.u, head), sum: cut(data.sum, place), weights: cut(data.weights, place) };
-    const strongest = Array.from({ length: n }, (_, query) => largestOf(maps.weights.subarray(query * n, (query + 1) * n)));
+    const maps = {
+      qk: cut(data.qk, place),
+      u: cut(data.u, head),
+      sum: cut(data.sum, place),
+      weights: cut(data.weights, place),
+    };
+    const strongest = Array.from({ length: n }, (_, query) =>
+      largestOf(maps.weights.subarray(query * n, (query + 1) * n)),
+    );
     return { n, particles, maps, strongest };
   }
 
@@ -89,7 +115,8 @@
     const lines = [];
     maps.weights.forEach((weight, place) => {
       const [from, to] = [Math.floor(place / n), place % n];
-      if (weight > state.threshold && from !== to && (query === null || from === query)) lines.push({ query: from, key: to, weight });
+      if (weight > state.threshold && from !== to && (query === null || from === query))
+        lines.push({ query: from, key: to, weight });
     });
     return lines.sort((a, b) => a.weight - b.weight);
   }
@@ -146,14 +173,27 @@
 
   const polygon = (points) => `M${points.map((point) => point.join(" ")).join("L")}Z`;
   const turned = (points, angle) =>
-    points.map(([x, y]) => [x * Math.cos(angle) - y * Math.sin(angle), x * Math.sin(angle) + y * Math.cos(angle)]);
+    points.map(([x, y]) => [
+      x * Math.cos(angle) - y * Math.sin(angle),
+      x * Math.sin(angle) + y * Math.cos(angle),
+    ]);
   const regular = (corners, r, angle) =>
-    turned(Array.from({ length: corners }, (_, i) => [r * Math.cos((2 * Math.PI * i) / corners), r * Math.sin((2 * Math.PI * i) / corners)]), angle);
+    turned(
+      Array.from({ length: corners }, (_, i) => [
+        r * Math.cos((2 * Math.PI * i) / corners),
+        r * Math.sin((2 * Math.PI * i) / corners),
+      ]),
+      angle,
+    );
 
   function plus(r) {
     const arm = r * Math.sqrt((9 * Math.PI) / 20);
     const half = arm / 3;
-    const quarter = [[half, -half], [arm, -half], [arm, half]];
+    const quarter = [
+      [half, -half],
+      [arm, -half],
+      [arm, half],
+    ];
     return [0, 1, 2, 3].flatMap((turn) => turned(quarter, (turn * Math.PI) / 2));
   }
 
@@ -177,7 +217,15 @@
     const middle = centre ?? [across.middle, up.middle];
     const place = (x, y) => [width / 2 + (x - middle[0]) * scale, height / 2 - (y - middle[1]) * scale];
     const radius = pt.map((value) => Math.max(3, (width / 36) * Math.sqrt(value / pt[0])));
-    return { width, height, scale, middle, place, radius, at: deta.map((x, particle) => place(x, dphi[particle])) };
+    return {
+      width,
+      height,
+      scale,
+      middle,
+      place,
+      radius,
+      at: deta.map((x, particle) => place(x, dphi[particle])),
+    };
   }
 
   function extent(values) {
@@ -206,7 +254,8 @@
       const value = tick * step;
       const [across, up] = [place(value, 0)[0], place(0, value)[1]];
       const text = value.toFixed(step < 0.1 ? 2 : 1).replace("-", "−");
-      if (across > 45 && across < width - 40) draw(plane, "text", { class: "axis", x: across, y: height - 6, "text-anchor": "middle" }, text);
+      if (across > 45 && across < width - 40)
+        draw(plane, "text", { class: "axis", x: across, y: height - 6, "text-anchor": "middle" }, text);
       if (up > 25 && up < height - 25) draw(plane, "text", { class: "axis", x: 5, y: up + 4 }, text);
     }
     draw(plane, "text", { class: "axis", x: width - 8, y: height - 6, "text-anchor": "end" }, "Δη");
@@ -233,16 +282,30 @@
         while (hull.length > 1 && turn(hull[hull.length - 2], hull[hull.length - 1], point) <= 0) hull.pop();
         return [...hull, point];
       }, []);
-    return [...chain(sorted).slice(0, -1), ...chain(sorted.reverse()).slice(0, -1), ...(points.length === 1 ? points : [])];
+    return [
+      ...chain(sorted).slice(0, -1),
+      ...chain(sorted.reverse()).slice(0, -1),
+      ...(points.length === 1 ? points : []),
+    ];
   }
 
   function drawLines(plane, frame, lines) {
-    const limit = state.show === "weights" ? 0 : Math.max(1e-6, ...lines.map((line) => Math.abs(centred(state.show, line.query, line.key))));
+    const limit =
+      state.show === "weights"
+        ? 0
+        : Math.max(1e-6, ...lines.map((line) => Math.abs(centred(state.show, line.query, line.key))));
     for (const line of lines) drawLine(plane, frame, line, limit);
     const selves = view.particles.pt.map((_, particle) => particle);
-    for (const particle of selves.filter((one) => at("weights", one, one) > state.threshold && (state.query === null || state.query === one))) {
+    for (const particle of selves.filter(
+      (one) => at("weights", one, one) > state.threshold && (state.query === null || state.query === one),
+    )) {
       const [cx, cy] = frame.at[particle];
-      const attributes = { cx, cy, r: 1.5 * frame.radius[particle] + 3, "stroke-width": 0.8 + 3 * at("weights", particle, particle) };
+      const attributes = {
+        cx,
+        cy,
+        r: 1.5 * frame.radius[particle] + 3,
+        "stroke-width": 0.8 + 3 * at("weights", particle, particle),
+      };
       draw(plane, "circle", { class: "ring", "data-query": particle, "data-key": particle, ...attributes });
     }
   }
@@ -251,16 +314,34 @@
   function drawLine(plane, frame, { query, key, weight }, limit, extra = "") {
     const { subjet } = view.particles;
     const between = subjet[query] !== subjet[key];
-    const group = draw(plane, "g", { class: `pair ${extra}`, "data-query": query, "data-key": key, "data-between": between, opacity: 0.3 + 0.7 * Math.sqrt(weight) });
+    const group = draw(plane, "g", {
+      class: `pair ${extra}`,
+      "data-query": query,
+      "data-key": key,
+      "data-between": between,
+      opacity: 0.3 + 0.7 * Math.sqrt(weight),
+    });
     if (limit) group.style.color = lineColour(centred(state.show, query, key) / limit);
     const width = (0.9 + 4 * weight) * Math.max(1, frame.width / 560);
-    const { line, head } = arrow(frame.at[query], frame.at[key], frame.radius[query], frame.radius[key], 6 + 2 * width);
-    draw(group, "path", { d: line, "stroke-width": width, "stroke-dasharray": between ? `${0.2 + width * 0.3} ${3 + 1.6 * width}` : "none", "stroke-linecap": between ? "round" : "butt" });
+    const { line, head } = arrow(
+      frame.at[query],
+      frame.at[key],
+      frame.radius[query],
+      frame.radius[key],
+      6 + 2 * width,
+    );
+    draw(group, "path", {
+      d: line,
+      "stroke-width": width,
+      "stroke-dasharray": between ? `${0.2 + width * 0.3} ${3 + 1.6 * width}` : "none",
+      "stroke-linecap": between ? "round" : "butt",
+    });
     draw(group, "path", { d: head });
   }
 
   /** Orange speaks for the pair, purple against it; never so pale that the line is lost on its ground. */
-  const lineColour = (value) => shade("diverging", 0.5 + 0.5 * Math.sign(value) * (0.45 + 0.2 * Math.abs(value)));
+  const lineColour = (value) =>
+    shade("diverging", 0.5 + 0.5 * Math.sign(value) * (0.45 + 0.2 * Math.abs(value)));
 
   function arrow(start, end, startRadius, endRadius, length) {
     const across = [start[1] - end[1], end[0] - start[0]];
@@ -268,7 +349,11 @@
     const [from, tip] = [toward(start, bend, startRadius), toward(end, bend, endRadius + 2)];
     const base = toward(tip, bend, length);
     const side = [(tip[1] - base[1]) * 0.42, (base[0] - tip[0]) * 0.42];
-    const head = polygon([tip, [base[0] + side[0], base[1] + side[1]], [base[0] - side[0], base[1] - side[1]]]);
+    const head = polygon([
+      tip,
+      [base[0] + side[0], base[1] + side[1]],
+      [base[0] - side[0], base[1] - side[1]],
+    ]);
     return { line: `M${from.join(" ")}Q${bend.join(" ")} ${base.join(" ")}`, head };
   }
 
@@ -285,12 +370,23 @@
     const colour = subjetColour(subjet[particle]);
     const d = shapeOf(identity[particle], frame.radius[particle]);
     const group = draw(plane, "g", {
-      class: "particle", transform: `translate(${x} ${y})`, tabindex: 0, role: "button", "data-particle": particle,
-      "aria-label": particleText(particle).join(", "), "aria-pressed": state.query === particle,
+      class: "particle",
+      transform: `translate(${x} ${y})`,
+      tabindex: 0,
+      role: "button",
+      "data-particle": particle,
+      "aria-label": particleText(particle).join(", "),
+      "aria-pressed": state.query === particle,
     });
     draw(group, "path", { class: "body", d });
     draw(group, "path", { class: "tint", d, fill: colour, stroke: colour });
-    if (state.query === particle) draw(group, "text", { class: "number", x: frame.radius[particle] + 4, y: -frame.radius[particle] }, `query ${particle}`);
+    if (state.query === particle)
+      draw(
+        group,
+        "text",
+        { class: "number", x: frame.radius[particle] + 4, y: -frame.radius[particle] },
+        `query ${particle}`,
+      );
   }
 
   // ---------------------------------------------------------------- the heat map
@@ -318,7 +414,9 @@
   }
 
   const cellColour = (value, limit) =>
-    state.show === "weights" ? shade("sequential", Math.sqrt(value)) : shade("diverging", 0.5 + (0.5 * value) / limit);
+    state.show === "weights"
+      ? shade("sequential", Math.sqrt(value))
+      : shade("diverging", 0.5 + (0.5 * value) / limit);
 
   function drawCells(pen, { left, top, cell }, values, limit) {
     // Edges on whole pixels: no seams.
@@ -354,7 +452,8 @@
       pen.textAlign = "right";
       if (numbered) pen.fillText(particle, left - 14, top + middle);
       pen.textAlign = "center";
-      if (particle % Math.ceil((view.n > 100 ? 22 : 15) / cell) === 0) pen.fillText(particle, left + middle, top - 20);
+      if (particle % Math.ceil((view.n > 100 ? 22 : 15) / cell) === 0)
+        pen.fillText(particle, left + middle, top - 20);
     }
   }
 
@@ -391,10 +490,18 @@
     const ticks = state.show === "weights" ? [0, 0.05, 0.2, 0.5, 1] : [-limit, 0, limit];
     for (const tick of ticks) {
       const share = state.show === "weights" ? Math.sqrt(tick) : 0.5 + (0.5 * tick) / limit;
-      pen.fillText(state.show === "weights" ? tick : tick && signed(tick, 1), left + within(share * width, 8, width - 4), y + 18);
+      pen.fillText(
+        state.show === "weights" ? tick : tick && signed(tick, 1),
+        left + within(share * width, 8, width - 4),
+        y + 18,
+      );
     }
     pen.textAlign = "left";
-    pen.fillText(state.show === "weights" ? "weight (square-root scale)" : `${NAMES[state.show]}, before the softmax`, left + width + 12, y + 5);
+    pen.fillText(
+      state.show === "weights" ? "weight (square-root scale)" : `${NAMES[state.show]}, before the softmax`,
+      left + width + 12,
+      y + 5,
+    );
   }
 
   // ---------------------------------------------------------------- words
@@ -413,8 +520,9 @@
     if (mass !== undefined) facts.push(`mass ${mass.toFixed(0)} GeV (soft drop ${sdmass.toFixed(0)})`);
     if (predicted !== undefined) facts.push(`taken for ${predicted} (${(100 * probability).toFixed(0)} %)`);
     byId("facts").textContent = facts.join(" · ");
-    byId("origin").textContent = `Jet ${jet} of the sample, from ${source}, entry ${entry}. Layers, heads and particles are counted from 0.`;
-    byId("map-caption").textContent = `${{ weights: "Attention weights", qk: "QK logits", u: "Pair bias U (all layers)", sum: "Logits QK + U" }[state.show]}: rows are queries, columns keys, in falling pT`;
+    byId("origin").textContent =
+      `Jet ${jet} of the sample, from ${source}, entry ${entry}. Layers, heads and particles are counted from 0.`;
+    byId("map-caption").textContent = `${TITLES[state.show]}: rows are queries, columns keys`;
   }
 
   /** What is seen, in a sentence; also where nothing is. */
@@ -426,10 +534,14 @@
   }
 
   function someLines(lines, above) {
-    const between = lines.filter(({ query, key }) => view.particles.subjet[query] !== view.particles.subjet[key]).length;
-    const many = new Set(view.particles.subjet).size > 1 ? `, ${between || "none"} of them between subjets` : "";
+    const between = lines.filter(
+      ({ query, key }) => view.particles.subjet[query] !== view.particles.subjet[key],
+    ).length;
+    const many =
+      new Set(view.particles.subjet).size > 1 ? `, ${between || "none"} of them between subjets` : "";
     const count = `${lines.length} ${lines.length === 1 ? "line" : "lines"}${many}.`;
-    if (state.query !== null) return `query ${state.query} puts more than ${above} on ${lines.length === 1 ? "one other particle" : `each of ${lines.length} others`}: ${count}`;
+    if (state.query !== null)
+      return `query ${state.query} puts more than ${above} on ${lines.length === 1 ? "one other particle" : `each of ${lines.length} others`}: ${count}`;
     const queries = new Set(lines.map(({ query }) => query)).size;
     return `${queries} of ${view.n} queries ${queries === 1 ? "puts" : "put"} more than ${above} on another particle: ${count}`;
   }
@@ -438,7 +550,12 @@
     let best = null;
     view.maps.weights.forEach((weight, place) => {
       const [query, key] = [Math.floor(place / view.n), place % view.n];
-      if (query !== key && (state.query === null || query === state.query) && (best === null || weight > best.weight)) best = { query, key, weight };
+      if (
+        query !== key &&
+        (state.query === null || query === state.query) &&
+        (best === null || weight > best.weight)
+      )
+        best = { query, key, weight };
     });
     if (best === null) return "one particle, which can attend to itself only.";
     const who = state.query === null ? "in this head" : `of query ${state.query}`;
@@ -450,7 +567,10 @@
     const { identity, subjet, pt } = view.particles;
     const key = view.strongest[particle];
     return [
-      `particle ${particle}`, identityOf(identity[particle])[0], `pT ${pt[particle].toFixed(1)} GeV`, `subjet ${subjet[particle] + 1}`,
+      `particle ${particle}`,
+      identityOf(identity[particle])[0],
+      `pT ${pt[particle].toFixed(1)} GeV`,
+      `subjet ${subjet[particle] + 1}`,
       `strongest key ${key === particle ? "itself" : key}, weight ${at("weights", particle, key).toFixed(3)}`,
     ];
   }
@@ -461,10 +581,15 @@
     let received = 0;
     for (let query = 0; query < view.n; query++) received += at("weights", query, particle);
     return [
-      ["pT", `${pt[particle].toFixed(1)} GeV`], ["subjet", subjet[particle] + 1],
+      ["pT", `${pt[particle].toFixed(1)} GeV`],
+      ["subjet", subjet[particle] + 1],
       ["Δη, Δφ", `${signed(deta[particle], 3)}, ${signed(dphi[particle], 3)}`],
-      ["strongest key", key === particle ? "itself" : `${key} (${identityOf(view.particles.identity[key])[0]})`],
-      ["weight", at("weights", particle, key).toFixed(3)], ["QK, U there", `${signed(at("qk", particle, key))}, ${signed(at("u", particle, key))}`],
+      [
+        "strongest key",
+        key === particle ? "itself" : `${key} (${identityOf(view.particles.identity[key])[0]})`,
+      ],
+      ["weight", at("weights", particle, key).toFixed(3)],
+      ["QK, U there", `${signed(at("qk", particle, key))}, ${signed(at("u", particle, key))}`],
       ["receives", `${received.toFixed(2)} × an even share`],
     ];
   }
@@ -472,11 +597,21 @@
   function pairRows(query, key) {
     const { subjet, identity, deta, dphi } = view.particles;
     const kind = (particle) => `${particle} (${identityOf(identity[particle])[0]})`;
-    const rows = ["qk", "u", "sum"].map((name) => [NAMES[name], `${signed(at(name, query, key))} (${signed(centred(name, query, key))} from row mean)`]);
+    const rows = ["qk", "u", "sum"].map((name) => [
+      NAMES[name],
+      `${signed(at(name, query, key))} (${signed(centred(name, query, key))} from row mean)`,
+    ]);
     return [
-      ["query", kind(query)], ["key", kind(key)], ["weight", at("weights", query, key).toFixed(3)],
+      ["query", kind(query)],
+      ["key", kind(key)],
+      ["weight", at("weights", query, key).toFixed(3)],
       ...rows,
-      ["subjets", subjet[query] === subjet[key] ? `both ${subjet[query] + 1}` : `${subjet[query] + 1} and ${subjet[key] + 1}`],
+      [
+        "subjets",
+        subjet[query] === subjet[key]
+          ? `both ${subjet[query] + 1}`
+          : `${subjet[query] + 1} and ${subjet[key] + 1}`,
+      ],
       ["ΔR", Math.hypot(deta[query] - deta[key], dphi[query] - dphi[key]).toFixed(3)],
     ];
   }
@@ -487,7 +622,13 @@
     const card = byId("details");
     card.replaceChildren();
     const shown = query ?? state.query;
-    if (shown === null) return void add(card, "p", "Point at a particle or a cell to read about it; click it to see that query alone.", { className: "soft" });
+    if (shown === null)
+      return void add(
+        card,
+        "p",
+        "Point at a particle or a cell to read about it; click it to see that query alone.",
+        { className: "soft" },
+      );
     const name = `${identityOf(view.particles.identity[shown])[0]}, particle ${shown}`;
     add(card, "h3", key !== null ? `${query} → ${key}` : query === null ? `Pinned query: ${name}` : name);
     const list = add(card, "dl");
@@ -507,7 +648,9 @@
     for (let layer = 0; layer < LAYERS; layer++) add(byId("layer"), "option", layer, { value: layer });
     for (let head = 0; head < HEADS; head++) add(byId("head"), "option", head, { value: head });
     fillHeads();
-    byId("step").textContent = [...new Set(page.jets.map(({ step }) => step))].map((step) => (step < 1 ? `1/${1 / step}` : step)).join(" or ");
+    byId("step").textContent = [...new Set(page.jets.map(({ step }) => step))]
+      .map((step) => (step < 1 ? `1/${1 / step}` : step))
+      .join(" or ");
     byId("difference").textContent = page.difference.toExponential(1);
   }
 
@@ -538,40 +681,63 @@
       button.textContent = (100 * share).toFixed(0);
       button.tabIndex = chosen ? 0 : -1;
       button.setAttribute("aria-pressed", chosen);
-      button.setAttribute("aria-label", `layer ${layer}, head ${head}: ${(100 * share).toFixed(0)} % of queries`);
+      button.setAttribute(
+        "aria-label",
+        `layer ${layer}, head ${head}: ${(100 * share).toFixed(0)} % of queries`,
+      );
     }
   }
 
   function writeControls() {
     const jets = jetsOfClass();
     byId("jet").replaceChildren();
-    for (const jet of jets) add(byId("jet"), "option", `${page.jets[jet].jet} · ${jetText(jet)}`, { value: jet });
+    for (const jet of jets)
+      add(byId("jet"), "option", `${page.jets[jet].jet} · ${jetText(jet)}`, { value: jet });
     for (const name of ["jet", "class", "layer", "head", "threshold"]) byId(name).value = state[name];
     byId("above").textContent = state.threshold.toFixed(2);
-    for (const button of document.querySelectorAll("[data-show]")) button.setAttribute("aria-pressed", button.dataset.show === state.show);
+    for (const button of document.querySelectorAll("[data-show]"))
+      button.setAttribute("aria-pressed", button.dataset.show === state.show);
   }
 
+  /** What shapes, colours and lines mean, as far as this jet has them. */
   function writeLegend() {
-    const legend = byId("legend");
-    legend.replaceChildren();
-    const item = (text) => {
-      const line = add(legend, "div");
-      const picture = draw(line, "svg", { viewBox: "-11 -8 22 16", "aria-hidden": "true" });
-      add(line, "span", text);
-      return picture;
-    };
-    const subjets = [...new Set(view.particles.subjet)].sort();
-    for (const place of [...new Set(view.particles.identity)].sort()) draw(item(identityOf(place)[0]), "path", { d: shapeOf(place, 5), fill: "none", stroke: "currentColor", "stroke-width": 1.4 });
-    for (const one of subjets) draw(item(`subjet ${one + 1}`), "circle", { r: 5.5, fill: subjetColour(one), "fill-opacity": 0.45, stroke: subjetColour(one), "stroke-width": 2 });
-    const line = { stroke: "currentColor", "stroke-width": 2 };
-    draw(item("within a subjet"), "path", { d: "M-11 0H11", ...line });
-    if (subjets.length > 1) draw(item("between two"), "path", { d: "M-11 0H11", ...line, "stroke-dasharray": "0.8 5", "stroke-linecap": "round" });
-    if (state.show !== "weights") {
-      draw(item(`${NAMES[state.show]}: for`), "path", { d: "M-11 0H11", ...line, stroke: lineColour(1) });
-      draw(item("against"), "path", { d: "M-11 0H11", ...line, stroke: lineColour(-1) });
+    byId("legend").replaceChildren();
+    const { identity, subjet } = view.particles;
+    const ordered = (values) => [...new Set(values)].sort((a, b) => a - b);
+    for (const one of ordered(identity)) {
+      legendItem(identityOf(one)[0], { d: shapeOf(one, 5), "stroke-width": 1.4 });
     }
-    draw(item("on itself"), "circle", { r: 6, fill: "none", ...line });
-    draw(item("area: pT"), "path", { d: "M-9 3a3 3 0 1 1 6 0a3 3 0 1 1-6 0M-1 1a6 6 0 1 1 12 0a6 6 0 1 1-12 0", fill: "none", stroke: "currentColor" });
+    for (const one of ordered(subjet)) {
+      const colour = subjetColour(one);
+      legendItem(`subjet ${one + 1}`, {
+        d: SHAPES.o(5.5),
+        fill: colour,
+        "fill-opacity": 0.45,
+        stroke: colour,
+      });
+    }
+    writeLineLegend(ordered(subjet).length > 1);
+    legendItem("area: pT", {
+      d: "M-4 2a3 3 0 1 1 -6 0a3 3 0 1 1 6 0M11 0a6 6 0 1 1 -12 0a6 6 0 1 1 12 0",
+      "stroke-width": 1,
+    });
+  }
+
+  function writeLineLegend(several) {
+    const d = "M-11 0H11";
+    legendItem("within a subjet", { d });
+    if (several) legendItem("between two", { d, "stroke-dasharray": "0.8 5", "stroke-linecap": "round" });
+    legendItem("on itself", { d: SHAPES.o(6) });
+    if (state.show === "weights") return;
+    legendItem(`${NAMES[state.show]}: for`, { d, stroke: lineColour(1) });
+    legendItem("against", { d, stroke: lineColour(-1) });
+  }
+
+  function legendItem(text, attributes) {
+    const line = add(byId("legend"), "div");
+    const picture = draw(line, "svg", { viewBox: "-11 -8 22 16", "aria-hidden": "true" });
+    draw(picture, "path", { fill: "none", stroke: "currentColor", "stroke-width": 2, ...attributes });
+    add(line, "span", text);
   }
 
   // ---------------------------------------------------------------- state
@@ -595,8 +761,14 @@
   function sharpest(data, n) {
     const sharpness = new Array(HEADS).fill(0);
     for (let row = 0; row < HEADS * n; row++) {
-      const weights = data.weights.subarray((state.layer * HEADS * n + row) * n, (state.layer * HEADS * n + row + 1) * n);
-      sharpness[Math.floor(row / n)] += weights.reduce((most, weight, key) => (key === row % n ? most : Math.max(most, weight)), 0);
+      const weights = data.weights.subarray(
+        (state.layer * HEADS * n + row) * n,
+        (state.layer * HEADS * n + row + 1) * n,
+      );
+      sharpness[Math.floor(row / n)] += weights.reduce(
+        (most, weight, key) => (key === row % n ? most : Math.max(most, weight)),
+        0,
+      );
     }
     return largestOf(sharpness);
   }
@@ -627,7 +799,14 @@
 
   function writeHash() {
     const { jet, class: name, layer, head, threshold, show: shown, query } = state;
-    const values = { jet: page.jets[jet].jet, class: name, layer, head, threshold: threshold.toFixed(2), show: shown };
+    const values = {
+      jet: page.jets[jet].jet,
+      class: name,
+      layer,
+      head,
+      threshold: threshold.toFixed(2),
+      show: shown,
+    };
     if (query !== null) values.query = query;
     history.replaceState(null, "", `#${new URLSearchParams(values)}`);
   }
@@ -641,11 +820,16 @@
     };
     const jet = page.jets.findIndex((one) => asked.get("jet") === String(one.jet));
     const threshold = asked.has("threshold") ? Number(asked.get("threshold")) : NaN;
-    const found = { layer: number("layer", LAYERS - 1), head: number("head", HEADS - 1), query: number("query", Infinity) ?? null };
+    const found = {
+      layer: number("layer", LAYERS - 1),
+      head: number("head", HEADS - 1),
+      query: number("query", Infinity) ?? null,
+    };
     if (jet >= 0) found.jet = jet;
     if (threshold >= 0.01 && threshold <= 0.99) found.threshold = threshold;
     if (Object.hasOwn(NAMES, asked.get("show") ?? "")) found.show = asked.get("show");
-    if (asked.get("class") === "all" || page.jets.some((_, one) => className(one) === asked.get("class"))) found.class = asked.get("class");
+    if (asked.get("class") === "all" || page.jets.some((_, one) => className(one) === asked.get("class")))
+      found.class = asked.get("class");
     return Object.fromEntries(Object.entries(found).filter(([, value]) => value !== undefined));
   }
 
@@ -665,10 +849,14 @@
     const { query, key } = pointed;
     plane.classList.toggle("focus", query !== null);
     plane.querySelectorAll(".extra").forEach((line) => line.remove());
-    for (const particle of plane.querySelectorAll(".particle")) particle.classList.toggle("on", [query, key].includes(+particle.dataset.particle));
+    for (const particle of plane.querySelectorAll(".particle"))
+      particle.classList.toggle("on", [query, key].includes(+particle.dataset.particle));
     for (const line of plane.querySelectorAll("[data-query]")) {
       const [from, to] = [+line.dataset.query, +line.dataset.key];
-      line.classList.toggle("on", key === null ? from === query || to === query : from === query && to === key);
+      line.classList.toggle(
+        "on",
+        key === null ? from === query || to === query : from === query && to === key,
+      );
     }
     if (query === null) return;
     nameParticle(plane, query, -4);
@@ -687,8 +875,17 @@
     const frame = layout(plane);
     const [x, y] = frame.at[particle];
     const left = x > frame.width - 90;
-    const attributes = { x: x + (left ? -1 : 1) * (frame.radius[particle] + 5), y: y + below, "text-anchor": left ? "end" : "start" };
-    draw(plane, "text", { class: "number extra", ...attributes }, `${particle}: ${view.particles.pt[particle].toFixed(1)} GeV`);
+    const attributes = {
+      x: x + (left ? -1 : 1) * (frame.radius[particle] + 5),
+      y: y + below,
+      "text-anchor": left ? "end" : "start",
+    };
+    draw(
+      plane,
+      "text",
+      { class: "number extra", ...attributes },
+      `${particle}: ${view.particles.pt[particle].toFixed(1)} GeV`,
+    );
   }
 
   const pin = (query) => change({ query: state.query === query ? null : query });
@@ -731,8 +928,15 @@
     const canvas = byId("map");
     const cellAt = (event) => {
       const { left, top, cell } = grid(canvas);
-      const [key, query] = [Math.floor((event.offsetX - left) / cell), Math.floor((event.offsetY - top) / cell)];
-      return { query, key: key < 0 ? null : key, inside: query >= 0 && query < view.n && key < view.n && event.offsetX >= 0 };
+      const [key, query] = [
+        Math.floor((event.offsetX - left) / cell),
+        Math.floor((event.offsetY - top) / cell),
+      ];
+      return {
+        query,
+        key: key < 0 ? null : key,
+        inside: query >= 0 && query < view.n && key < view.n && event.offsetX >= 0,
+      };
     };
     canvas.addEventListener("pointermove", (event) => {
       const { query, key, inside } = cellAt(event);
@@ -751,7 +955,8 @@
     }
     byId("class").addEventListener("input", (event) => change({ class: event.target.value }));
     byId("class").addEventListener("change", blur);
-    for (const button of document.querySelectorAll("[data-show]")) button.addEventListener("click", () => change({ show: button.dataset.show }));
+    for (const button of document.querySelectorAll("[data-show]"))
+      button.addEventListener("click", () => change({ show: button.dataset.show }));
     byId("ask").addEventListener("click", help);
     // After a click the keys should go to the page, not to what was clicked.
     document.addEventListener("click", (event) => byPointer && event.target.closest("button")?.blur());
@@ -821,5 +1026,6 @@
   }
 
   if ("DecompressionStream" in window) open();
-  else byId("finding").textContent = "This browser is too old for the explorer: it needs one of 2023 or later.";
+  else
+    byId("finding").textContent = "This browser is too old for the explorer: it needs one of 2023 or later.";
 })();
