@@ -26,7 +26,7 @@ with job(snakemake) as step:
     for size in settings.batches:
         loader = JetLoader.for_model(snakemake.input.test, models[0].config, size, settings.seed)
         # Batches go from short to long jets: the middle one holds jets of median multiplicity.
-        batch = next(islice(loader.evaluation(), loader.steps_per_epoch // 2, None))
+        batch = next(islice(loader.evaluation(), loader.n_jets // (2 * size), None))
         jets = (batch.features, batch.vectors, batch.mask)
         length = batch.mask.shape[-1]
         dense, compressed = (partial(model, *jets) for model in models)
