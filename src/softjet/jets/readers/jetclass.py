@@ -65,12 +65,12 @@ def read_jetclass(paths: Iterable[str | Path]) -> Iterator[pa.Table]:
     InputError
         As `inspect_jetclass`, and where a branch has another shape or cannot be read.
     """
-    return read_files(paths, inspect_jetclass, _pieces, TREE, "ROOT")
+    return read_files(paths, _pieces, TREE, "ROOT")
 
 
-def _pieces(file: JetFile) -> Iterator[pa.Table]:
-    with _open_tree(file.path) as tree:
-        entry = 0
+def _pieces(path: Path) -> Iterator[pa.Table]:
+    with _open_tree(path) as tree:
+        file, entry = _check_branches(tree, path), 0
         step = f"{pieces.PIECE} B"
         for piece in tree.iterate(list(_branches(file.schema)), step_size=step, library="ak"):
             yield _table(piece, file, entry)

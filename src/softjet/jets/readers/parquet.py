@@ -50,19 +50,8 @@ def inspect_parquet(path: str | Path) -> JetFile:
         Where there is no such file, it is no Parquet, a needed column is missing, a column is of another
         kind, or the metadata holds an unknown word.
     """
-    path = Path(path)
-    with _open(path) as file:
-        found = file.schema_arrow
-        for name in _NEEDED:
-            if name not in found.names:
-                raise InputError(
-                    path, name, "the file lacks this column; give jets with label and four-vectors"
-                )
-        columns = [name for name in COLUMNS if name in found.names and name not in _PLACE]
-        for name in columns:
-            _check_kind(found.field(name).type, name, path)
-        schema = table_schema({*columns, *KINEMATICS, *_PLACE}, table_facts(found, path))
-        return JetFile(path, file.metadata.num_rows, schema)
+    with _open(Path(path)) as parquet:
+        return _check_columns(parquet, Path(path))
 
 
 def read_parquet(paths: Iterable[str | Path]) -> Iterator[pa.Table]:
@@ -87,7 +76,19 @@ def read_parquet(paths: Iterable[str | Path]) -> Iterator[pa.Table]:
     InputError
         As `inspect_parquet`, and where values are missing, do not fit or cannot be read.
     """
-    return read_files(paths, inspect_parquet, _pieces, "jets", "Parquet")
+    return read_files(paths, _pieces, "jets", "Parquet")
+
+
+def _check_columns(parquet: pq.ParquetFile, path: Path) -> JetFile:
+    found = parquet.schema_arrow
+    for name in _NEEDED:
+        if name not in found.names:
+            raise InputError(path, name, "the file lacks this column; give jets with label and four-vectors")
+    columns = [name for name in COLUMNS if name in found.names and name not in _PLACE]
+    for name in columns:
+        _check_kind(found.field(name).type, name, path)
+    schema = table_schema({*columns, *KINEMATICS, *_PLACE}, table_facts(found, path))
+    return JetFile(path, parquet.metadata.num_rows, schema)
 
 
 def _open(path: Path) -> pq.ParquetFile:
@@ -96,8 +97,9 @@ def _open(path: Path) -> pq.ParquetFile:
         return pq.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False)
 
 
-def _pieces(file: JetFile) -> Iterator[pa.Table]:
-    with _open(file.path) as parquet:
+def _pieces(path: Path) -> Iterator[pa.Table]:
+    with _open(path) as parquet:
+        file = _check_columns(parquet, path)
         columns = [name for name in file.schema.names if name in parquet.schema_arrow.names]
         columns = [name for name in columns if name not in _PLACE]
         first = 0

@@ -38,23 +38,18 @@ class JetFile:
     schema: pa.Schema
 
 
-Inspect = Callable[[str | Path], JetFile]
-"""Checks a file without reading its jets."""
-
-Pieces = Callable[[JetFile], Iterator[pa.Table]]
-"""Reads the jets of a checked file in order."""
+Pieces = Callable[[Path], Iterator[pa.Table]]
+"""Checks a file and reads its jets in order."""
 
 
-def read_files(
-    paths: Iterable[str | Path], inspect: Inspect, pieces: Pieces, field: str, kind: str
-) -> Iterator[pa.Table]:
+def read_files(paths: Iterable[str | Path], pieces: Pieces, field: str, kind: str) -> Iterator[pa.Table]:
     """Read files one after the other; whatever damaged content raises becomes one line.
 
     Parameters
     ----------
     paths : iterable of paths
         The files.
-    inspect, pieces : callables
+    pieces : callable
         Of the format.
     field, kind : str
         Which part of the file an error names, and what the file should have been.
@@ -64,10 +59,9 @@ def read_files(
     pyarrow.Table
         Jets in their order, all of them.
     """
-    for path in paths:
-        file = inspect(path)
-        tables = pieces(file)
-        while (table := _next(tables, file.path, field, kind)) is not None:
+    for path in map(Path, paths):
+        tables = pieces(path)
+        while (table := _next(tables, path, field, kind)) is not None:
             yield table
 
 

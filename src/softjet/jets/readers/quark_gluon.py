@@ -102,11 +102,12 @@ def read_quark_gluon(paths: Iterable[str | Path]) -> Iterator[pa.Table]:
     InputError
         As `inspect_quark_gluon`, and where rows cannot be read.
     """
-    return read_files(paths, inspect_quark_gluon, _pieces, "X", "npz")
+    return read_files(paths, _pieces, "X", "npz")
 
 
-def _pieces(file: JetFile) -> Iterator[pa.Table]:
-    with _open_arrays(file.path) as (x, y):
+def _pieces(path: Path) -> Iterator[pa.Table]:
+    with _open_arrays(path) as (x, y):
+        file = JetFile(path, x.shape[0], _SCHEMA)
         for first, last in steps(file.entries, x.bytes_a_row):
             yield _table(x.rows(last - first), y.rows(last - first), file, first)
 

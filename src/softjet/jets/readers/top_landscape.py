@@ -97,13 +97,13 @@ def read_top_landscape(paths: Iterable[str | Path]) -> Iterator[pa.Table]:
     InputError
         As `inspect_top_landscape`, and where rows cannot be read.
     """
-    return read_files(paths, inspect_top_landscape, _pieces, KEY, "HDF5")
+    return read_files(paths, _pieces, KEY, "HDF5")
 
 
-def _pieces(file: JetFile) -> Iterator[pa.Table]:
-    with _open_rows(file.path) as rows:
-        places = _places(rows, file.path)
-        for first, last in steps(len(rows), rows.dtype.itemsize):
+def _pieces(path: Path) -> Iterator[pa.Table]:
+    with _open_rows(path) as rows:
+        places, file = _places(rows, path), JetFile(path, len(rows), _SCHEMA)
+        for first, last in steps(file.entries, rows.dtype.itemsize):
             yield _table(rows[first:last], places, file, first)
 
 
