@@ -35,6 +35,7 @@
   };
   const pointed = { query: null, key: null }; // what the pointer or the focus is on
   const decoded = new Map();
+  const sheet = document.createElement("canvas");
   let view = null;
   let zoom = 1;
   let centre = null; // of the plane, where it is not the middle of all particles
@@ -65,11 +66,11 @@
 
   /** All low bytes stand before all high ones. */
   function joinBytes(planes, step) {
-    const half = planes.length / 2;
-    return Float32Array.from(
-      { length: half },
-      (_, i) => step * (((planes[half + i] << 24) >> 16) | planes[i]),
-    );
+    const values = new Float32Array(planes.length / 2);
+    for (let i = 0; i < values.length; i++) {
+      values[i] = step * (((planes[values.length + i] << 24) >> 16) | planes[i]);
+    }
+    return values;
   }
 
   /** Softmax of each row of n numbers. */
@@ -398,19 +399,30 @@
     return { left, top, cell: end / view.n, end };
   }
 
+  /** The map is kept on a sheet, so that pointing at a cell draws two bands only. */
   function drawMap() {
     const canvas = byId("map");
-    canvas.width = Math.round(canvas.clientWidth * devicePixelRatio);
-    canvas.height = Math.round(canvas.clientHeight * devicePixelRatio);
-    const pen = canvas.getContext("2d");
+    sheet.width = canvas.width = Math.round(canvas.clientWidth * devicePixelRatio);
+    sheet.height = canvas.height = Math.round(canvas.clientHeight * devicePixelRatio);
+    const pen = sheet.getContext("2d");
     pen.scale(devicePixelRatio, devicePixelRatio);
     const frame = grid(canvas);
     const values = view.maps[state.show];
     const limit = values.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-6);
     drawCells(pen, frame, values, limit);
     drawLabels(pen, frame);
-    drawCross(pen, frame);
     drawScale(pen, frame, limit);
+    markMap();
+  }
+
+  function markMap() {
+    const canvas = byId("map");
+    const pen = canvas.getContext("2d");
+    pen.setTransform(1, 0, 0, 1, 0, 0);
+    pen.clearRect(0, 0, canvas.width, canvas.height);
+    pen.drawImage(sheet, 0, 0);
+    pen.scale(devicePixelRatio, devicePixelRatio);
+    drawCross(pen, grid(canvas));
   }
 
   const cellColour = (value, limit) =>
@@ -840,7 +852,7 @@
     if (pointed.query === query && pointed.key === key) return;
     Object.assign(pointed, { query, key });
     drawPointed();
-    drawMap();
+    markMap();
     writeDetails();
   }
 
