@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from softjet.attention import interventions
-from softjet.attention.effects import effects
+from softjet.attention.effects import effects, outcome_metrics
 from softjet.attention.intervene import (
     TOLERANCE,
     Cut,
@@ -232,6 +232,11 @@ def test_a_patch_from_a_twin_changes_nothing(model, jet_table):
     itself = dict.fromkeys(sample.donors, np.arange(SETTINGS.jets))
     found = intervene(model, sample._replace(donors=itself), SETTINGS)
     assert np.allclose(found.of[Condition("patch_same", ALL)].after, found.before, atol=1e-5)
+
+
+def test_margin_is_over_the_largest_other_class():
+    logits = np.array([[3.0, 1.0, 2.5], [0.0, -1.0, 4.0]], np.float32)
+    assert outcome_metrics(logits, np.array([0, 1])).tolist() == [[3, 0.5, 1], [-1, -5, 0]]
 
 
 def planted(jets=40, shift=-1.0, control=-0.2):
