@@ -16,8 +16,8 @@ def save_state(path: Path, content: Mapping[str, Any]) -> None:
         torch.save(dict(content), partial)
 
 
-def load_state(path: Path, device: torch.device) -> dict[str, Any]:
-    """Read a state, its tensors on `device`.
+def load_state(path: Path) -> dict[str, Any]:
+    """Read a state, its tensors in the processor's memory; models and optimisers take them to where theirs are.
 
     Raises
     ------
@@ -25,6 +25,6 @@ def load_state(path: Path, device: torch.device) -> dict[str, Any]:
         It cannot be read.
     """
     try:
-        return torch.load(path, weights_only=True, map_location=device)
+        return torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:
         raise InputError(path, "state", f"cannot be read ({error}); remove it to train anew") from error

@@ -139,11 +139,11 @@ class _Job:
         save_state(path, content)
 
     def load(self, path: Path) -> None:
-        content = load_state(path, device_of_model(self.model))
+        content = load_state(path)
         self.model.load_state_dict(content["model"])
         self.optimiser.load_state_dict(content["optimiser"])
         self.step = content["step"]
-        self.rows[: self.step] = content["history"].cpu().numpy()
+        self.rows[: self.step] = content["history"].numpy()
 
 
 def _run(job: _Job, training: Loader, validation: Loader, saved: Path) -> None:

@@ -1,8 +1,4 @@
 import math
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -20,7 +16,6 @@ from softjet.part.train import train_part
 
 SETTINGS = Training(epochs=5, batch_size=16, learning_rate=0.01, validate_every=8, save_every=1e-6, seed=4)
 RUN = ParTRun(model=SMALL.model_copy(update={"dropout": 0.1}), training=SETTINGS)
-SLOW = "import sys; sys.path.insert(0, {here!r}); from test_part_train import *; slow_training(sys.argv[1])"
 
 
 class Stopping(Jets):
@@ -37,22 +32,8 @@ class Stopping(Jets):
             yield batch
 
 
-class Slow(Jets):
-    """Jets that take their time, so that a killed process dies in the middle."""
-
-    def training(self, start_step=0, share=(0, 1)):
-        for batch in super().training(start_step, share):
-            time.sleep(0.05)
-            yield batch
-
-
 def train(loader, folder, run=RUN):
     return train_part(run, loader, Jets(32, seed=1), folder / "out", folder / "state")
-
-
-def slow_training(folder):
-    torch.set_num_threads(1)  # as in the tests: equal bits need equal threads
-    train(Slow(64), Path(folder))
 
 
 @pytest.fixture(scope="module")
@@ -107,22 +88,6 @@ def test_interrupted_training_goes_on_to_the_same_weights(tmp_path, unbroken, st
     train(Jets(64), tmp_path)
     assert_same(tmp_path, unbroken)
     assert not list((tmp_path / "state").rglob("*.pt"))
-
-
-def test_killed_training_goes_on_to_the_same_weights(tmp_path, unbroken):
-    command = [sys.executable, "-c", SLOW.format(here=str(Path(__file__).parent)), str(tmp_path)]
-    process = subprocess.Popen(command)
-    while not list((tmp_path / "state").rglob("state.pt")):
-        assert process.poll() is None
-        time.sleep(0.01)
-    time.sleep(0.2)
-    process.kill()
-    process.wait()
-    assert not (tmp_path / "out").exists()
-    saved = next((tmp_path / "state").rglob("state.pt"))
-    assert 0 < torch.load(saved, weights_only=True)["step"] < 20
-    train(Jets(64), tmp_path)
-    assert_same(tmp_path, unbroken)
 
 
 def test_unreadable_state_is_named(tmp_path):
