@@ -17,7 +17,7 @@ def save_state(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def load_state(path: Path) -> dict[str, Any]:
-    """Read a state, its tensors in the processor's memory; models and optimisers take them to where theirs are.
+    """Read a state into the processor's memory; model and optimiser take it to where they are.
 
     Raises
     ------
