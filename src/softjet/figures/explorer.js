@@ -532,8 +532,9 @@
     if (mass !== undefined) facts.push(`mass ${mass.toFixed(0)} GeV (soft drop ${sdmass.toFixed(0)})`);
     if (predicted !== undefined) facts.push(`taken for ${predicted} (${(100 * probability).toFixed(0)} %)`);
     byId("facts").textContent = facts.join(" · ");
+    const origin = source === undefined ? "" : `, from ${source}, entry ${entry}`;
     byId("origin").textContent =
-      `Jet ${jet} of the sample, from ${source}, entry ${entry}. Layers, heads and particles are counted from 0.`;
+      `Jet ${jet} of the sample${origin}. Layers, heads and particles are counted from 0.`;
     byId("map-caption").textContent = `${TITLES[state.show]}: rows are queries, columns keys`;
   }
 

@@ -35,7 +35,7 @@ DIVERGING = "PuOr_r"
 PARTICLE = ("deta", "dphi", "pt", "identity", "subjet")
 """What the page knows of a particle."""
 
-FACTS = ("label", "source", "entry", "pt", "mass", "sdmass", "predicted", "probability")
+FACTS = ("source", "entry", "pt", "mass", "sdmass", "predicted", "probability")
 """What the page may know of a jet."""
 
 
@@ -76,7 +76,8 @@ def write_explorer(
     for jet, rows in maps.groupby("jet"):
         own = particles[particles.jet == jet].sort_values("particle")
         packed.append(pack_jet(*_logits(rows, shape), _stack(rows, "weights", shape)))
-        jets.append(_known(facts[facts.jet == jet], own) | {"jet": int(str(jet)), "step": packed[-1].step})
+        place = {"jet": int(str(jet)), "label": int(rows.label.iloc[0]), "step": packed[-1].step}
+        jets.append(place | _known(facts[facts.jet == jet], own))
     index = {
         "shape": shape,
         "jets": jets,
@@ -101,27 +102,28 @@ def jet_facts(jets: pa.Table, places: Sequence[int], probabilities: NDArray[np.f
     places : sequence of int
         Their places in the sample.
     probabilities : (N, C)
-        What the network gives each class.
+        What the network gives each class; used where these are the classes of `softjet.jets.schema`.
 
     Returns
     -------
     DataFrame
-        jet, label, source, entry, pt, mass and sdmass (GeV), predicted (name of a class), probability.
+        jet, source, entry, pt, mass and sdmass (GeV), predicted (name of a class), probability.
     """
     pt, eta, energy = (jets[f"jet_{name}"].to_numpy().astype(float) for name in ("pt", "eta", "energy"))
-    return pd.DataFrame(
+    facts = pd.DataFrame(
         {
             "jet": places,
-            "label": jets["label"].to_numpy(),
             "source": jets["source"].cast(pa.string()).to_pylist(),
             "entry": jets["entry"].to_numpy(),
             "pt": pt,
             "mass": np.sqrt(np.maximum(energy**2 - (pt * np.cosh(eta)) ** 2, 0)),
             "sdmass": jets["jet_sdmass"].to_numpy(),
-            "predicted": [CLASSES[best] for best in probabilities.argmax(1)],
-            "probability": probabilities.max(1),
         }
     )
+    if probabilities.shape[1] != len(CLASSES):
+        return facts
+    best = [CLASSES[place] for place in probabilities.argmax(1)]
+    return facts.assign(predicted=best, probability=probabilities.max(1))
 
 
 def pack_jet(qk: NDArray, bias: NDArray, weights: NDArray) -> PackedJet:

@@ -118,8 +118,13 @@ def test_facts_of_a_jet(tables, jet_table, tmp_path):
 
 def test_facts_that_are_not_known_are_left_out(tables, tmp_path):
     maps, particles, facts = tables
-    _, index, _ = write(tmp_path, maps, particles, facts[["jet", "label", "source", "entry"]])
+    _, index, _ = write(tmp_path, maps, particles, facts[["jet", "source", "entry"]])
     assert not {"pt", "mass", "predicted"} & set(index["jets"][0])
+
+
+def test_a_network_of_other_classes_makes_no_prediction_here(jet_table):
+    facts = jet_facts(jet_table.slice(0, 1), [0], np.ones((1, 2), np.float32))
+    assert "predicted" not in facts
 
 
 def test_page_opens_with_a_jet_of_several_subjets(tables, tmp_path):

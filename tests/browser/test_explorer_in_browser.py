@@ -49,7 +49,7 @@ def tables(jets):
                 }
             )
         )  # fmt: skip
-        facts.append({"jet": jet, "label": jet % 10, "source": NAME, "entry": 100 + jet, "pt": 600.0,
+        facts.append({"jet": jet, "source": NAME, "entry": 100 + jet, "pt": 600.0,
                       "mass": 120.0, "sdmass": 110.0, "predicted": "Hbb", "probability": 0.8})  # fmt: skip
     return pd.DataFrame(maps), pd.concat(particles), pd.DataFrame(facts)
 
