@@ -216,7 +216,7 @@ FIGURES = {
     "{dataset}": ["jets"],
     "{trained}": ["history"],
     "{run}": ["confusion", "roc"],
-    "{run}/{dataset}": ["shares", "heads", "maps", "pairs", "weights"]
+    "{run}/{dataset}": ["shares", "heads", "parts", "maps", "pairs", "weights"]
     + ["interventions", "silenced", "topk"],
     "{compressed}": ["ranks", "spectra", "budget", "latency"],
 }

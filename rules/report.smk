@@ -96,6 +96,7 @@ rule draw_evaluation:
 rule draw_attention:
     input:
         binary="<results>/statistics/{run}/{dataset}/binary.parquet",
+        parts="<results>/statistics/{run}/{dataset}/parts.parquet",
         maps="<results>/attention/{run}/{dataset}/maps.parquet",
         particles="<results>/attention/{run}/{dataset}/particles.parquet",
         weights="<results>/attention/{run}/{dataset}/weights.parquet",
@@ -105,6 +106,7 @@ rule draw_attention:
             "<results>/figures/{run}/{dataset}",
             "shares",
             "heads",
+            "parts",
             "maps",
             "pairs",
             "weights",

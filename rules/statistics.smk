@@ -1,23 +1,29 @@
-# Stage 5: what the recorded attention says, beside its nulls.
+# Stage 5: what attention does, beside its nulls.
 
 
-rule statistics_binary:
+rule statistics_attention:
     input:
-        queries="<results>/attention/{run}/{dataset}/queries.parquet",
-        untrained="<results>/attention/{run}-untrained/{dataset}/queries.parquet",
+        model="<results>/part/{run}/model.safetensors",
+        config="<results>/part/{run}/config.json",
+        untrained="<results>/part/{run}-untrained/model.safetensors",
+        untrained_config="<results>/part/{run}-untrained/config.json",
+        test=lambda w: jet_files(w.dataset, "test"),
     output:
-        **recorded(binary="<results>/statistics/{run}/{dataset}/binary.parquet"),
+        **recorded(
+            binary="<results>/statistics/{run}/{dataset}/binary.parquet",
+            parts="<results>/statistics/{run}/{dataset}/parts.parquet",
+        ),
     log:
-        "<logs>/statistics_binary/{run}-{dataset}.log",
+        "<logs>/statistics_attention/{run}-{dataset}.log",
     conda:
         "../envs/softjet.yaml"
-    threads: 1
+    threads: workflow.cores
     resources:
-        mem_mb=3000,
-        runtime=60,
+        mem_mb=4000,
+        runtime=600,
     params:
-        spec=spec("statistics_binary", CONFIG.attention),
+        spec=spec("statistics_attention", CONFIG.attention),
     message:
-        "How binary is the attention of {wildcards.run}?"
+        "Statistics of the attention of {wildcards.run}"
     script:
-        "../workflow/scripts/statistics_binary.py"
+        "../workflow/scripts/statistics_attention.py"

@@ -1,9 +1,17 @@
 """Figures of attention: how binary, which heads, one jet's maps, pairs on the eta-phi plane."""
 
 import pandas as pd
+import pyarrow.parquet as pq
 
-from softjet.figures.attention import draw_heads, draw_maps, draw_pairs, draw_shares, draw_weights
-from softjet.jets.schema import CLASSES
+from softjet.figures.attention import (
+    draw_heads,
+    draw_maps,
+    draw_pairs,
+    draw_parts,
+    draw_shares,
+    draw_weights,
+)
+from softjet.jets.schema import table_facts
 from softjet.provenance.job import job
 
 PAIRS = ("QCD", "Hbb", "Tbqq", "Hqql")
@@ -11,12 +19,14 @@ HEATED = "Hbb"
 
 with job(snakemake):
     tables = {name: pd.read_parquet(path) for name, path in snakemake.input.items()}
+    classes = table_facts(pq.read_schema(snakemake.input.maps)).classes
     first = tables["maps"].groupby("label").jet.min()
-    of_class = {name: int(first[label]) for label, name in enumerate(CLASSES) if label in first}
+    of_class = {name: int(first[label]) for label, name in enumerate(classes) if label in first}
     jets = [of_class[name] for name in PAIRS if name in of_class] or [int(first.iloc[0])]
     out = snakemake.output
     draw_shares(tables["binary"], out.shares_png)
     draw_heads(tables["binary"], out.heads_png, float(tables["binary"].threshold.min()))
-    draw_maps(tables["maps"], of_class.get(HEATED, jets[0]), out.maps_png)
-    draw_pairs(tables["maps"], tables["particles"], jets, out.pairs_png)
+    draw_parts(tables["parts"], out.parts_png)
+    draw_maps(tables["maps"], of_class.get(HEATED, jets[0]), out.maps_png, classes=classes)
+    draw_pairs(tables["maps"], tables["particles"], jets, out.pairs_png, classes=classes)
     draw_weights(tables["weights"], tables["untrained"], out.weights_png)

@@ -4,15 +4,21 @@ from pathlib import Path
 
 import pandas as pd
 
-from softjet.attention.findings import findings
+from softjet.attention.findings import findings, parts_findings
 from softjet.figures.chapters import build_report
 from softjet.provenance.job import job
 
 with job(snakemake) as step:
     results = Path(snakemake.output.report).parent
-    statistics = {
-        run: results / "statistics" / run / settings["dataset"] / "binary.parquet"
+    folders = {
+        run: results / "statistics" / run / settings["dataset"]
         for run, settings in step.section["part"].items()
     }
-    sentences = {run: findings(pd.read_parquet(path)) for run, path in statistics.items()}
+    sentences = {
+        run: [
+            *findings(pd.read_parquet(folder / "binary.parquet")),
+            *parts_findings(pd.read_parquet(folder / "parts.parquet")),
+        ]
+        for run, folder in folders.items()
+    }
     build_report(snakemake.output.report, results, step.section, sentences)

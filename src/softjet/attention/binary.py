@@ -100,8 +100,8 @@ def _choices(seen: Seen, loads: Tensor) -> list[Ratio]:
 
 def _expected(seen: Seen, chance: Chance) -> dict[str, tuple[Tensor, Tensor]]:
     """Sums over queries of what random logits give, and their errors, each (B, H), by name."""
-    real = seen.jets.real[:, None, :, None]
     values, errors = (
-        part.masked_fill(~real, 0).sum(2).unbind(-1) for part in chance.expect(seen.jets.n, seen.variance)
+        torch.einsum("bhpt,bp->tbh", part, seen.jets.real.to(part))
+        for part in chance.expect(seen.jets.n, seen.variance)
     )
     return dict(zip(chance.names, zip(values, errors, strict=True), strict=True))

@@ -8,7 +8,7 @@ exact, since every key is as likely and rows are independent.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import factorial, log10
+from math import factorial, log, log10
 
 import torch
 from torch import Tensor
@@ -67,9 +67,12 @@ class Chance:
         """
         both = torch.cat((self.values, self.errors), -1).to(variance.device)
         of_jet = _between(both, *_place(self.sizes, n))
-        spread, share = _place(self.spreads, variance.sqrt().flatten(1))
-        rows = torch.arange(len(n), device=n.device)[:, None]
-        found = torch.lerp(of_jet[rows, spread], of_jet[rows, spread + 1], share[..., None])
+        step = log(LARGEST / LEAST) / (SPREADS - 1)
+        spread = (variance.log().mul_(0.5).sub_(log(LEAST)).div_(step)).clamp_(0, SPREADS - 1).flatten(1)
+        below = spread.long().clamp_(max=SPREADS - 2)
+        rows = (torch.arange(len(n), device=n.device) * SPREADS)[:, None] + below
+        values = of_jet.flatten(0, 1)
+        found = torch.lerp(values[rows], values[rows + 1], (spread - below)[..., None])
         return tuple(found.view(*variance.shape, -1).chunk(2, -1))  # type: ignore[return-value]
 
 

@@ -123,7 +123,8 @@ def record_dataset(
     """
     counts = np.zeros((2, len(model.blocks), BINS), np.int64)
     known: list[pa.Table] = []
-    with _writers(outputs) as write, Progress(len(sample), "record attention", "jets") as progress:
+    metadata = table_facts(sample.schema).metadata
+    with _writers(outputs, metadata) as write, Progress(len(sample), "record attention", "jets") as progress:
         for rows in _by_length(sample, settings.batch_size):
             batch = prepare(sample.take(rows), rows, model.config)
             recording = record(model, *batch.inputs)
@@ -243,11 +244,16 @@ def _by_length(sample: pa.Table, size: int) -> Iterator[NDArray[np.int64]]:
 
 
 @contextmanager
-def _writers(outputs: Mapping[str, str | Path]) -> Iterator[dict[str, pq.ParquetWriter]]:
+def _writers(
+    outputs: Mapping[str, str | Path], metadata: Mapping[str, str]
+) -> Iterator[dict[str, pq.ParquetWriter]]:
     """A Parquet writer a table; all files appear together when the block succeeds."""
     with ExitStack() as files:
         partials = {name: files.enter_context(whole_file(outputs[name])) for name in TABLES}
-        yield {name: files.enter_context(_writer(partials[name], TABLES[name])) for name in TABLES}
+        yield {
+            name: files.enter_context(_writer(partials[name], TABLES[name].with_metadata(dict(metadata))))
+            for name in TABLES
+        }
 
 
 def _writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:

@@ -2,37 +2,53 @@
 
 import pandas as pd
 
-from softjet.attention.statistics import ALL
-from softjet.jets.schema import CLASSES
+from softjet.attention.statistics import ALL, is_cell
 
 BINARY = 0.8
 """A query is binary where its largest weight exceeds this (arXiv 2512.00210)."""
 
 
+RATE = 0.05
+"""False discovery rate at which cells are said to differ."""
+
+
 def findings(statistics: pd.DataFrame) -> list[str]:
-    """Say what a table of `attention_statistics` shows, a sentence a finding.
+    """Say what the statistics of `softjet.attention.binary` show, a sentence a finding.
 
     Whether the published pattern holds (each particle attends to one other at most, arXiv 2412.03673) is
     decided by the interval of the share of binary queries: most are, most are not, or it cannot be told.
+
+    Parameters
+    ----------
+    statistics : DataFrame
+        By `softjet.attention.statistics.statistics_table`.
     """
-    overall = statistics[(statistics.layer == ALL) & (statistics["head"] == ALL) & (statistics.label == ALL)]
+    overall = statistics[_is_overall(statistics)]
     shares = overall[overall.statistic == "above"]
     threshold = float(shares.threshold.iloc[(shares.threshold - BINARY).abs().argmin()])
     at = statistics[(statistics.statistic == "above") & (statistics.threshold == threshold)]
     others = overall[overall.statistic == "above_other"]
     return [
         *(_share(row, others[others.threshold == row.threshold].iloc[0]) for _, row in shares.iterrows()),
-        _verdict(at[(at.layer == ALL) & (at.label == ALL)].iloc[0]),
+        _verdict(at[_is_overall(at)].iloc[0]),
         _extremes(at, threshold),
+        _lengths(at, threshold),
         _other(overall),
-        _measured(overall.iloc[0]),
+        _choices(overall),
+        _compared(statistics[(statistics.statistic != "above") | (statistics.threshold == threshold)]),
+        _measured(overall[overall.statistic == "self"].iloc[0]),
     ]
+
+
+def _is_overall(table: pd.DataFrame) -> pd.Series:
+    """Rows over all layers, heads, classes and multiplicities."""
+    return (table[["layer", "head", "label", "n_low"]] == ALL).all(axis=1)
 
 
 def _measured(row: pd.Series) -> str:
     return (
-        f"Measured on {row.n_jets:,} test jets with {row.n_queries:,} queries in all layers and heads; "
-        "intervals hold 95 %, by resampling jets within each class."
+        f"Measured on {row.n_jets:,} test jets with {row.denominator:,.0f} queries in all layers and heads; "
+        "intervals hold 95 %, by resampling jets."
     )
 
 
@@ -81,27 +97,143 @@ def _verdict(row: pd.Series) -> str:
 
 def _extremes(at: pd.DataFrame, threshold: float) -> str:
     """Layers, heads and classes with most and fewest queries above the threshold."""
-    layers = at[(at.layer != ALL) & (at["head"] == ALL)].sort_values("value")
-    heads = at[at["head"] != ALL].sort_values("value")
-    labels = at[at.label != ALL].sort_values("value")
+    alike = at[at.n_low == ALL].sort_values("value")
+    layers = alike[(alike.layer != ALL) & (alike["head"] == ALL) & (alike.label == ALL)]
+    heads = alike[(alike["head"] != ALL) & (alike.label == ALL)]
+    labels = alike[(alike.label != ALL) & (alike.layer == ALL)]
     least, most = layers.iloc[0], layers.iloc[-1]
     sharpest, first, last = heads.iloc[-1], labels.iloc[0], labels.iloc[-1]
     return (
         f"The share above {threshold:g} runs from {_percent(least)} in layer {least.layer} to "
         f"{_percent(most)} in layer {most.layer}, is {_percent(sharpest)} in the sharpest head "
         f"(layer {sharpest.layer}, head {sharpest['head']}), and by class from {_percent(first)} "
-        f"({CLASSES[first.label]}) to {_percent(last)} ({CLASSES[last.label]})."
+        f"({first['class']}) to {_percent(last)} ({last['class']})."
     )
+
+
+def _lengths(at: pd.DataFrame, threshold: float) -> str:
+    """How the share above the threshold goes with multiplicity."""
+    bins = at[(at.n_low != ALL) & (at.layer == ALL)].sort_values("n_low")
+    shares = ", ".join(f"{_percent(row)} from {row.n_low} particles on" for _, row in bins.iterrows())
+    return f"By multiplicity the share above {threshold:g} is {shares}."
 
 
 def _other(overall: pd.DataFrame) -> str:
-    keys, itself, mutual = (
-        overall[overall.statistic == name].iloc[0] for name in ("effective_keys", "self", "mutual")
-    )
+    keys, extreme = (overall[overall.statistic == name].iloc[0] for name in ("effective_keys", "extreme"))
     return (
         f"A query spreads its weight over {keys.value:.1f} effective keys on average (random logits "
-        f"{keys.null:.1f}, untrained {keys.untrained:.1f}); its largest weight is on itself for "
-        f"{_percent(itself)} (random {_percent(itself, 'null')}, untrained {_percent(itself, 'untrained')}) "
-        f"and mutual for {_percent(mutual)} (random {_percent(mutual, 'null')}, "
-        f"untrained {_percent(mutual, 'untrained')})."
+        f"{keys.null:.1f}, untrained {keys.untrained:.1f}). No weight lies between 0.1 and 0.9 for "
+        f"{_beside(extreme)} of queries, which even attention over many particles does too."
+    )
+
+
+def _choices(overall: pd.DataFrame) -> str:
+    itself, mutual, hub = (overall[overall.statistic == name].iloc[0] for name in ("self", "mutual", "hub"))
+    return (
+        f"The largest weight of a query is on itself for {_beside(itself)}, mutual for {_beside(mutual)}, "
+        f"and on the jet's most chosen particle for {_beside(hub)}."
+    )
+
+
+def _beside(row: pd.Series) -> str:
+    """A share beside both nulls."""
+    return f"{_percent(row)} (random {_percent(row, 'null')}, untrained {_percent(row, 'untrained')})"
+
+
+NAMES = {
+    "above": "queries above the threshold",
+    "effective_keys": "effective keys",
+    "self": "self-attention",
+    "mutual": "mutual attention",
+    "hub": "attention to hubs",
+}
+"""Statistics whose cells are compared, in words."""
+
+
+def _compared(statistics: pd.DataFrame) -> str:
+    """In how many cells of layer, head and class a statistic differs from random logits."""
+    cells = statistics[is_cell(statistics)]
+    counted = [_counts(cells[cells.statistic == name], words) for name, words in NAMES.items()]
+    return (
+        f"Looked at cell by cell of layer, head and class ({_n_cells(cells)} a statistic), against random "
+        f"logits at a false discovery rate of {100 * RATE:g} % (Benjamini-Hochberg): "
+        + "; ".join(counted)
+        + "."
+    )
+
+
+def _n_cells(cells: pd.DataFrame) -> int:
+    return len(cells[["layer", "head", "label"]].drop_duplicates())
+
+
+def _counts(cells: pd.DataFrame, words: str) -> str:
+    sure = cells[cells.q_null < RATE]
+    more = int((sure.value > sure.null).sum())
+    return f"{words} more in {more} and less in {len(sure) - more}, not told in {len(cells) - len(sure)}"
+
+
+def parts_findings(statistics: pd.DataFrame) -> list[str]:
+    """Say what the statistics of `softjet.attention.parts` show, a sentence a finding.
+
+    Parameters
+    ----------
+    statistics : DataFrame
+        By `softjet.attention.statistics.statistics_table`.
+    """
+    overall = statistics[_is_overall(statistics)]
+    found = {name: rows.iloc[0] for name, rows in overall[overall.threshold.isna()].groupby("statistic")}
+    return [
+        _who_chooses(found["same_key_qk"], found["same_key_bias"]),
+        _who_sharpens(found["largest_qk"], found["largest_bias"], found["winner_by_bias"]),
+        _who_varies(found["variance_qk"], found["variance_bias"], found["variance_both"]),
+        _ratio_sentence(overall[overall.statistic == "ratio"]),
+        _rank_sentence(overall[overall.statistic == "rank"]),
+    ]
+
+
+def _trained_untrained(row: pd.Series) -> str:
+    return f"{_percent(row)} (untrained {_percent(row, 'untrained')})"
+
+
+def _who_chooses(qk: pd.Series, bias: pd.Series) -> str:
+    """Which part alone keeps the key of the largest weight."""
+    sure = qk.low > bias.high or bias.low > qk.high
+    verdict = "QK" if qk.value > bias.value else "U"
+    ending = f"{verdict} decides more often" if sure else "neither decides more often"
+    return (
+        f"With QK alone the largest weight stays on its key for {_trained_untrained(qk)} of queries, so U "
+        f"changes it for the others; with the pair bias U alone for {_trained_untrained(bias)}: {ending}. "
+        f"A key chosen blindly would be right for {_percent(qk, 'null')}."
+    )
+
+
+def _who_sharpens(qk: pd.Series, bias: pd.Series, winner: pd.Series) -> str:
+    """Which part alone makes large weights."""
+    return (
+        f"The mean largest weight is {qk.value:.2f} with QK alone and {bias.value:.2f} with U alone "
+        f"(untrained {qk.untrained:.2f} and {bias.untrained:.2f}); U adds more than QK to the winning logit "
+        f"for {_trained_untrained(winner)} of queries."
+    )
+
+
+def _who_varies(qk: pd.Series, bias: pd.Series, both: pd.Series) -> str:
+    return (
+        f"Of the variance of a row's logits QK makes {_trained_untrained(qk)}, U {_trained_untrained(bias)} "
+        f"and their covariance {_trained_untrained(both)}."
+    )
+
+
+def _ratio_sentence(ratio: pd.DataFrame) -> str:
+    shares = ", ".join(f"{_percent(row)} above {row.threshold:g}" for _, row in ratio.iterrows())
+    return f"|QK| / |U| before the softmax, over pairs: {shares}."
+
+
+def _rank_sentence(rank: pd.DataFrame) -> str:
+    ranks = ", ".join(
+        f"{row.value:.1f} for {100 * row.threshold:g} % (untrained {row.untrained:.1f})"
+        for _, row in rank.iterrows()
+    )
+    return (
+        "The mean number of singular values of U that hold its energy, rows centred, without the diagonal, "
+        f"jets of 32 particles or more: {ranks}."
     )

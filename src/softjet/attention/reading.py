@@ -92,10 +92,10 @@ class Jets:
         )
 
 
-def read_jets(
-    paths: Sequence[str | Path], jets: int, seed: int, shape: ParTModel, batch_size: int
-) -> Iterator[Jets]:
-    """Jets of some files in batches; memory holds a row group.
+class JetReader:
+    """Jets of some files in batches of near-equal length; memory holds a row group.
+
+    Iterate over it to get them, as often as wanted.
 
     Parameters
     ----------
@@ -109,32 +109,41 @@ def read_jets(
         Shape of the model: its feature set, and how many particles it sees.
     batch_size : int
         Jets at a time.
+
+    Attributes
+    ----------
+    n_jets : int
+        Jets that it gives.
     """
-    for group, classes in _row_groups(paths, jets, seed):
-        inputs = particles(group, shape.features, shape.max_particles)
-        key, label = _keys(group), group["label"].to_numpy().astype(np.int64)
-        order = np.argsort(inputs.lengths, kind="stable")
-        for first in range(0, len(order), batch_size):
-            rows = order[first : first + batch_size]
-            features, vectors, mask = map(torch.from_numpy, inputs.pad(rows))
-            yield Jets(features, vectors, mask, label[rows], key[rows], classes, group, rows)
 
+    def __init__(
+        self, paths: Sequence[str | Path], jets: int, seed: int, shape: ParTModel, batch_size: int
+    ) -> None:
+        self.shape, self.batch_size = shape, batch_size
+        labels = [pq.read_table(path, columns=["label"])["label"].to_numpy() for path in paths]
+        self._chosen = dict(zip(paths, choose(labels, jets, seed), strict=True))
+        self.n_jets = sum(map(len, self._chosen.values()))
 
-def _row_groups(
-    paths: Sequence[str | Path], jets: int, seed: int
-) -> Iterator[tuple[pa.Table, tuple[str, ...]]]:
-    """Chosen jets of each row group that has any, and the names of the classes."""
-    chosen = choose(
-        [pq.read_table(path, columns=["label"])["label"].to_numpy() for path in paths], jets, seed
-    )
-    for path, rows in zip(paths, chosen, strict=True):
-        with pq.ParquetFile(path) as file:
-            classes, last = table_facts(file.schema_arrow, path).classes, 0
-            for index in range(file.num_row_groups):
-                first, last = last, last + file.metadata.row_group(index).num_rows
-                wanted = rows[(rows >= first) & (rows < last)] - first
-                if len(wanted):
-                    yield file.read_row_group(index).take(wanted), classes
+    def __iter__(self) -> Iterator[Jets]:
+        for group, classes in self._row_groups():
+            inputs = particles(group, self.shape.features, self.shape.max_particles)
+            key, label = _keys(group), group["label"].to_numpy().astype(np.int64)
+            order = np.argsort(inputs.lengths, kind="stable")
+            for first in range(0, len(order), self.batch_size):
+                rows = order[first : first + self.batch_size]
+                features, vectors, mask = map(torch.from_numpy, inputs.pad(rows))
+                yield Jets(features, vectors, mask, label[rows], key[rows], classes, group, rows)
+
+    def _row_groups(self) -> Iterator[tuple[pa.Table, tuple[str, ...]]]:
+        """Chosen jets of each row group that has any, and the names of the classes."""
+        for path, rows in self._chosen.items():
+            with pq.ParquetFile(path) as file:
+                classes, last = table_facts(file.schema_arrow, path).classes, 0
+                for index in range(file.num_row_groups):
+                    first, last = last, last + file.metadata.row_group(index).num_rows
+                    wanted = rows[(rows >= first) & (rows < last)] - first
+                    if len(wanted):
+                        yield file.read_row_group(index).take(wanted), classes
 
 
 def choose(labels: Sequence[NDArray[np.int8]], jets: int, seed: int) -> list[NDArray[np.int64]]:
@@ -145,7 +154,7 @@ def choose(labels: Sequence[NDArray[np.int8]], jets: int, seed: int) -> list[NDA
     labels : sequence of (rows,) int8
         Classes of the jets of each file.
     jets, seed
-        As of `read_jets`.
+        As of `JetReader`.
     """
     label = np.concatenate(labels)
     classes, generator = np.unique(label), np.random.default_rng(seed)

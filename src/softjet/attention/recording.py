@@ -169,17 +169,22 @@ def attend(
     again = out_proj((weights @ v).transpose(1, 2).flatten(2))
     missed = (again - output).abs().amax(-1).masked_fill_(~queries, 0).amax(-1)
     if not real.all():
-        padding = ~(queries[:, :, None] & real[:, None, :])[:, None]
-        weights.masked_fill_(padding, 0)
-        qk.masked_fill_(padding, 0)
+        # A product, since masked_fill takes four times as long; what stands at padding is finite.
+        weights.mul_(queries[:, None, :, None])
+        qk.mul_((queries[:, :, None] & real[:, None, :])[:, None])
     return Layer(weights, qk, bias, missed)
 
 
 def _softmax(qk: Tensor, bias: Tensor | None, real: Tensor) -> Tensor:
     logits = qk if bias is None else qk + bias
     if not real.all():
-        logits = logits.masked_fill(~real[:, None, None, :], -torch.inf)
+        logits = logits + without_padding(real, logits)
     return logits.softmax(-1)
+
+
+def without_padding(real: Tensor, logits: Tensor) -> Tensor:
+    """What to add to logits (B, H, T, S) so that keys that are not `real` (B, S) get no weight."""
+    return logits.new_zeros(real.shape).masked_fill_(~real, -torch.inf)[:, None, None]
 
 
 def _attention_of(model: nn.Module, blocks: str) -> dict[str, nn.Module]:

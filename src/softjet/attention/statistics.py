@@ -1,18 +1,18 @@
-"""How binary attention is, with intervals, beside random logits and an untrained network."""
+"""Tables of streamed statistics: values with intervals, beside random logits and an untrained network."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from scipy.stats import false_discovery_control, norm
 
+from softjet.attention.sums import MULTIPLICITIES, Floats, Sums
 from softjet.errors import InputError
 
 ALL = -1
-"""In the columns layer, head and label: taken over all of them."""
+"""In the columns layer, head, label and n_low: taken over all of them."""
 
 FEWEST_JETS = 5
 """With fewer jets in a class, resampling jets says nothing about the spread: intervals are absent."""
@@ -20,190 +20,162 @@ FEWEST_JETS = 5
 LEVEL = 0.95
 """Coverage of every interval."""
 
-Floats = NDArray[np.float64]
 
+class _Groups(NamedTuple):
+    """Groups of jets, layers and heads that rows of the table are about.
 
-@dataclass(frozen=True)
-class Sums:
-    """Sums over the queries of each jet, layer and head.
-
-    statistics : (name, threshold) of each of S statistics; threshold is NaN where it has none.
-    real, null : (S, J, L, H) sums over queries, of the record and of its random null.
-    n : (J,) particles of each jet, which is the number of queries in every layer and head.
-    label : (J,) class of each jet.
+    keys : dict of (G,) int, the columns layer, head, label and n_low.
+    sums : (1 + R, K, G), the columns of `Sums` in each group.
+    jets : (G,), jets in each.
+    enough : (G,) bool, whether resampling them says something.
     """
 
-    statistics: Sequence[tuple[str, float]]
-    real: Floats
-    null: Floats
-    n: NDArray[np.int64]
-    label: NDArray[np.int64]
+    keys: dict[str, NDArray[np.int64]]
+    sums: Floats
+    jets: Floats
+    enough: NDArray[np.bool_]
 
 
-@dataclass(frozen=True)
-class Group:
-    """What one row of the table is about: layer, head and label (ALL for all), and its jets (J,) bool."""
-
-    layer: int
-    head: int
-    label: int
-    jets: NDArray[np.bool_] = field(repr=False)
-
-
-def attention_statistics(
-    queries: str | Path, untrained: str | Path, thresholds: Sequence[float], bootstrap: int, seed: int
-) -> pd.DataFrame:
-    """How binary the attention is, overall, by layer, by head and by class.
+def statistics_table(trained: Mapping[str, Sums], untrained: Mapping[str, Sums]) -> pd.DataFrame:
+    """Values of all statistics, overall, by layer, head, class and multiplicity.
 
     Parameters
     ----------
-    queries, untrained : path
-        Queries tables of the trained and of the untrained network, on the same sample of jets.
-    thresholds : sequence of float
-        A query counts as binary where its largest weight exceeds one of these.
-    bootstrap : int
-        Resamples of jets.
-    seed : int
-        Of the resamples.
+    trained, untrained : mapping of str to Sums
+        Of the same jets and resamples, by `softjet.attention.stream.stream`.
 
     Returns
     -------
     DataFrame
-        Columns statistic, threshold, layer, head, label (-1: all), value, low, high, and the same with
-        null_ and untrained_ before them, n_jets, n_queries. Statistics: `above`, share of queries whose
-        largest weight exceeds the threshold; `above_other`, the same on another particle than the query;
-        `effective_keys`, mean of exp(entropy); `self`, share of queries whose largest weight is on
-        themselves; `mutual`, share of queries whose key's largest weight comes back to them.
-        Intervals hold 95 %, by resampling jets within each class.
+        A row a statistic and group: statistic, threshold, layer, head, label (-1: all), class, n_low (least
+        particles of the bin of multiplicity; -1: all), value, low, high, and the same with null_ and
+        untrained_ before them; p_null, p_untrained: that the difference is chance (two-sided, normal);
+        q_null, q_untrained: the same among all cells of layer, head and class of the statistic, as false
+        discovery rates (Benjamini-Hochberg); n_jets; denominator, what the value is a share or mean of.
+        Where classes are taken together, each counts alike. Intervals hold 95 %, by resampling jets.
 
     Raises
     ------
     InputError
-        The two tables are not of the same jets.
+        The two networks saw different jets.
     """
-    trained, fresh = jet_sums(queries, thresholds), jet_sums(untrained, thresholds)
-    if not (np.array_equal(trained.n, fresh.n) and np.array_equal(trained.label, fresh.label)):
-        raise InputError(untrained, "jet", f"is not the sample of {queries}; record both on the same jets")
-    weights = resample(trained.label, bootstrap, seed)
-    rows = [row for group in _groups(trained) for row in _group_rows(trained, fresh, group, weights)]
-    return pd.DataFrame(rows)
+    parts = [_table(trained[name], untrained[name]) for name in trained]
+    return pd.concat(parts, ignore_index=True)
 
 
-def jet_sums(queries: str | Path, thresholds: Sequence[float]) -> Sums:
-    """Read a queries table, a row group at a time, into sums over the queries of each jet, layer and head."""
-    names = [(name, float(t)) for name in ("above", "above_other") for t in thresholds]
-    names += [(name, np.nan) for name in ("effective_keys", "self", "mutual")]
-    with pq.ParquetFile(queries) as file:
-        shape = _cells(file)
-        real, null = np.zeros((2, len(names), np.prod(shape)))
-        n, label = np.zeros(shape[0], np.int64), np.zeros(shape[0], np.int64)
-        for group in range(file.num_row_groups):
-            rows = file.read_row_group(group).to_pandas()
-            n[rows["jet"]], label[rows["jet"]] = rows["n"], rows["label"]
-            cell = np.ravel_multi_index([rows[name] for name in ("jet", "layer", "head")], shape)
-            for sums, prefix in ((real, ""), (null, "null_")):
-                for place, score in enumerate(_scores(rows, prefix, thresholds)):
-                    sums[place] += np.bincount(cell, score, len(sums[place]))
-    return Sums(names, real.reshape(-1, *shape), null.reshape(-1, *shape), n, label)
+def _table(trained: Sums, untrained: Sums) -> pd.DataFrame:
+    if trained.names != untrained.names or not np.array_equal(trained.jets, untrained.jets):
+        raise InputError(
+            "untrained", "jets", "are not those of the trained network; read both from one sample"
+        )
+    pairs = zip(_groups(trained), _groups(untrained), strict=True)
+    frames = [_frame(trained, here, there) for here, there in pairs]
+    table = pd.concat(frames, ignore_index=True)
+    for column in ("null", "untrained"):
+        table[f"q_{column}"] = _false_discovery(table, f"p_{column}")
+    return table
 
 
-def _cells(file: pq.ParquetFile) -> tuple[int, ...]:
-    """Jets, layers and heads in a queries table, by the extremes that Parquet keeps of each column."""
-    groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
-    names = file.schema_arrow.names
-    return tuple(
-        1 + max(group.column(names.index(name)).statistics.max for group in groups)
-        for name in ("jet", "layer", "head")
-    )
+def _groups(sums: Sums) -> Iterator[_Groups]:
+    """Overall, layers, heads, classes, cells of layer, head and class, and bins of multiplicity."""
+    jets = sums.jets[:, 0]
+    present = np.flatnonzero(jets)
+    with np.errstate(divide="ignore"):
+        share = np.where(sums.jets > 0, 1 / sums.jets, 0)
+    whole = np.einsum("crklh,cr->rklh", sums.by_class, share) * jets.sum() / len(present)
+    enough = jets[present] >= FEWEST_JETS
+    yield from _marginals(whole, jets.sum(), bool(enough.all()), {"label": ALL, "n_low": ALL})
+    for label in present:
+        known = {"label": int(label), "n_low": ALL}
+        yield from _marginals(sums.by_class[label], jets[label], jets[label] >= FEWEST_JETS, known)
+    for place in np.flatnonzero(sums.jets_of_length[:, 0]):
+        some = sums.jets_of_length[place, 0]
+        known = {"label": ALL, "n_low": MULTIPLICITIES[place]}
+        yield from _marginals(sums.by_length[place][..., None], some, some >= FEWEST_JETS, known)
 
 
-def resample(label: NDArray[np.int64], times: int, seed: int) -> Floats:
-    """How often each jet is drawn in each bootstrap resample.
-
-    Jets are drawn within their class, because the sample has a fixed number of each.
-
-    Parameters
-    ----------
-    label : (J,)
-        Class of each jet.
-    times : int
-        Resamples.
-    seed : int
-        Of the draws.
-
-    Returns
-    -------
-    (times, J)
-        Counts; a class of fewer than FEWEST_JETS has NaN.
-    """
-    generator = np.random.default_rng(seed)
-    counts = np.full((times, len(label)), np.nan)
-    for one in np.unique(label):
-        jets = np.flatnonzero(label == one)
-        if len(jets) >= FEWEST_JETS:
-            counts[:, jets] = generator.multinomial(len(jets), np.full(len(jets), 1 / len(jets)), times)
-    return counts
+def _marginals(cells: Floats, jets: float, enough: bool, known: dict[str, int]) -> Iterator[_Groups]:
+    """All layers and heads together, each layer, each head of each layer; of sums (1 + R, K, L, H)."""
+    layers, heads = cells.shape[2:]
+    for kept in ((), ("layer",), ("layer", "head")):
+        if ("layer" in kept and layers == 1) or ("head" in kept and heads == 1):
+            continue
+        taken = tuple(axis for axis, name in ((2, "layer"), (3, "head")) if name not in kept)
+        sums = cells.sum(taken, keepdims=True)
+        places = np.indices(sums.shape[2:]).reshape(2, -1)
+        groups = places.shape[1]
+        keys = {
+            name: place if name in kept else np.full(groups, ALL)
+            for name, place in zip(("layer", "head"), places, strict=True)
+        }
+        keys |= {name: np.full(groups, value) for name, value in known.items()}
+        flat = sums.reshape(*sums.shape[:2], groups)
+        yield _Groups(keys, flat, np.full(groups, jets), np.full(groups, enough))
 
 
-def ratio_interval(top: Floats, bottom: Floats, weights: Floats) -> tuple[Floats, Floats, Floats]:
-    """Sum of `top` over sum of `bottom`, with the percentile interval of resampled jets.
-
-    Parameters
-    ----------
-    top : (J, S)
-        Sums of S statistics in each jet.
-    bottom : (J,)
-        Queries in each jet.
-    weights : (R, J)
-        By `resample`.
-
-    Returns
-    -------
-    value, low, high : (S,)
-    """
-    resampled = (weights @ top) / (weights @ bottom)[:, None]
-    low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
-    return top.sum(0) / bottom.sum(), low, high
-
-
-def _scores(rows: pd.DataFrame, prefix: str, thresholds: Sequence[float]) -> Iterator[NDArray]:
-    """What each row adds to each statistic, in the order of `Sums.statistics`."""
-    largest = rows[f"{prefix}max"].to_numpy()
-    itself = rows[f"{prefix}argmax"].to_numpy() == rows["query"].to_numpy()
-    above = [largest > np.float32(threshold) for threshold in thresholds]
-    yield from above
-    yield from (large & ~itself for large in above)
-    yield np.exp(rows[f"{prefix}entropy"].to_numpy(np.float64))
-    yield itself
-    yield rows[f"{prefix}mutual"].to_numpy()
+def _frame(sums: Sums, here: _Groups, there: _Groups) -> pd.DataFrame:
+    """Rows of some groups, statistic by statistic."""
+    names = np.array([*sums.classes, "all"])
+    frames = []
+    for (statistic, threshold), (top, bottom, null, error) in zip(sums.names, sums.columns, strict=True):
+        ratio = _divided(here.sums[:, top], here.sums[:, bottom])
+        fresh = _divided(there.sums[:, top], there.sums[:, bottom])
+        random = (
+            _divided(here.sums[:, null], here.sums[:, bottom]) if null >= 0 else np.full_like(ratio, np.nan)
+        )
+        uncertain = (
+            _divided(here.sums[0, error], here.sums[0, bottom]) if error >= 0 else np.zeros(len(here.jets))
+        )
+        columns = _interval("", ratio, here.enough) | _interval("null_", random, here.enough, uncertain)
+        columns |= _interval("untrained_", fresh, here.enough)
+        columns |= {
+            "p_null": _p(ratio - random, here.enough, uncertain),
+            "p_untrained": _p(ratio - fresh, here.enough),
+        }
+        known = {"statistic": statistic, "threshold": threshold}
+        counts = {"n_jets": here.jets.astype(np.int64), "denominator": here.sums[0, bottom]}
+        frames.append(
+            pd.DataFrame(known | here.keys | {"class": names[here.keys["label"]]} | columns | counts)
+        )
+    return pd.concat(frames, ignore_index=True)
 
 
-def _groups(sums: Sums) -> Iterator[Group]:
-    """Overall, each layer, each head of each layer, each class."""
-    layers, heads = sums.real.shape[2:]
-    every = np.ones(len(sums.n), bool)
-    yield Group(ALL, ALL, ALL, every)
-    yield from (Group(layer, ALL, ALL, every) for layer in range(layers))
-    yield from (Group(layer, head, ALL, every) for layer in range(layers) for head in range(heads))
-    yield from (Group(ALL, ALL, int(label), sums.label == label) for label in np.unique(sums.label))
+def _divided(top: Floats, bottom: Floats) -> Floats:
+    """Quotient; NaN where nothing is divided by nothing."""
+    return np.divide(top, bottom, out=np.full(top.shape, np.nan), where=bottom != 0)
 
 
-def _group_rows(trained: Sums, fresh: Sums, group: Group, weights: Floats) -> Iterator[dict[str, object]]:
-    """Rows of the table for one group, one a statistic."""
-    layers = slice(None) if group.layer == ALL else slice(group.layer, group.layer + 1)
-    heads = slice(None) if group.head == ALL else slice(group.head, group.head + 1)
-    maps = trained.real[0, 0, layers, heads].size
-    queries = trained.n[group.jets] * maps
-    columns: dict[str, Floats] = {}
-    for prefix, sums in (("", trained.real), ("null_", trained.null), ("untrained_", fresh.real)):
-        top = sums[:, group.jets, layers, heads].sum((2, 3)).T
-        value, low, high = ratio_interval(top, queries.astype(np.float64), weights[:, group.jets])
-        columns |= {prefix + "value": value, prefix + "low": low, prefix + "high": high}
-    columns["null"], columns["untrained"] = columns.pop("null_value"), columns.pop("untrained_value")
-    for place, (name, threshold) in enumerate(trained.statistics):
-        yield {
-            "statistic": name, "threshold": threshold,
-            "layer": group.layer, "head": group.head, "label": group.label,
-            **{column: values[place] for column, values in columns.items()},
-            "n_jets": int(group.jets.sum()), "n_queries": int(queries.sum()),
-        }  # fmt: skip
+def _interval(
+    prefix: str, ratio: Floats, enough: NDArray[np.bool_], uncertain: Floats | float = 0.0
+) -> dict[str, Floats]:
+    """Value and percentile interval of ratios (1 + R, G); `uncertain` is a standard error besides."""
+    value = ratio[0]
+    low, high = np.quantile(ratio[1:], [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+    besides = norm.ppf((1 + LEVEL) / 2) * uncertain
+    ends = {
+        "low": value - np.hypot(value - low, besides),
+        "high": value + np.hypot(high - value, besides),
+    }
+    named = {f"{prefix}{name}": np.where(enough, end, np.nan) for name, end in ends.items()}
+    return {prefix.rstrip("_") or "value": value, **named}
+
+
+def _p(difference: Floats, enough: NDArray[np.bool_], uncertain: Floats | float = 0.0) -> Floats:
+    """Two-sided p-value of a difference (1 + R, G) whose resamples tell its spread; NaN where they do not."""
+    spread = np.hypot(difference[1:].std(0), uncertain)
+    told = enough & (difference[1:].std(0) > 0)
+    return np.where(told, 2 * norm.sf(np.abs(difference[0]) / np.where(told, spread, 1)), np.nan)
+
+
+def _false_discovery(table: pd.DataFrame, column: str) -> pd.Series:
+    """False discovery rates among all cells of layer, head and class of each statistic; NaN elsewhere."""
+    rates = pd.Series(np.nan, table.index)
+    cells = table[is_cell(table) & table[column].notna()]
+    for _, family in cells.groupby(["statistic", "threshold"], dropna=False):
+        rates[family.index] = false_discovery_control(family[column])
+    return rates
+
+
+def is_cell(table: pd.DataFrame) -> pd.Series:
+    """Rows about one head (of one layer, where layers differ) and one class."""
+    return (table["head"] != ALL) & (table["label"] != ALL)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from softjet.attention.reading import Jets, mixed
-from softjet.attention.recording import Layer, check_residual, watching
+from softjet.attention.recording import Layer, check_residual, watching, without_padding
 from softjet.attention.sums import Ratio, Sums
 from softjet.part.model import ParticleTransformer
 from softjet.part.prediction import device_of_model
@@ -127,14 +127,14 @@ def centred(logits: Tensor, jets: Jets) -> Tensor:
     mean = logits.sum(-1, keepdim=True) / jets.n.to(logits)[:, None, None, None]
     shifted = logits - mean
     if not jets.real.all():
-        shifted.masked_fill_(~(jets.real[:, :, None] & jets.real[:, None, :])[:, None], 0)
+        shifted.mul_(jets.real[:, None, None])
     return shifted
 
 
 def largest_weight(logits: Tensor, jets: Jets) -> tuple[Tensor, Tensor]:
     """Largest softmax weight of each row of logits (B, H, P, P) over real keys, and its key, (B, H, P)."""
     if not jets.real.all():
-        logits = logits.masked_fill(~jets.real[:, None, None, :], -torch.inf)
+        logits = logits + without_padding(jets.real, logits)
     return tuple(logits.softmax(-1).max(-1))  # type: ignore[return-value]
 
 
@@ -177,7 +177,7 @@ def stream(
     model : ParticleTransformer
         Run in evaluation mode and float32, and left as it was.
     batches : iterable of Jets
-        By `softjet.attention.reading.read_jets`.
+        By `softjet.attention.reading.JetReader`.
     statistics : mapping of str to Statistic
     resamples, seed : int
         Of the bootstrap over jets.
@@ -192,28 +192,32 @@ def stream(
         A residual is above the bound, or not a number.
     """
     sums = {name: Sums(resamples, seed) for name in statistics}
-    residual = 0.0
-    with Progress(total, "read attention", "jets") as progress:
+    watch = _Watch(statistics, bound)
+    with watching(model, watch.see), Progress(total, "read attention", "jets") as progress:
         for jets in batches:
-            batch = _Batch(jets.to(device_of_model(model)), statistics, bound)
-            with watching(model, batch.see):
-                model(batch.jets.features, batch.jets.vectors, batch.jets.mask)
-            for name, view in batch.views.items():
+            watch.begin(jets.to(device_of_model(model)))
+            model(watch.jets.features, watch.jets.vectors, watch.jets.mask)
+            for name, view in watch.views.items():
                 view.add_to(sums[name])
-            residual = max(residual, batch.residual)
             progress.advance(len(jets))
     for one in sums.values():
         one.flush()
-    return Streamed(sums, residual)
+    return Streamed(sums, watch.residual)
 
 
-class _Batch:
-    """A batch of jets while the model runs on it."""
+class _Watch:
+    """Shows the layers of each batch to the statistics while the model runs."""
 
-    def __init__(self, jets: Jets, statistics: Mapping[str, Statistic], bound: float) -> None:
-        self.jets, self.bound, self.residual, self.layer = jets, bound, 0.0, 0
-        self.views = {name: _View(jets, statistic) for name, statistic in statistics.items()}
+    jets: Jets
+
+    def __init__(self, statistics: Mapping[str, Statistic], bound: float) -> None:
+        self.statistics, self.bound, self.residual = statistics, bound, 0.0
+
+    def begin(self, jets: Jets) -> None:
+        """Expect the layers of another batch."""
+        self.jets, self.layer = jets, 0
         self.shared: Shared | None = None
+        self.views = {name: _View(jets, statistic) for name, statistic in self.statistics.items()}
 
     def see(self, name: str, layer: Layer) -> None:
         """Check a layer and, of the particle layers, show it to the statistics."""

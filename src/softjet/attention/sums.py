@@ -23,7 +23,7 @@ Floats = NDArray[np.float64]
 MULTIPLICITIES = (1, 25, 40, 55)
 """Particles that the bins of multiplicity begin at; the last is open."""
 
-BUFFER = 512
+BUFFER = 2048
 """Jets whose columns wait to be added together: one large product instead of many small ones."""
 
 _CUMULATIVE = np.round(poisson.cdf(np.arange(12), 1) * 2.0**53)

@@ -8,17 +8,19 @@ from softjet.config.section import Section
 class Attention(Section):
     """Which attention is recorded and how it is summarised."""
 
-    jets: int = Field(1000, ge=10)
-    """Test jets whose queries are recorded, equally many of each class."""
+    jets: int = Field(200, ge=10)
+    """Test jets whose queries are recorded one by one, equally many of each class."""
     maps: int = Field(20, ge=1)
     """Test jets whose attention maps are kept whole."""
-    batch_size: int = Field(64, ge=1)
-    """Jets recorded at a time."""
+    statistics_jets: int = Field(100_000, ge=10)
+    """Test jets at most that statistics are made of; each class has an equal part, or what there is of it."""
+    batch_size: int = Field(32, ge=1)
+    """Jets looked at at a time."""
     residual: float = Field(1e-4, gt=0)
     """Largest |out_proj(A V) - block output| that is accepted (float32)."""
     thresholds: tuple[float, ...] = (0.5, 0.8, 0.9)
     """A query counts as binary above these largest weights."""
-    bootstrap: int = Field(500, ge=100)
+    bootstrap: int = Field(300, ge=100)
     """Bootstrap resamples of jets for every interval."""
     seed: int = Field(1, ge=0)
-    """Seed of the sample, of the random null and of the bootstrap."""
+    """Seed of the jets chosen, of the random null and of the bootstrap."""

@@ -42,11 +42,11 @@ def draw_shares(statistics: pd.DataFrame, target: str | Path) -> None:
     Parameters
     ----------
     statistics : DataFrame
-        By `softjet.attention.statistics.attention_statistics`.
+        By `softjet.attention.statistics.statistics_table`.
     target : path
         PNG; a PDF stands beside it.
     """
-    shares = statistics[(statistics["head"] == ALL) & (statistics.layer != ALL) & (statistics.label == ALL)]
+    shares = _by_layer(statistics)
     kinds = {"above": "on one particle", "above_other": "on another particle"}
     thresholds = sorted(shares.threshold.dropna().unique())
     figure, axes = new_figure(2, len(thresholds), width=3.4, height=2.7, squeeze=False, sharey="col")
@@ -64,6 +64,12 @@ def draw_shares(statistics: pd.DataFrame, target: str | Path) -> None:
     save_figure(figure, target)
 
 
+def _by_layer(statistics: pd.DataFrame) -> pd.DataFrame:
+    """Rows about one layer each, over all heads, classes and multiplicities."""
+    every = (statistics[["head", "label", "n_low"]] == ALL).all(axis=1)
+    return statistics[every & (statistics.layer != ALL)]
+
+
 def _draw_series(panel: Axes, rows: pd.DataFrame) -> None:
     for shift, (value, low, high, name, colour, marker) in zip((-0.15, 0, 0.15), SERIES, strict=True):
         y = 100 * rows[value]
@@ -78,14 +84,15 @@ def _draw_series(panel: Axes, rows: pd.DataFrame) -> None:
 
 def _counts(statistics: pd.DataFrame) -> str:
     """Jets and queries that the whole table stands on."""
-    whole = statistics[(statistics.layer == ALL) & (statistics.label == ALL)].iloc[0]
-    return f"{whole.n_jets:,} test jets, {whole.n_queries:,} queries; bars: 95 % over jets"
+    every = (statistics[["layer", "head", "label", "n_low"]] == ALL).all(axis=1)
+    whole = statistics[every & (statistics.statistic == "above")].iloc[0]
+    return f"{whole.n_jets:,} test jets, {whole.denominator:,.0f} queries; bars: 95 % over jets"
 
 
 def draw_heads(statistics: pd.DataFrame, target: str | Path, threshold: float) -> None:
     """Heat map, heads by layers, of the share of queries whose largest weight exceeds `threshold`."""
     rows = statistics[(statistics.statistic == "above") & (statistics.threshold == threshold)]
-    rows = rows[rows["head"] != ALL]
+    rows = rows[(rows["head"] != ALL) & (rows.label == ALL)]
     share = 100 * rows.pivot_table("value", "layer", "head")
     figure, panel = new_figure(width=5.2, height=4.2)
     image = panel.imshow(share, vmin=0, aspect="auto", origin="lower")
@@ -100,7 +107,58 @@ def draw_heads(statistics: pd.DataFrame, target: str | Path, threshold: float) -
     save_figure(figure, target)
 
 
-def draw_maps(maps: pd.DataFrame, jet: int, target: str | Path, layer: int | None = None) -> None:
+PARTS = (("qk", "QK", COLOURS[0], "o"), ("bias", "U", COLOURS[1], "s"))
+"""The two parts of a logit: ending of the statistics' names, name, colour, marker."""
+
+
+def draw_parts(statistics: pd.DataFrame, target: str | Path) -> None:
+    """QK against U by layer: what each does alone, and its share of the logits' variance.
+
+    Filled: the trained network; open: the untrained one.
+
+    Parameters
+    ----------
+    statistics : DataFrame
+        Of `softjet.attention.parts`, by `softjet.attention.statistics.statistics_table`.
+    target : path
+        PNG; a PDF stands beside it.
+    """
+    rows = _by_layer(statistics)
+    panels = {
+        "same_key": "largest weight stays on its key (%)",
+        "largest": "mean largest weight (%)",
+        "variance": "share of the row's variance (%)",
+    }
+    figure, axes = new_figure(1, len(panels), width=3.6, height=3.0)
+    for panel, (statistic, label) in zip(axes, panels.items(), strict=True):
+        for ending, name, colour, marker in PARTS:
+            part = rows[rows.statistic == f"{statistic}_{ending}"].sort_values("layer")
+            _draw_part(panel, part, f"{name} alone" if statistic != "variance" else name, colour, marker)
+        panel.set(xlabel="layer", ylabel=label, xticks=sorted(rows.layer.unique()), ylim=(0, None))
+        panel.tick_params(axis="x", which="minor", length=0)
+    axes[0].legend(loc="best")
+    figure.suptitle(f"{rows.n_jets.max():,} test jets; bars: 95 % over jets", fontsize=9)
+    save_figure(figure, target)
+
+
+def _draw_part(panel: Axes, rows: pd.DataFrame, name: str, colour: str, marker: str) -> None:
+    for prefix, shift, filled in (("", -0.1, True), ("untrained_", 0.1, False)):
+        y = 100 * rows["untrained" if prefix else "value"]
+        spread = np.stack([y - 100 * rows[f"{prefix}low"], 100 * rows[f"{prefix}high"] - y]).clip(0)
+        panel.errorbar(
+            rows.layer + shift, y, spread, marker=marker, color=colour, linestyle=":", linewidth=0.8,
+            elinewidth=1.2, capsize=2, markersize=5, markerfacecolor=colour if filled else "white",
+            label=name if filled else f"{name}, untrained",
+        )  # fmt: skip
+
+
+def draw_maps(
+    maps: pd.DataFrame,
+    jet: int,
+    target: str | Path,
+    layer: int | None = None,
+    classes: Sequence[str] = CLASSES,
+) -> None:
     """Weights of every head of one layer of one jet; particles in falling pT.
 
     Parameters
@@ -113,6 +171,8 @@ def draw_maps(maps: pd.DataFrame, jet: int, target: str | Path, layer: int | Non
         PNG; a PDF stands beside it.
     layer : int, optional
         The last, if not given.
+    classes : sequence of str
+        Names of the classes.
     """
     layer = int(maps.layer.max()) if layer is None else layer
     rows = maps[(maps.jet == jet) & (maps.layer == layer)].sort_values("head").to_dict("records")
@@ -127,7 +187,7 @@ def draw_maps(maps: pd.DataFrame, jet: int, target: str | Path, layer: int | Non
     figure.supxlabel("key (particles in falling pT)", fontsize=10)
     figure.supylabel("query", fontsize=10)
     figure.colorbar(image, ax=axes, label="attention weight (square-root scale)", shrink=0.9)
-    name, n = CLASSES[rows[0]["label"]], rows[0]["n"]
+    name, n = classes[rows[0]["label"]], rows[0]["n"]
     figure.suptitle(f"{name} jet, {n} particles, layer {layer}", fontsize=10)
     save_figure(figure, target)
 
@@ -145,6 +205,7 @@ def draw_pairs(
     layer: int | None = None,
     head: int | None = None,
     above: float = 0.1,
+    classes: Sequence[str] = CLASSES,
 ) -> None:
     """Attention between the particles of a few jets on the eta-phi plane.
 
@@ -166,6 +227,8 @@ def draw_pairs(
         The head with the largest weights between particles in these jets, if not given.
     above : float
         Weights above this get a line.
+    classes : sequence of str
+        Names of the classes.
     """
     layer = int(maps.layer.max()) if layer is None else layer
     rows = maps[maps.jet.isin(jets) & (maps.layer == layer)]
@@ -179,7 +242,7 @@ def draw_pairs(
         of_jet = particles[particles.jet == jet].sort_values("particle")
         _draw_lines(panel, of_jet, _square(of_head[jet]), above)
         _draw_particles(panel, of_jet)
-        name = CLASSES[of_head[jet]["label"]]
+        name = classes[of_head[jet]["label"]]
         panel.set(xlabel=r"$\Delta\eta$", ylabel=r"$\Delta\phi$ (rad)")
         panel.set_title(f"{name}, {len(of_jet)} particles, {of_jet.pt.sum():.0f} GeV")
     subjets = int(particles[particles.jet.isin(jets)].subjet.max()) + 1

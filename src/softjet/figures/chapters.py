@@ -252,6 +252,8 @@ def attention_parts(results: Path, run: str, settings: Settings, sentences: Sequ
         "shares": "How binary attention is: share of queries whose largest weight exceeds each threshold, "
         "by layer.",
         "heads": "Which heads are sharp: share of queries with one dominant weight, by layer and head.",
+        "parts": "QK against the pair bias U, by layer: how often each alone keeps the key of the largest "
+        "weight, the mean largest weight it makes alone, and its share of the variance of the logits.",
         "weights": "All weights between real particles, against random logits and the untrained network.",
         "maps": "One jet, last layer: weights of each head, particles in order of pT.",
         "pairs": "Attention on the eta-phi plane: each line is a particle looking at another. Solid within "
