@@ -86,16 +86,20 @@ def compare_tables(reference: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame
     InputError
         The tables are of other jets or of other classes.
     """
-    names = [name for name in reference if name.startswith("logit_")]
-    if [name for name in other if name.startswith("logit_")] != names:
+    names = _logit_names(reference)
+    if _logit_names(other) != names:
         raise InputError("logits", "classes", "differ between the two models; compare models of one dataset")
     if not reference[["row", "label"]].equals(other[["row", "label"]]):
         raise InputError(
             "logits", "row", "the two models were tested on other jets; evaluate both on the same"
         )
-    logits = (table[names].to_numpy() for table in (reference, other))
     classes = [name.removeprefix("logit_") for name in names]
-    return compare(*logits, reference["label"].to_numpy(), classes)
+    labels = reference["label"].to_numpy()
+    return compare(reference[names].to_numpy(), other[names].to_numpy(), labels, classes)
+
+
+def _logit_names(table: pd.DataFrame) -> list[str]:
+    return [name for name in map(str, table.columns) if name.startswith("logit_")]
 
 
 def _changes(

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from importlib.resources import files
+from typing import Any
 
 import pandas as pd
 
@@ -43,8 +44,15 @@ def beside_published(metrics: pd.DataFrame, classes: Sequence[str]) -> pd.DataFr
 
 def results_text(table: pd.DataFrame) -> str:
     """A table of `beside_published` as text, a line a metric: value [interval], survivors, published."""
-    values = [row.note or f"{row.value:.4g} [{row.low:.4g}, {row.high:.4g}]" for row in table.itertuples()]
-    counts = ["" if pd.isna(row.survivors) else f"{row.survivors} of {row.n}" for row in table.itertuples()]
-    published = ["" if pd.isna(value) else f"{value:g}" for value in table["published"]]
-    columns = {"value [95 %]": values, "background jets that pass": counts, f"published {MODEL}": published}
-    return table[["metric", "class"]].assign(**columns).to_string(index=False)
+    rows: list[dict[str, Any]] = table.to_dict("records")  # type: ignore[assignment]
+    shown = [
+        {
+            "metric": r["metric"],
+            "class": r["class"],
+            "value [95 %]": r["note"] or f"{r['value']:.4g} [{r['low']:.4g}, {r['high']:.4g}]",
+            "background jets that pass": "" if pd.isna(r["survivors"]) else f"{r['survivors']} of {r['n']}",
+            f"published {MODEL}": "" if pd.isna(r["published"]) else f"{r['published']:g}",
+        }
+        for r in rows
+    ]
+    return pd.DataFrame(shown).to_string(index=False)
