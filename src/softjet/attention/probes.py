@@ -24,7 +24,7 @@ from softjet.errors import InputError
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
-STRENGTHS = np.logspace(-1, 5, 13)
+STRENGTHS = np.logspace(-3, 5, 17)
 """Ridge strengths that cross-validation chooses among, for standardised states."""
 
 FEWEST_JETS = 40

@@ -1,0 +1,12 @@
+"""Figures of linear probes and of correlations with traditional observables."""
+
+import pandas as pd
+
+from softjet.figures.observables import ALL_JETS, WITHIN, draw_correlations, draw_probes
+from softjet.provenance.job import job
+
+with job(snakemake):
+    probes = pd.read_parquet(snakemake.input.probes)
+    draw_probes(probes, snakemake.output.probes_png, ALL_JETS)
+    draw_probes(probes, snakemake.output.probes_within_png, WITHIN)
+    draw_correlations(pd.read_parquet(snakemake.input.correlations), snakemake.output.correlations_png)
