@@ -217,6 +217,7 @@ FIGURES = {
     "{trained}": ["history"],
     "{run}": ["confusion", "roc"],
     "{run}/{dataset}": ["shares", "heads", "parts", "maps", "pairs", "weights"]
+    + ["probes", "probes_within", "correlations"]
     + ["interventions", "silenced", "topk"],
     "{compressed}": ["ranks", "spectra", "budget", "latency"],
 }
@@ -224,7 +225,8 @@ TABLES = {
     "jets/{dataset}": ["counts", "rejected"],
     "part/{trained}": ["history"],
     "part/{run}": ["metrics", "pair_forms"],
-    "statistics/{run}/{dataset}": ["binary", "interventions", "topk"],
+    "statistics/{run}/{dataset}": ["binary", "interventions", "topk"]
+    + ["probes", "correlations"],
     "attention/{run}/{dataset}": ["jets"],
     "lowrank/{compressed}": ["metrics", "ranks", "history"],
     "latency": ["{compressed}-ratios"],

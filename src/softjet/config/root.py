@@ -10,6 +10,7 @@ from softjet.config.interventions import Interventions, TopK
 from softjet.config.jets import Dataset
 from softjet.config.latency import Latency
 from softjet.config.lowrank import Compression
+from softjet.config.observables import Observables
 from softjet.config.part import ParTRun
 from softjet.config.section import Section
 
@@ -40,6 +41,8 @@ class Config(Section):
     """Pairs of Particle Transformers, `{reference: name, other: name}`, compared on the same test jets."""
     attention: Attention = Attention()
     """Attention recorded of every Particle Transformer."""
+    observables: Observables = Observables()
+    """States and attention of every Particle Transformer beside traditional jet observables."""
     interventions: Interventions = Interventions()
     """Attention of every Particle Transformer cut and replaced, to see what becomes of its answer."""
     topk: TopK = TopK()

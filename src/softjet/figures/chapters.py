@@ -10,6 +10,7 @@ import pandas as pd
 import yaml
 
 from softjet.figures.intervention_findings import intervention_findings, topk_findings
+from softjet.figures.observable_findings import correlation_findings, probe_findings
 from softjet.figures.report import (
     Heading,
     Picture,
@@ -50,6 +51,7 @@ def build_report(
         ("Training", settings["part"], training_parts),
         ("Comparison", _pairs(settings["comparisons"]), comparison_parts),
         ("Attention", settings["part"], lambda r, run, s: attention_parts(r, run, s, attention[run])),
+        ("Traditional observables", settings["part"], observable_parts),
         ("Interventions", settings["part"], intervention_parts),
         ("Compression", settings["compress"], compression_parts),
         ("Speed", settings["compress"], speed_parts),
@@ -269,6 +271,23 @@ def attention_parts(results: Path, run: str, settings: Settings, sentences: Sequ
 
 def _residual(value: float) -> str:
     return f"they differ by {value:.1e} at most" if value else "they are equal to the last bit"
+
+
+def observable_parts(results: Path, run: str, settings: Settings) -> Iterator[Part]:
+    """Whether a run's states and attention know traditional observables of jets."""
+    dataset = settings["dataset"]
+    tables, figures = results / "statistics" / run / dataset, results / "figures" / run / dataset
+    yield Heading(f"Does {run} know jet substructure?")
+    yield Text(
+        "Linear probes (ridge) are fitted on validation jets and tested on test jets. They read the mean "
+        "state of a jet's particles after each layer, and the class token. Beside them stand the untrained "
+        "network, simple inputs (mean and sum of each feature, multiplicity, jet pT), and the class alone."
+    )
+    yield from map(Text, probe_findings(pd.read_parquet(tables / "probes.parquet")))
+    yield Picture(figures / "probes.png", "Linear probes of observables, by depth, over all jets.")
+    yield Picture(figures / "probes_within.png", "The same within classes: class means are taken away.")
+    yield from map(Text, correlation_findings(pd.read_parquet(tables / "correlations.parquet")))
+    yield Picture(figures / "correlations.png", "Attention of each layer and observables, jet by jet.")
 
 
 def intervention_parts(results: Path, run: str, settings: Settings) -> Iterator[Part]:
