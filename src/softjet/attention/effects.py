@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from scipy.stats import false_discovery_control, norm
 
 from softjet.attention.interventions import Condition, Outcome, Outcomes
-from softjet.attention.statistics import ALL, LEVEL, resample
+from softjet.attention.resample import resample
+from softjet.attention.statistics import ALL, LEVEL
 from softjet.part.evaluate import too_few
 from softjet.part.rejection import FEWEST_SURVIVORS, WorkingPoint, scores, survivors, working_points
 
