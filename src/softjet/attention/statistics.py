@@ -96,10 +96,8 @@ def _groups(sums: Sums) -> Iterator[_Groups]:
 
 def _marginals(cells: Floats, jets: float, enough: bool, known: dict[str, int]) -> Iterator[_Groups]:
     """All layers and heads together, each layer, each head of each layer; of sums (1 + R, K, L, H)."""
-    layers, heads = cells.shape[2:]
-    for kept in ((), ("layer",), ("layer", "head")):
-        if ("layer" in kept and layers == 1) or ("head" in kept and heads == 1):
-            continue
+    several = [name for name, size in zip(("layer", "head"), cells.shape[2:], strict=True) if size > 1]
+    for kept in dict.fromkeys(((), tuple(several[:1]), tuple(several))):
         taken = tuple(axis for axis, name in ((2, "layer"), (3, "head")) if name not in kept)
         sums = cells.sum(taken, keepdims=True)
         places = np.indices(sums.shape[2:]).reshape(2, -1)

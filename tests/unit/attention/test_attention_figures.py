@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from softjet.figures import attention
-from softjet.figures.attention import draw_heads, draw_maps, draw_pairs, draw_shares, draw_weights
+from softjet.figures.attention import draw_heads, draw_maps, draw_pairs, draw_parts, draw_shares, draw_weights
 
 
 @pytest.fixture
@@ -19,9 +19,10 @@ def axes(monkeypatch):
 STATISTICS = pd.DataFrame(
     {
         "statistic": statistic, "threshold": threshold, "layer": layer, "head": head, "label": -1,
+        "n_low": -1,
         "value": 0.1 * (layer + 2) + 0.01 * head, "low": 0.05, "high": 0.6, "null": 0.02, "null_low": 0.01,
         "null_high": 0.03, "untrained": 0.0, "untrained_low": 0.0, "untrained_high": 0.0,
-        "n_jets": 50, "n_queries": 9000,
+        "n_jets": 50, "denominator": 9000.0,
     }
     for statistic in ("above", "above_other")
     for threshold in (0.5, 0.9)
@@ -63,6 +64,20 @@ def test_heat_map_has_layers_up_and_heads_across(axes):
     assert shown.shape == (2, 3)
     assert shown[1, 2] == pytest.approx(32)
     assert {text.get_text() for text in panel.texts} == {"20", "21", "22", "30", "31", "32"}
+
+
+def test_parts_stand_beside_the_untrained_network(axes):
+    rows = STATISTICS[(STATISTICS.statistic == "above") & (STATISTICS.threshold == 0.5)]
+    names = [f"{what}_{part}" for what in ("same_key", "largest", "variance") for part in ("qk", "bias")]
+    shift = {name: 0.1 * place for place, name in enumerate(names)}
+    table = pd.concat([rows.assign(statistic=n, value=rows.value + shift[n]) for n in names])
+    draw_parts(table, "parts.png")
+    panels = axes()
+    assert len(panels) == 3
+    for place, panel in enumerate(panels):
+        heights = [list(bars.lines[0].get_ydata()) for bars in panel.containers]
+        first = 19 + 20 * place
+        assert np.allclose(heights, [[first, first + 10], [0, 0], [first + 10, first + 20], [0, 0]])
 
 
 def test_maps_show_queries_down_and_keys_across(axes):

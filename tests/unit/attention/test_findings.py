@@ -2,25 +2,28 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from softjet.attention.findings import findings
+from softjet.attention.findings import findings, parts_findings
 
 ROW = {
-    "statistic": "above", "threshold": 0.8, "layer": -1, "head": -1, "label": -1,
+    "statistic": "above", "threshold": 0.8, "layer": -1, "head": -1, "label": -1, "class": "all", "n_low": -1,
     "value": 0.031, "low": 0.029, "high": 0.033, "null": 0.004, "null_low": 0.003, "null_high": 0.005,
-    "untrained": 0.0, "untrained_low": 0.0, "untrained_high": 0.001, "n_jets": 1000, "n_queries": 2_500_000,
+    "untrained": 0.0, "untrained_low": 0.0, "untrained_high": 0.001, "q_null": np.nan, "n_jets": 1000,
+    "denominator": 2_500_000.0,
 }  # fmt: skip
+OTHERS = ("effective_keys", "extreme", "self", "mutual", "hub")
 
 
 def sentences(**overall):
     """Findings of a table whose overall row above .8 is changed."""
     rows = [ROW | overall, ROW | {"statistic": "above_other", "value": 0.02, "untrained": 0.003}]
     rows += [ROW | {"layer": layer, "value": value} for layer, value in ((0, 0.01), (1, 0.05))]
+    rows += [ROW | {"layer": 1, "head": 3, "value": 0.4}, ROW | {"n_low": 25, "value": 0.3}]
+    rows += [ROW | {"label": 0, "class": "quark"}, ROW | {"label": 9, "class": "top", "value": 0.2}]
     rows += [
-        ROW | {"layer": 1, "head": 3, "value": 0.4},
-        ROW | {"label": 0},
-        ROW | {"label": 9, "value": 0.2},
+        ROW | {"layer": layer, "head": 0, "label": 0, "value": value, "q_null": q}
+        for layer, (value, q) in enumerate([(0.5, 0.01), (0.001, 0.04), (0.5, 0.06), (0.5, np.nan)])
     ]
-    rows += [ROW | {"statistic": n, "threshold": np.nan} for n in ("effective_keys", "self", "mutual")]
+    rows += [ROW | {"statistic": n, "threshold": np.nan} for n in OTHERS]
     return findings(pd.DataFrame(rows))
 
 
@@ -63,4 +66,48 @@ def test_extremes_name_layer_head_and_class():
     text = sentences()[2]
     assert "from 1.0 % [2.9, 3.3] in layer 0 to 5.0 % [2.9, 3.3] in layer 1" in text
     assert "40.0 % [2.9, 3.3] in the sharpest head (layer 1, head 3)" in text
-    assert text.endswith("(QCD) to 20.0 % [2.9, 3.3] (Tbl).")
+    assert text.endswith("(quark) to 20.0 % [2.9, 3.3] (top).")
+
+
+def test_multiplicity_choices_and_counts_are_told():
+    _, _, _, lengths, other, choices, compared, measured = sentences()
+    assert lengths == "By multiplicity the share above 0.8 is 30.0 % [2.9, 3.3] from 25 particles on."
+    assert "0.0 effective keys on average (random logits 0.0, untrained 0.0)" in other
+    assert "most chosen particle for 3.1 % [2.9, 3.3] (random 0.40 % [0.30, 0.50]" in choices
+    assert measured.startswith("Measured on 1,000 test jets with 2,500,000 queries")
+    assert "(4 a statistic)" in compared
+    assert (
+        "queries above the threshold more in 1 and less in 1, not told in 2; effective keys more in 0"
+        in compared
+    )
+
+
+def parts(**changed):
+    names = ("same_key_qk", "same_key_bias", "largest_qk", "largest_bias", "winner_by_bias")
+    names += ("variance_qk", "variance_bias", "variance_both")
+    rows = [ROW | {"statistic": name, "threshold": np.nan} | changed.get(name, {}) for name in names]
+    rows += [ROW | {"statistic": "ratio", "threshold": t} for t in (0.1, 10)]
+    rows += [ROW | {"statistic": "rank", "threshold": 0.95, "value": 16.5}]
+    return parts_findings(pd.DataFrame(rows))
+
+
+@pytest.mark.parametrize(
+    ("bias", "words"),
+    [
+        ({"value": 0.7, "low": 0.6, "high": 0.8}, "U decides more often"),
+        ({"value": 0.01, "low": 0.005, "high": 0.02}, "QK decides more often"),
+        ({"value": 0.032}, "neither decides more often"),
+        ({"value": 0.7, "low": np.nan, "high": np.nan}, "neither decides more often"),
+    ],
+)
+def test_the_part_that_decides_is_judged_by_the_intervals(bias, words):
+    assert words in parts(same_key_bias=bias)[0]
+
+
+def test_ratios_and_ranks_are_told():
+    _, _, variance, ratio, rank = parts()
+    assert variance.startswith(
+        "Of the variance of a row's logits QK makes 3.1 % [2.9, 3.3] (untrained 0.00 %"
+    )
+    assert ratio.endswith("3.1 % [2.9, 3.3] above 0.1, 3.1 % [2.9, 3.3] above 10.")
+    assert rank.endswith("16.5 for 95 % (untrained 0.0).")

@@ -1,99 +1,113 @@
 import numpy as np
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
+import torch
+from scipy.stats import false_discovery_control
 
-from softjet.attention.queries import SCHEMA
-from softjet.attention.statistics import attention_statistics, jet_sums, ratio_interval, resample
+from softjet.attention.reading import mixed
+from softjet.attention.statistics import ALL, statistics_table
+from softjet.attention.sums import Ratio, Sums
 from softjet.errors import InputError
 
 
-def write(path, rows, rows_per_group=3):
-    frame = pd.DataFrame([{"mutual": False} | row for row in rows]).fillna(0)
-    for name in SCHEMA.names:
-        if name not in frame:
-            frame[name] = 0
-    table = pa.Table.from_pandas(frame[SCHEMA.names], preserve_index=False).cast(SCHEMA)
-    pq.write_table(table, path, row_group_size=rows_per_group)
-    return path
+def sums_of(top, bottom, label, null=None, error=None, seed=1):
+    """Sums of one statistic, `top` (J, L, H) over `bottom` (J,) in each layer and head, of three classes."""
+    sums = Sums(200, seed)
+    J, layers, heads = top.shape
+    below = torch.tensor(bottom)[:, None].expand(J, heads)
+
+    def ratio(layer):
+        expected = [None if x is None else torch.full((J, heads), float(x)) for x in (null, error)]
+        return Ratio("share", torch.tensor(top[:, layer]), below, *expected, threshold=0.5)
+
+    key = mixed(np.arange(J, dtype=np.uint64))
+    n = np.where(np.arange(J) % 2, 30, 60)
+    sums.add([[ratio(layer)] for layer in range(layers)], key, label, n, ("a", "b", "c"))
+    sums.flush()
+    return {"one": sums}
 
 
-def query(jet, label, n, layer, query, **rest):
-    return {"jet": jet, "label": label, "n": n, "layer": layer, "query": query} | rest
+GENERATOR = np.random.default_rng(1)
+LABEL = np.array([0] * 30 + [2] * 10)
+TOP = GENERATOR.uniform(0, 1, (40, 2, 3)) * (1 + LABEL)[:, None, None]
 
 
-BY_HAND = [
-    # a jet of two particles, class 0; two layers of one head
-    query(0, 0, 2, 0, 0, argmax=1, max=0.95, entropy=0.0, mutual=True, null_max=0.6),
-    query(0, 0, 2, 0, 1, argmax=0, max=0.60, entropy=np.log(2), mutual=True, null_max=0.4),
-    query(0, 0, 2, 1, 0, argmax=0, max=0.50, entropy=np.log(4), null_argmax=1),
-    query(0, 0, 2, 1, 1, argmax=0, max=0.85, entropy=0.0, null_argmax=1),
-    # a jet of one, class 3
-    query(1, 3, 1, 0, 0, argmax=0, max=1.0, entropy=0.0, null_max=1.0, null_entropy=np.log(3)),
-    query(1, 3, 1, 1, 0, argmax=0, max=1.0, entropy=0.0, null_max=1.0),
-]
+def row(table, layer=ALL, head=ALL, label=ALL, n_low=ALL):
+    wanted = {"layer": layer, "head": head, "label": label, "n_low": n_low}
+    found = table[(table[list(wanted)] == list(wanted.values())).all(axis=1)]
+    assert len(found) == 1
+    return found.iloc[0]
 
 
-def test_statistics_of_a_table_made_by_hand(tmp_path):
-    path = write(tmp_path / "trained.parquet", BY_HAND)
-    fresh = write(tmp_path / "untrained.parquet", [row | {"max": 0.1} for row in BY_HAND])
-    table = attention_statistics(path, fresh, thresholds=(0.5, 0.9), bootstrap=100, seed=1)
-
-    def row(statistic, threshold=None, layer=-1, head=-1, label=-1):
-        found = table[(table.statistic == statistic) & (table.layer == layer) & (table["head"] == head)]
-        found = found[found.label == label]
-        return found.iloc[0] if threshold is None else found[found.threshold == threshold].iloc[0]
-
-    overall = row("above", 0.5)
-    assert (overall.value, overall.null, overall.untrained) == pytest.approx((5 / 6, 3 / 6, 0))
-    assert (overall.n_jets, overall.n_queries) == (2, 6)
-    assert row("above", 0.9).value == pytest.approx(3 / 6)
-    assert row("above", 0.5, layer=1).value == pytest.approx(2 / 3)
-    assert row("above", 0.5, layer=0, head=0).value == pytest.approx(1)
-    assert row("above", 0.9, label=3).value == pytest.approx(1)
-    assert row("above", 0.9, label=0).value == pytest.approx(1 / 4)
-    assert row("above", 0.9, label=0).n_queries == 4
-    assert row("effective_keys").value == pytest.approx((1 + 2 + 4 + 1 + 1 + 1) / 6)
-    assert row("effective_keys").null == pytest.approx((5 + 3) / 6)
-    assert (row("self").value, row("self").null) == pytest.approx((3 / 6, 4 / 6))
-    assert (row("mutual").value, row("mutual").null) == pytest.approx((2 / 6, 0))
-    assert (row("above_other", 0.5).value, row("above_other", 0.5).null) == pytest.approx((3 / 6, 0))
-    assert row("above_other", 0.9, layer=0).value == pytest.approx(1 / 3)
-    assert len(table) == 7 * (1 + 2 + 2 + 2)
-    assert np.isnan([overall.low, overall.high, overall.null_low]).all()
+def test_groups_hold_what_their_keys_say_and_classes_count_alike():
+    sums = sums_of(TOP, np.full(40, 4.0), LABEL, null=1.0)
+    table = statistics_table(sums, sums)
+    assert len(table) == (1 + 2 + 6) * 3 + (1 + 2) * 2
+    assert row(table, 1, 2, 2).value == pytest.approx(TOP[30:, 1, 2].mean() / 4)
+    assert row(table, 1).value == pytest.approx((TOP[:30, 1].mean() + TOP[30:, 1].mean()) / 8)
+    assert row(table).value == pytest.approx((TOP[:30].mean() + TOP[30:].mean()) / 8)
+    assert row(table, n_low=25).value == pytest.approx(TOP[1::2].mean() / 4)
+    assert row(table, 0, n_low=55).value == pytest.approx(TOP[::2, 0].mean() / 4)
+    assert row(table, label=0).value == pytest.approx(TOP[:30].mean() / 4)
+    assert table.null.to_numpy() == pytest.approx(0.25)
+    assert [row(table, label=label)["class"] for label in (ALL, 0, 2)] == ["all", "a", "c"]
+    assert (row(table).n_jets, row(table, label=2).n_jets, row(table, n_low=25).n_jets) == (40, 10, 20)
+    assert row(table, 0, 0, 0).denominator == pytest.approx(120)
+    assert row(table).denominator == pytest.approx(40 * 4 * 6)
 
 
-def test_sums_do_not_depend_on_row_groups(tmp_path):
-    sums = [jet_sums(write(tmp_path / f"{size}", BY_HAND, size), (0.5,)) for size in (1, 6)]
-    assert np.array_equal(sums[0].real, sums[1].real)
-    assert sums[0].n.tolist() == [2, 1]
+def test_what_all_layers_share_is_told_by_head():
+    sums = sums_of(TOP[:, :1], np.ones(40), LABEL)
+    table = statistics_table(sums, sums)
+    assert len(table) == (1 + 3) * 3 + 2
+    assert row(table, ALL, 1, 2).value == pytest.approx(TOP[30:, 0, 1].mean())
 
 
-def test_tables_of_other_jets_are_refused(tmp_path):
-    path = write(tmp_path / "trained.parquet", BY_HAND)
-    other = write(tmp_path / "untrained.parquet", [row | {"label": 0} for row in BY_HAND])
-    with pytest.raises(InputError, match=r"untrained\.parquet: jet: is not the sample of"):
-        attention_statistics(path, other, (0.5,), 100, 1)
+def test_intervals_widen_with_the_spread_and_with_the_nulls_own_error():
+    exact, loose = (
+        row(statistics_table(sums, sums), label=0)
+        for sums in (sums_of(TOP, np.ones(40), LABEL, 0.5, error) for error in (0.0, 0.05))
+    )
+    per_jet = TOP[:30].mean((1, 2))
+    assert exact.high - exact.low == pytest.approx(2 * 1.96 * per_jet.std() / np.sqrt(30), rel=0.2)
+    assert exact.null_high - exact.null_low == pytest.approx(0, abs=1e-12)
+    assert loose.null_high - loose.null_low == pytest.approx(2 * 1.96 * 0.05, rel=1e-3)
+    assert loose.p_null > exact.p_null
+    z = (per_jet.mean() - 0.5) / (per_jet.std() / np.sqrt(30))
+    assert abs(z) < 4
+    assert 0 < exact.p_null < 1
 
 
-def test_resampling_keeps_the_jets_of_each_class():
-    label = np.array([0] * 6 + [1] * 9 + [2] * 4)
-    counts = resample(label, 200, seed=1)
-    assert (counts[:, :6].sum(1) == 6).all()
-    assert (counts[:, 6:15].sum(1) == 9).all()
-    assert np.isnan(counts[:, 15:]).all()
-    assert np.array_equal(counts, resample(label, 200, seed=1), equal_nan=True)
+def test_a_shift_against_the_untrained_network_is_seen_in_pairs():
+    shift = GENERATOR.normal(0.01, 0.02, TOP.shape)
+    trained, untrained = sums_of(TOP + shift, np.ones(40), LABEL), sums_of(TOP, np.ones(40), LABEL)
+    table = statistics_table(trained, untrained)
+    # the intervals overlap, and yet the same jets tell the two apart
+    assert row(table).low < row(table).untrained_high
+    assert row(table).p_untrained < 1e-3
+    assert row(table).untrained == pytest.approx(row(statistics_table(untrained, untrained)).value)
 
 
-def test_interval_covers_the_truth_as_often_as_it_says():
-    # Queries of a jet share the jet's own rate: an interval over rows would be far too narrow. Long jets
-    # have a higher rate: a mean over jets would miss the share of queries.
-    generator = np.random.default_rng(0)
-    covered = []
-    for trial in range(300):
-        n = generator.choice([10, 90], 80)
-        top = generator.binomial(n, generator.beta(np.where(n == 10, 2, 8), 12))[:, None].astype(float)
-        _, low, high = ratio_interval(top, n.astype(float), resample(np.zeros(80, int), 200, trial))
-        covered.append(low[0] <= (10 * 2 / 14 + 90 * 8 / 20) / 100 <= high[0])
-    assert 0.90 <= np.mean(covered) <= 0.98
+def test_cells_are_judged_together():
+    sums = sums_of(TOP, np.ones(40), LABEL, null=0.6)
+    table = statistics_table(sums, sums)
+    cells = table[(table["head"] != ALL) & (table.label != ALL)]
+    assert len(cells) == 12
+    assert cells.q_null.to_numpy() == pytest.approx(false_discovery_control(cells.p_null))
+    assert table.q_null.notna().sum() == 12
+    assert table.p_untrained.isna().all()
+
+
+def test_too_few_jets_have_no_interval():
+    label = np.array([0] * 36 + [2] * 4)
+    sums = sums_of(TOP, np.ones(40), label, null=0.6)
+    table = statistics_table(sums, sums)
+    for few in (row(table), row(table, label=2)):
+        assert np.isnan([few.low, few.high, few.untrained_low, few.null_high, few.p_null]).all()
+        assert few.value > 0
+    assert row(table, label=0).low < row(table, label=0).high
+
+
+def test_sums_of_other_jets_are_refused():
+    other = sums_of(TOP, np.ones(40), np.roll(LABEL, 3), seed=2)
+    with pytest.raises(InputError, match="untrained: jets: are not those of the trained network"):
+        statistics_table(sums_of(TOP, np.ones(40), LABEL), other)
