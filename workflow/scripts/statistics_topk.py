@@ -21,7 +21,8 @@ with job(snakemake) as step:
     classes = JetLoader.for_model(snakemake.input.test, model.config, settings.batch_size).classes
     sample = draw_sample(snakemake.input.test, settings.jets, settings.seed)
     arrays = model_inputs(sample, model.config.features, model.config.max_particles)
-    inputs, label = tuple(map(torch.from_numpy, arrays)), sample["label"].to_numpy()
+    features, vectors, mask = map(torch.from_numpy, arrays)
+    inputs, label = (features, vectors, mask), sample["label"].to_numpy()
     networks = {UNTUNED: dict.fromkeys((ALL, *settings.keep), model)}
     if settings.tuned:
         paths = zip((ALL, *settings.tuned), snakemake.input.tuned, strict=True)
