@@ -68,8 +68,8 @@ def rank_correlation(left: Floats, right: Floats, group: Labels) -> Floats:
     for one in np.unique(group):
         these = np.flatnonzero(group == one)
         for target, rows in zip(ranks, (left, right), strict=True):
-            ranked = rankdata(rows[:, these], axis=1) / len(these)
-            target[:, these] = ranked - ranked.mean(1, keepdims=True)
+            # The mean rank is known to the last bit, so that a row that does not vary gives zeros.
+            target[:, these] = (rankdata(rows[:, these], axis=1) - (len(these) + 1) / 2) / len(these)
     lengths = [np.sqrt((rows**2).sum(1)) for rows in ranks]
     product = ranks[0] @ ranks[1].T
     size = np.outer(*lengths)
