@@ -27,6 +27,7 @@ with job(snakemake) as step:
         )
         for split, jets in counts.items()
     )
+    step.notes["largest_residual"] = max(fitted.residual, tested.residual)
     resampled = (settings.bootstrap, settings.seed)
     write_tables(
         {

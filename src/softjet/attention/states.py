@@ -32,10 +32,12 @@ class Held:
     states : (J, D, W), depth by depth: particle states pooled (mean over real particles) after the embedding
         and after each of L particle layers, and last the class token as the classifier reads it; D = L + 2.
     summaries : (J, S, L), attention summaries in the order of `softjet.attention.summaries.SUMMARIES`.
+    residual : (J,), largest |out_proj(A V) - block output| over all layers.
     """
 
     states: NDArray[np.float32]
     summaries: NDArray[np.float32]
+    residual: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -55,11 +57,17 @@ class Readings:
     key: NDArray[np.uint64]
     networks: dict[str, Held]
 
+    @property
+    def residual(self) -> float:
+        """Largest |out_proj(A V) - block output| of all networks, jets and layers."""
+        return max(float(held.residual.max()) for held in self.networks.values())
+
     def defined(self) -> "Readings":
         """The jets that have every observable."""
         kept = np.isfinite(self.observables).all(1)
         networks = {
-            name: Held(held.states[kept], held.summaries[kept]) for name, held in self.networks.items()
+            name: Held(*(getattr(held, field.name)[kept] for field in fields(Held)))
+            for name, held in self.networks.items()
         }
         return Readings(self.observables[kept], self.inputs[kept], self.label[kept], self.key[kept], networks)
 
@@ -105,15 +113,18 @@ def hold(model: ParticleTransformer, jets: Jets, settings: Observables) -> Held:
     jets = jets.to(device_of_model(model))
     measure = summaries_of(jets, settings.subjets, settings.threshold)
     summaries: list[Tensor] = []
+    residuals: list[Tensor] = []
 
     def see(name: str, layer: Layer) -> None:
         check_residual(name, float(layer.residual.max()), settings.residual)
+        residuals.append(layer.residual)
         if layer.bias is not None:
             summaries.append(measure(layer.weights))
 
     with watching(model, see), _pooling(model, jets.real) as states:
         model(jets.features, jets.vectors, jets.mask)
-    return Held(torch.stack(states, 1).cpu().numpy(), torch.stack(summaries, 2).cpu().numpy())
+    found = (torch.stack(states, 1), torch.stack(summaries, 2), torch.stack(residuals).amax(0))
+    return Held(*(part.cpu().numpy() for part in found))
 
 
 @contextmanager

@@ -104,6 +104,13 @@ def test_batches_do_not_matter_and_jets_keep_their_own_numbers(model, path):
     assert np.allclose(a, b, atol=1e-4)
 
 
+def test_the_largest_residual_is_that_of_all_networks(model, path):
+    found = read({"one": model, "other": model}, reader(path, model), SETTINGS)
+    assert 0 <= found.residual < 1e-5
+    found.networks["other"].residual[3] = 0.25
+    assert found.residual == 0.25
+
+
 def test_a_residual_above_the_bound_stops(model, batch):
     with pytest.raises(ArithmeticError, match="blocks"):
         hold(model, batch, SETTINGS.model_copy(update={"residual": -1.0}))
@@ -155,7 +162,8 @@ def readings(jets, seed, known="trained"):
         one_hot = np.eye(16)[label] + 0.01 * generator.normal(size=(jets, 16))
         states = np.repeat((y @ mixing if name == known else one_hot)[:, None], 3, axis=1)
         noise = generator.normal(size=(jets, len(SUMMARIES), 1))
-        networks[name] = Held(states.astype(np.float32), noise.astype(np.float32))
+        parts = (states, noise, np.zeros(jets))
+        networks[name] = Held(*(part.astype(np.float32) for part in parts))
     key = generator.integers(2**63, size=jets, dtype=np.uint64)
     return Readings(y, generator.normal(size=(jets, 4)), label, key, networks)
 
