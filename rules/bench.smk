@@ -82,10 +82,44 @@ rule bench_loader:
         "../workflow/scripts/bench_loader.py"
 
 
+rule bench_attention:
+    input:
+        model=f"<results>/part/{next(iter(CONFIG.part))}/model.safetensors",
+        config=f"<results>/part/{next(iter(CONFIG.part))}/config.json",
+        test=jet_files(BENCH_RUN.dataset, "test"),
+    output:
+        **recorded(ratios="<results>/bench/attention.parquet"),
+    log:
+        "<logs>/bench_attention.log",
+    conda:
+        "../envs/softjet.yaml"
+    # All cores: nothing else may run while the clock does.
+    threads: workflow.cores
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        spec=spec(
+            "bench_attention",
+            {
+                "attention": CONFIG.attention.model_dump(mode="json"),
+                "jets": 1000,
+                "batch_size": 128,
+                "samples": 7,
+                "noise": 0.2,
+            },
+        ),
+    message:
+        "Measure the statistics of attention against a plain forward pass"
+    script:
+        "../workflow/scripts/bench_attention.py"
+
+
 rule bench:
     input:
         rules.bench_substructure.output.rates,
         rules.bench_loader.output.rates,
+        rules.bench_attention.output.ratios,
         [
             f"<results>/bench/substructure_spread/{name}.parquet"
             for name, settings in CONFIG.datasets.items()

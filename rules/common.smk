@@ -216,7 +216,16 @@ FIGURES = {
     "{dataset}": ["jets"],
     "{trained}": ["history"],
     "{run}": ["confusion", "roc"],
-    "{run}/{dataset}": ["shares", "heads", "parts", "maps", "pairs", "weights"]
+    "{run}/{dataset}": [
+        "shares",
+        "heads",
+        "choices",
+        "multiplicity",
+        "parts",
+        "maps",
+        "pairs",
+        "weights",
+    ]
     + ["probes", "probes_within", "correlations"]
     + ["interventions", "silenced", "topk"],
     "{compressed}": ["ranks", "spectra", "budget", "latency"],

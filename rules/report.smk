@@ -106,6 +106,8 @@ rule draw_attention:
             "<results>/figures/{run}/{dataset}",
             "shares",
             "heads",
+            "choices",
+            "multiplicity",
             "parts",
             "maps",
             "pairs",

@@ -4,8 +4,10 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from softjet.figures.attention import (
+    draw_choices,
     draw_heads,
     draw_maps,
+    draw_multiplicity,
     draw_pairs,
     draw_parts,
     draw_shares,
@@ -26,6 +28,8 @@ with job(snakemake):
     out = snakemake.output
     draw_shares(tables["binary"], out.shares_png)
     draw_heads(tables["binary"], out.heads_png, float(tables["binary"].threshold.min()))
+    draw_choices(tables["binary"], out.choices_png)
+    draw_multiplicity(tables["binary"], out.multiplicity_png)
     draw_parts(tables["parts"], out.parts_png)
     draw_maps(tables["maps"], of_class.get(HEATED, jets[0]), out.maps_png, classes=classes)
     draw_pairs(tables["maps"], tables["particles"], jets, out.pairs_png, classes=classes)

@@ -1,6 +1,7 @@
 """Figures of attention: how binary it is, its maps, and its pairs on the eta-phi plane. They take tables."""
 
 from collections.abc import Hashable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,58 @@ def draw_heads(statistics: pd.DataFrame, target: str | Path, threshold: float) -
     panel.tick_params(which="both", length=0)
     figure.colorbar(image, label=f"queries with a weight > {threshold:g} (%)")
     figure.suptitle(_counts(statistics).split(";")[0], fontsize=9)
+    save_figure(figure, target)
+
+
+def draw_choices(statistics: pd.DataFrame, target: str | Path) -> None:
+    """Whom the largest weight of a query is on, by layer, beside the random null and the untrained network.
+
+    Parameters
+    ----------
+    statistics : DataFrame
+        Of `softjet.attention.binary`, by `softjet.attention.statistics.statistics_table`.
+    target : path
+        PNG; a PDF stands beside it.
+    """
+    shares = _by_layer(statistics)
+    kinds = {"self": "itself", "mutual": "one that looks back", "hub": "the jet's most chosen particle"}
+    figure, axes = new_figure(1, len(kinds), width=3.4, height=2.9)
+    for panel, (statistic, name) in zip(axes, kinds.items(), strict=True):
+        _draw_series(panel, shares[shares.statistic == statistic].sort_values("layer"))
+        panel.set(title=f"largest weight on {name}", xlabel="layer", xticks=sorted(shares.layer.unique()))
+        panel.tick_params(axis="x", which="minor", length=0)
+    axes[0].set_ylabel("share of queries (%)")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(SERIES))
+    figure.suptitle(_counts(statistics), fontsize=9)
+    save_figure(figure, target)
+
+
+def draw_multiplicity(statistics: pd.DataFrame, target: str | Path) -> None:
+    """Share of queries above each threshold by particles in the jet, beside both nulls.
+
+    Parameters
+    ----------
+    statistics : DataFrame
+        Of `softjet.attention.binary`, by `softjet.attention.statistics.statistics_table`.
+    target : path
+        PNG; a PDF stands beside it.
+    """
+    rows = statistics[(statistics.n_low != ALL) & (statistics.layer == ALL)].sort_values("n_low")
+    rows = rows[rows.statistic == "above"]
+    edges = sorted(rows.n_low.unique())
+    names = [f"{a} to {b - 1}" for a, b in pairwise(edges)] + [f"{edges[-1]} or more"]
+    thresholds = sorted(rows.threshold.unique())
+    figure, axes = new_figure(1, len(thresholds), width=3.4, height=2.9, squeeze=False)
+    for panel, threshold in zip(axes[0], thresholds, strict=True):
+        # In place of the layer stands the number of the bin.
+        of_bin = rows[rows.threshold == threshold].assign(layer=range(len(edges)))
+        _draw_series(panel, of_bin)
+        panel.set(title=f"more than {threshold:g} on one particle", xlabel="particles")
+        panel.set_xticks(range(len(edges)), names, fontsize=8)
+        panel.tick_params(axis="x", which="minor", length=0)
+    axes[0, 0].set_ylabel("share of queries (%)")
+    axes[0, -1].legend(loc="best")
+    figure.suptitle(_counts(statistics), fontsize=9)
     save_figure(figure, target)
 
 

@@ -254,6 +254,8 @@ def attention_parts(results: Path, run: str, settings: Settings, sentences: Sequ
         "shares": "How binary attention is: share of queries whose largest weight exceeds each threshold, "
         "by layer.",
         "heads": "Which heads are sharp: share of queries with one dominant weight, by layer and head.",
+        "choices": "Whom the largest weight of a query is on, by layer.",
+        "multiplicity": "How binary attention is, by the number of particles in the jet.",
         "parts": "QK against the pair bias U, by layer: how often each alone keeps the key of the largest "
         "weight, the mean largest weight it makes alone, and its share of the variance of the logits.",
         "weights": "All weights between real particles, against random logits and the untrained network.",

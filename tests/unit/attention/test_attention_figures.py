@@ -4,7 +4,16 @@ import pandas as pd
 import pytest
 
 from softjet.figures import attention
-from softjet.figures.attention import draw_heads, draw_maps, draw_pairs, draw_parts, draw_shares, draw_weights
+from softjet.figures.attention import (
+    draw_choices,
+    draw_heads,
+    draw_maps,
+    draw_multiplicity,
+    draw_pairs,
+    draw_parts,
+    draw_shares,
+    draw_weights,
+)
 
 
 @pytest.fixture
@@ -64,6 +73,26 @@ def test_heat_map_has_layers_up_and_heads_across(axes):
     assert shown.shape == (2, 3)
     assert shown[1, 2] == pytest.approx(32)
     assert {text.get_text() for text in panel.texts} == {"20", "21", "22", "30", "31", "32"}
+
+
+def test_choices_have_a_panel_each(axes):
+    rows = STATISTICS[(STATISTICS.statistic == "above") & (STATISTICS.threshold == 0.5)]
+    kinds = [
+        rows.assign(statistic=n, value=rows.value + v) for n, v in (("self", 0), ("mutual", 1), ("hub", 2))
+    ]
+    draw_choices(pd.concat([rows, *kinds]), "choices.png")
+    trained = [list(panel.containers[0].lines[0].get_ydata()) for panel in axes()]
+    assert np.allclose(trained, [[19, 29], [119, 129], [219, 229]])
+
+
+def test_multiplicity_is_drawn_bin_by_bin(axes):
+    rows = STATISTICS[(STATISTICS.statistic == "above") & (STATISTICS.layer == -1)]
+    bins = [rows.assign(n_low=n, value=v) for n, v in ((1, 0.3), (25, 0.2), (55, 0.1))]
+    draw_multiplicity(pd.concat([rows, *bins[::-1]]), "multiplicity.png")
+    panel = axes()[1]
+    assert np.allclose(panel.containers[0].lines[0].get_ydata(), [30, 20, 10])
+    names = [label.get_text() for label in panel.get_xticklabels()]
+    assert names == ["1 to 24", "25 to 54", "55 or more"]
 
 
 def test_parts_stand_beside_the_untrained_network(axes):
