@@ -40,7 +40,7 @@ class TopK(Section):
     """Jets a step of fine-tuning, and jets a timed call."""
     learning_rate: float = Field(0.0001, gt=0)
     """Peak learning rate of fine-tuning."""
-    samples: int = Field(10, ge=5)
+    samples: int = Field(20, ge=5)
     """Timed calls of each variant."""
     seed: int = Field(1, ge=0)
     """Seed of the jets, of fine-tuning and of the bootstraps."""
