@@ -1,9 +1,9 @@
 """Statistics of attention in one pass over the jets, in memory that does not grow with their number."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -15,6 +15,8 @@ from softjet.attention.sums import Ratio, Sums
 from softjet.part.model import ParticleTransformer
 from softjet.part.prediction import device_of_model
 from softjet.progress import Progress
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -101,10 +103,17 @@ class Seen:
 
 @dataclass(frozen=True)
 class Shared:
-    """What all layers of a batch have in common: the pair bias, worked out once."""
+    """What all layers of a batch have in common, worked out once: the pair bias, facts about the jets."""
 
     bias: Tensor
     jets: Jets
+    _made: dict[Callable[[Jets], Any], Any] = field(default_factory=dict)
+
+    def once(self, make: Callable[[Jets], T]) -> T:
+        """What `make` gives of the jets, worked out for the first layer that asks."""
+        if make not in self._made:
+            self._made[make] = make(self.jets)
+        return self._made[make]
 
     @cached_property
     def centred_bias(self) -> Tensor:
@@ -147,11 +156,14 @@ class Statistic(NamedTuple):
         Only one jet in this many is looked at, chosen by the jets' keys.
     by_layer : bool
         False for what all layers share (the bias): it is asked in the first layer only.
+    resamples : int, optional
+        Of the bootstrap, where it is not that of the stream.
     """
 
     measure: Callable[[Seen], Sequence[Ratio]]
     every: int = 1
     by_layer: bool = True
+    resamples: int | None = None
 
 
 class Streamed(NamedTuple):
@@ -191,7 +203,10 @@ def stream(
     ArithmeticError
         A residual is above the bound, or not a number.
     """
-    sums = {name: Sums(resamples, seed) for name in statistics}
+    sums = {
+        name: Sums(resamples if one.resamples is None else one.resamples, seed)
+        for name, one in statistics.items()
+    }
     watch = _Watch(statistics, bound)
     with watching(model, watch.see), Progress(total, "read attention", "jets") as progress:
         for jets in batches:

@@ -1,0 +1,176 @@
+"""Where on the eta-phi plane attention goes, seen from the query, and how it falls with distance.
+
+Jets are turned so that they lie on top of each other. The axis of a jet is the line through its two exclusive
+kT subjets (two whatever the class, centres weighted by pT); x points from the query's own subjet to the other
+one, and the sign of y, which is free, is that which puts the jet's hardest particle at y >= 0 from the line.
+A particle's attention to itself is left out. Even attention gives each other particle the same weight, so it
+shows what the composition of the jets alone gives.
+"""
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from softjet.attention.partners import DISTANCES, displacements, distance_bins, other_pairs
+from softjet.attention.reading import Jets
+from softjet.attention.sample import subjets
+from softjet.attention.stream import Seen, Statistic
+from softjet.attention.sums import Floats, Ratio, Sums
+from softjet.errors import InputError
+
+REACH, CELLS = 0.8, 20
+"""Half the side of a map, and cells on a side."""
+
+EVERY_MAP, EVERY_PROFILE = 8, 4
+"""Maps and profiles look at one jet in this many."""
+
+
+def profile() -> Statistic:
+    """How attention falls with distance.
+
+    `distance`: of the weight on other particles, the share that lies in a bin of Delta R; `threshold` is the
+    lower edge of the bin (0, then `softjet.attention.partners.DISTANCES`). Null: even attention.
+    """
+    return Statistic(_profile, EVERY_PROFILE)
+
+
+def _profile(seen: Seen) -> list[Ratio]:
+    bins, even = seen.shared.once(_distances)
+    others = seen.weights - torch.diag_embed(seen.weights.diagonal(dim1=-2, dim2=-1))
+    flat = others.flatten(2)
+    mass = flat.new_zeros(*flat.shape[:2], len(DISTANCES) + 1)
+    mass.scatter_add_(-1, bins.flatten(1)[:, None].expand(flat.shape), flat)
+    null = others.sum(-1) @ even
+    whole = flat.sum(-1)
+    edges = (0.0, *DISTANCES)
+    return [
+        Ratio("distance", top, whole, expected, threshold=edge)
+        for edge, top, expected in zip(edges, mass.unbind(-1), null.unbind(-1), strict=True)
+    ]
+
+
+def _distances(jets: Jets) -> tuple[Tensor, Tensor]:
+    """Bin of each pair's distance (B, P, P), and share of each query's other particles in each bin."""
+    bins, others = distance_bins(jets), other_pairs(jets.real).float()
+    counts = others.new_zeros(*bins.shape[:2], len(DISTANCES) + 1).scatter_add_(-1, bins, others)
+    return bins, counts / counts.sum(-1, keepdim=True).clamp_min(1)
+
+
+def maps() -> Statistic:
+    """Density of the displacement from query to key, all heads together: a column a cell of the map.
+
+    Its table is `planes_table`; there are no resamples. Named by the cell's number, y slowest: weight on
+    other particles that falls in the cell; its null is that of even attention.
+    """
+    return Statistic(_maps, EVERY_MAP, resamples=0)
+
+
+def _maps(seen: Seen) -> list[Ratio]:
+    cell, others = seen.shared.once(_cells)
+    weights = seen.weights.sum(1)
+    given = (weights * others).sum(-1)
+    even = given[..., None] * others / others.sum(-1, keepdim=True).clamp_min(1)
+    mass, null = (_filled(cell, values * others) for values in (weights, even))
+    whole = given.sum(-1, keepdim=True)
+    return [Ratio(str(place), mass[:, place, None], whole, null[:, place, None]) for place in range(CELLS**2)]
+
+
+def _filled(cell: Tensor, values: Tensor) -> Tensor:
+    """Sums of values (B, P, P) in the cells of each jet, (B, cells + 1); the last is for beside the map."""
+    sums = values.new_zeros(len(values), CELLS**2 + 1)
+    return sums.scatter_add_(1, cell.flatten(1), values.flatten(1))
+
+
+def _cells(jets: Jets) -> tuple[Tensor, Tensor]:
+    """Cell of each pair's displacement, int64 (B, P, P), and pairs of different particles (B, P, P)."""
+    x, y = turned(jets)
+    place = [((value + REACH) * (CELLS / (2 * REACH))).floor().long() for value in (x, y)]
+    inside = torch.stack([(one >= 0) & (one < CELLS) for one in place]).all(0)
+    cell = torch.where(inside, place[1] * CELLS + place[0], CELLS**2)
+    return cell, other_pairs(jets.real).float()
+
+
+def turned(jets: Jets) -> tuple[Tensor, Tensor]:
+    """Displacement of each key from the query along and across the axis of its jet, both (B, P, P).
+
+    Along: from the query's subjet to the other one. A jet of one particle has no axis; x is then eta.
+    """
+    label = _two_subjets(jets)
+    along, across, place = _axes(jets, label)
+    side = (across[:, 0, None] * place[0] + across[:, 1, None] * place[1])[:, :1]
+    upwards = torch.where(side < 0, -1.0, 1.0)[..., None]
+    towards = torch.where(label == 0, 1.0, -1.0)[..., None]
+    deta, dphi = displacements(jets)
+    x, y = (axis[:, 0, None, None] * deta + axis[:, 1, None, None] * dphi for axis in (along, across))
+    return x * towards, y * upwards
+
+
+def _two_subjets(jets: Jets) -> Tensor:
+    two = np.full(len(jets), 2)
+    found = subjets(jets.vectors.cpu().numpy(), two, jets.real.cpu().numpy())
+    return torch.from_numpy(found).long().to(jets.mask.device)
+
+
+def _axes(jets: Jets, label: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Unit vectors along and across the axis (B, 2), and places from the first subjet (2, B, P)."""
+    place = torch.stack([jets.column(name) for name in ("part_deta", "part_dphi")])
+    pt = jets.vectors[:, :2].square().sum(1).sqrt()
+    shares = [pt * (label == subjet) for subjet in (0, 1)]
+    shares = [share / share.sum(1, keepdim=True).clamp_min(torch.finfo(pt.dtype).tiny) for share in shares]
+    first, second = ((place * share).sum(-1) for share in shares)
+    axis = (second - first).T
+    length = axis.norm(dim=1, keepdim=True)
+    along = torch.where(length > 0, axis / length.clamp_min(1e-12), axis.new_tensor([1.0, 0.0]))
+    across = torch.stack((-along[:, 1], along[:, 0]), 1)
+    return along, across, place - first[..., None]
+
+
+def planes_table(trained: Sums, untrained: Sums) -> pd.DataFrame:
+    """Maps of the displacement from query to key by class and layer.
+
+    Parameters
+    ----------
+    trained, untrained : Sums
+        Of `maps`, of the same jets.
+
+    Returns
+    -------
+    DataFrame
+        A row a cell: label, class, layer, x, y (its centre, in units of Delta R), observed, even, untrained
+        (density a unit of area, of the weight on other particles), ratio (observed / even; absent where no
+        particle lies) and n_jets. The densities of a map add up to the part of the weight that falls in it.
+
+    Raises
+    ------
+    InputError
+        The two networks saw different jets.
+    """
+    if not np.array_equal(trained.jets, untrained.jets):
+        problem = "are not those of the trained network; read both from one sample"
+        raise InputError("untrained", "jets", problem)
+    centres = (np.arange(CELLS) + 0.5) * (2 * REACH / CELLS) - REACH
+    y, x = (grid.ravel() for grid in np.meshgrid(centres, centres, indexing="ij"))
+    frames = []
+    for label in np.flatnonzero(trained.jets[:, 0]).tolist():
+        for layer in range(trained.by_class.shape[3]):
+            observed, even = _densities(trained, label, layer)
+            fresh, _ = _densities(untrained, label, layer)
+            frames.append(
+                pd.DataFrame({
+                    "label": label, "class": trained.classes[label], "layer": layer, "x": x, "y": y,
+                    "observed": observed, "even": even, "untrained": fresh,
+                    "ratio": np.divide(observed, even, out=np.full(len(x), np.nan), where=even > 0),
+                    "n_jets": int(trained.jets[label, 0]),
+                })
+            )  # fmt: skip
+    return pd.concat(frames, ignore_index=True)
+
+
+def _densities(sums: Sums, label: int, layer: int) -> tuple[Floats, Floats]:
+    """Density in each cell of the attention, and of even attention."""
+    cells = sums.by_class[label, 0, :, layer, 0]
+    area = (2 * REACH / CELLS) ** 2
+    top, bottom, null = (cells[sums.columns[:, column]] for column in (0, 1, 2))
+    whole = np.where(bottom > 0, bottom, 1) * area
+    return top / whole, null / whole
