@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import false_discovery_control, norm
+from scipy.stats import false_discovery_control
+from scipy.stats import t as student
 
 from softjet.attention.interventions import Condition, Outcome, Outcomes
 from softjet.attention.resample import resample
@@ -42,9 +43,9 @@ def effects(outcomes: Outcomes, classes: Sequence[str], bootstrap: int, seed: in
     DataFrame
         intervention, layer, head (-1: all), label (-1: all classes), metric, before, change, control,
         difference, each of the last three with its 95 % interval (change_low, ...), p (two-sided, of no
-        difference, normal with the bootstrap's standard error), q (p after Benjamini and Yekutieli's
-        correction for all rows of the metric, whatever their dependence), mass (mean weight taken from a
-        query in a head), n_jets, note.
+        difference: Student's t with the bootstrap's standard error, jets less classes degrees of freedom),
+        q (p after Benjamini and Yekutieli's correction for all rows of the metric, whatever their
+        dependence), mass (mean weight taken from a query in a head), n_jets, note.
         Metrics: `true_logit`, the logit of the true class; `margin`, the same less the largest other one;
         `accuracy`; and rejections at the working points of `softjet.part.rejection`, whose changes are of
         ln(rejection) and whose label is that of the signal.
@@ -98,7 +99,9 @@ def _mean_rows(outcomes: Outcomes, outcome: Outcome, counts: Floats) -> Iterator
         for place, metric in enumerate(METRICS):
             arms = slice(place, None, len(METRICS))
             named = {"label": label, "metric": metric, "before": before[jets, place].mean()}
-            yield named | _estimates(value[arms], draws[:, arms]) | {"n_jets": int(jets.sum()), "note": ""}
+            freedom = int(jets.sum()) - len(np.unique(outcomes.label[jets]))
+            estimates = _estimates(value[arms], draws[:, arms], freedom)
+            yield named | estimates | {"n_jets": int(jets.sum()), "note": ""}
 
 
 def _resampled_means(values: Floats, counts: Floats) -> Floats:
@@ -109,7 +112,7 @@ def _resampled_means(values: Floats, counts: Floats) -> Floats:
     )
 
 
-def _estimates(value: Floats, draws: Floats) -> dict[str, float]:
+def _estimates(value: Floats, draws: Floats, freedom: int) -> dict[str, float]:
     """Columns of three arms from their values (3,) and resampled values (R, 3)."""
     usable = draws[np.isfinite(draws).all(1)]
     draws = usable if len(usable) else np.full((1, len(ARMS)), np.nan)
@@ -117,13 +120,13 @@ def _estimates(value: Floats, draws: Floats) -> dict[str, float]:
     columns: dict[str, float] = {}
     for arm, *numbers in zip(ARMS, value, low, high, strict=True):
         columns |= dict(zip((arm, f"{arm}_low", f"{arm}_high"), map(float, numbers), strict=True))
-    return columns | {"p": _p_value(float(value[-1]), float(draws[:, -1].std()))}
+    return columns | {"p": _p_value(float(value[-1]), float(draws[:, -1].std()), freedom)}
 
 
-def _p_value(difference: float, error: float) -> float:
+def _p_value(difference: float, error: float, freedom: int) -> float:
     """Two-sided; NaN without a standard error, but 1 where no jet shows a difference."""
     if error > 0:
-        return float(2 * norm.sf(abs(difference) / error))
+        return float(2 * student.sf(abs(difference) / error, freedom))
     return 1.0 if difference == 0 else np.nan
 
 
@@ -162,10 +165,9 @@ def _rejection(
         _passing(point, pairs, generator.integers(n_signal, size=n_signal), generator.integers(n, size=n))
         for _ in range(REJECTION_RESAMPLES)
     ]
-    values = _log_changes(passing[None])[0]
-    return {"before": n / passing[0], "n_jets": n, "note": ""} | _estimates(
-        values, _log_changes(np.stack(draws))
-    )
+    values, resampled = _log_changes(passing[None])[0], _log_changes(np.stack(draws))
+    measured = {"before": n / passing[0], "n_jets": n, "note": ""}
+    return measured | _estimates(values, resampled, n + n_signal - 2)
 
 
 def _passing(

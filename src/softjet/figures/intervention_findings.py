@@ -11,6 +11,13 @@ from softjet.figures.report import percent, with_interval
 
 Row = Mapping[Any, Any]
 
+RANDOM = "random edges of the same mass"
+SHUFFLED = "its own weights in random order"
+"""Controls of cuts and of patches."""
+
+SMALLEST = 0.001
+"""Below it a q is not quoted: so far out a tail is not known."""
+
 
 def intervention_findings(table: pd.DataFrame) -> Iterator[str]:
     """What a table of `softjet.attention.effects.effects` shows, with its network, a sentence a finding.
@@ -23,7 +30,9 @@ def intervention_findings(table: pd.DataFrame) -> Iterator[str]:
         own = overall[overall.intervention == intervention]
         logit = own[(own.metric == "true_logit") & (own.network == "trained")]
         if logit.change.notna().any():
-            yield f"{_everywhere(name, own)} {_single_layers(_rows(logit[logit.layer != ALL]))}"
+            layers = _rows(logit[logit.layer != ALL])
+            random = SHUFFLED if intervention.startswith("patch") else RANDOM
+            yield f"{_everywhere(name, own, random)} {_single_layers(layers)}"
     yield _silenced(overall)
     yield f"{_rejections(table[table.network == 'trained'])} {_correction(table)}"
 
@@ -52,15 +61,15 @@ def _one(table: pd.DataFrame, network: str, metric: str) -> Row:
     return _rows(table[chosen])[0]
 
 
-def _everywhere(name: str, own: pd.DataFrame) -> str:
+def _everywhere(name: str, own: pd.DataFrame, random: str) -> str:
     """Effect of an intervention in all layers at once."""
     logit, accuracy = (_one(own, "trained", metric) for metric in ("true_logit", "accuracy"))
     untrained = _one(own, "untrained", "true_logit")
     return (
         f"In all layers at once, {name} ({percent(logit['mass'], 0)} of a query's weight): the true class's "
-        f"logit changes by {_arm(logit, 'change')}, with random edges of the same mass by "
+        f"logit changes by {_arm(logit, 'change')}, with {random} by "
         f"{_arm(logit, 'control')}, in the untrained network by {_arm(untrained, 'change')}; accuracy by "
-        f"{_arm(accuracy, 'change')}, random {_arm(accuracy, 'control')}. {_verdict(logit)}"
+        f"{_arm(accuracy, 'change')}, random {_arm(accuracy, 'control')}. {_verdict(logit, random)}"
     )
 
 
@@ -71,22 +80,23 @@ def _arm(row: Row, arm: str) -> str:
     return with_interval(row[arm], row[f"{arm}_low"], row[f"{arm}_high"], digits=2)
 
 
-def _verdict(row: Row) -> str:
+def _verdict(row: Row, random: str) -> str:
     """Whether an intervention does more to the true logit than its control."""
-    found = f"difference {_arm(row, 'difference')}, q = {row['q']:.2g}"
     if math.isnan(row["q"]):
-        return "There are too few jets a class to tell it from random edges."
+        return f"There are too few jets a class to tell it from {random}."
+    q = f"q = {row['q']:.2g}" if row["q"] >= SMALLEST else f"q < {SMALLEST:g}"
+    found = f"difference {_arm(row, 'difference')}, {q}"
     if row["q"] >= SIGNIFICANT:
-        return f"It is not told from random edges ({found}): that these edges matter is not shown here."
+        return f"That is not told from {random} ({found}): that these edges matter is not shown here."
     if row["difference"] < 0:
-        return f"These edges matter more than random ones ({found})."
-    return f"These edges matter less than random ones ({found})."
+        return f"That is more harm than by {random} ({found})."
+    return f"That is less harm than by {random} ({found})."
 
 
 def _single_layers(layers: list[dict[Any, Any]]) -> str:
     """In how many single layers an intervention does more than its control."""
     worse = [row for row in layers if row["q"] < SIGNIFICANT and row["difference"] < 0]
-    told = f"In single layers they matter more than random ones in {len(worse)} of {len(layers)}"
+    told = f"In single layers it does more harm than its control in {len(worse)} of {len(layers)}"
     if not worse:
         return f"{told}."
     most = min(worse, key=lambda row: row["difference"])

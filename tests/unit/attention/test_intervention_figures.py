@@ -65,7 +65,10 @@ def test_an_intervention_that_beats_random_edges_is_said_to_matter():
     first = next(iter(intervention_findings(effects())))
     assert "largest edge cut (30 % of a query's weight)" in first
     assert "changes by -0.50 [-0.60, -0.40], with random edges of the same mass by -0.10" in first
-    assert "matter more than random ones (difference -0.40 [-0.50, -0.30], q = 0.001)" in first
+    assert (
+        "more harm than by random edges of the same mass (difference -0.40 [-0.50, -0.30], q = 0.001)"
+        in first
+    )
     assert "in 2 of 2, most in layer 1" in first
 
 
@@ -76,8 +79,14 @@ def test_an_intervention_that_beats_random_edges_is_said_to_matter():
 def test_a_claim_that_fails_is_said_to_fail(q, said):
     first = next(iter(intervention_findings(effects(q=q))))
     assert said in first
-    assert "matter more than random ones (" not in first
+    assert "more harm than by" not in first
     assert "in 0 of 2." in first
+
+
+def test_a_patch_stands_against_the_jets_own_weights_and_a_tiny_q_is_not_quoted():
+    patch = list(intervention_findings(effects(q=1e-20)))[3]
+    assert "more harm than by its own weights in random order (" in patch
+    assert "q < 0.001" in patch
 
 
 def test_heads_are_counted_after_correction():
