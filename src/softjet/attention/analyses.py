@@ -46,7 +46,7 @@ def analyses(
     return {
         "binary": {"binary": binary(thresholds, chance)},
         "parts": parts(thresholds),
-        "focus": focus(columns),
+        "focus": {"focus": focus(columns)},
         "partners": {"partners": partners(columns), "attribution": attribution(model)},
         "distance": {"distance": profile()},
         MAPS: {MAPS: maps()},

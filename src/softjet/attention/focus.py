@@ -53,9 +53,12 @@ KINDS: dict[str, tuple[frozenset[str], Callable[[Jets], Tensor]]] = {
 
 PRONG = "truth_part_prong"
 
+EVERY = 2
+"""One jet in this many is enough, and keeps the stream within its time."""
 
-def focus(columns: Collection[str]) -> dict[str, Statistic]:
-    """Statistics of attention within subjets and prongs, and of attention that kinds of particles receive.
+
+def focus(columns: Collection[str]) -> Statistic:
+    """Attention within subjets and prongs, and attention that kinds of particles receive.
 
     `mass_subjet`: of the weight on other particles, the share within the query's own kT subjet;
     `argmax_subjet`: of the queries whose largest weight is on another particle, the share for which that is
@@ -74,11 +77,13 @@ def focus(columns: Collection[str]) -> dict[str, Statistic]:
         Of the jet table. What needs others is left out.
     """
     kinds = {name: told for name, (needed, told) in KINDS.items() if needed <= set(columns)}
-    found = {"focus": Statistic(partial(_focus, tell=_Kinds(kinds)))}
-    found["subjets"] = Statistic(partial(_within, name="subjet", groups=_Groups(_subjets)))
+    measures = [
+        partial(_focus, tell=_Kinds(kinds)),
+        partial(_within, name="subjet", groups=_Groups(_subjets)),
+    ]
     if PRONG in columns:
-        found["prongs"] = Statistic(partial(_within, name="prong", groups=_Groups(_prongs)))
-    return found
+        measures.append(partial(_within, name="prong", groups=_Groups(_prongs)))
+    return Statistic(lambda seen: [ratio for measure in measures for ratio in measure(seen)], EVERY)
 
 
 def _subjets(jets: Jets) -> Tensor:

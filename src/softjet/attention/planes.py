@@ -58,28 +58,28 @@ def _distances(jets: Jets) -> tuple[Tensor, Tensor]:
 
 
 def maps() -> Statistic:
-    """Density of the displacement from query to key, all heads together: a column a cell of the map.
+    """Density of the displacement from query to key, all heads together.
 
-    Its table is `planes_table`; there are no resamples. Named by the cell's number, y slowest: weight on
-    other particles that falls in the cell; its null is that of even attention.
+    One ratio whose columns are not heads but the cells of the map, y slowest: of the weight on other
+    particles, the share that falls in the cell. Null: even attention. There are no resamples, and its table
+    is `planes_table`.
     """
     return Statistic(_maps, EVERY_MAP, resamples=0)
 
 
 def _maps(seen: Seen) -> list[Ratio]:
     cell, others = seen.shared.once(_cells)
-    weights = seen.weights.sum(1)
-    given = (weights * others).sum(-1)
+    weights = seen.weights.sum(1) * others
+    given = weights.sum(-1)
     even = given[..., None] * others / others.sum(-1, keepdim=True).clamp_min(1)
-    mass, null = (_filled(cell, values * others) for values in (weights, even))
-    whole = given.sum(-1, keepdim=True)
-    return [Ratio(str(place), mass[:, place, None], whole, null[:, place, None]) for place in range(CELLS**2)]
+    mass, null = (_filled(cell, values) for values in (weights, even))
+    return [Ratio("map", mass, given.sum(-1, keepdim=True).expand(mass.shape), null)]
 
 
 def _filled(cell: Tensor, values: Tensor) -> Tensor:
-    """Sums of values (B, P, P) in the cells of each jet, (B, cells + 1); the last is for beside the map."""
+    """Sums of values (B, P, P) in the cells of each jet, (B, cells); what is beside the map is left out."""
     sums = values.new_zeros(len(values), CELLS**2 + 1)
-    return sums.scatter_add_(1, cell.flatten(1), values.flatten(1))
+    return sums.scatter_add_(1, cell.flatten(1), values.flatten(1))[:, :-1]
 
 
 def _cells(jets: Jets) -> tuple[Tensor, Tensor]:
@@ -169,8 +169,7 @@ def planes_table(trained: Sums, untrained: Sums) -> pd.DataFrame:
 
 def _densities(sums: Sums, label: int, layer: int) -> tuple[Floats, Floats]:
     """Density in each cell of the attention, and of even attention."""
-    cells = sums.by_class[label, 0, :, layer, 0]
     area = (2 * REACH / CELLS) ** 2
-    top, bottom, null = (cells[sums.columns[:, column]] for column in (0, 1, 2))
+    top, bottom, null = (sums.by_class[label, 0, column, layer] for column in sums.columns[0, :3])
     whole = np.where(bottom > 0, bottom, 1) * area
     return top / whole, null / whole
