@@ -270,3 +270,13 @@ def test_correlations_with_noise_are_none_and_with_the_observable_itself_are_fou
     assert (noise.rho_q < 0.05).mean() < 0.02
     assert ((noise.rho_low < 0) & (noise.rho_high > 0)).mean() > 0.85
     assert np.allclose(table.difference, table.rho - table.untrained)
+
+
+def test_a_summary_that_knows_the_class_alone_has_no_correlation_within_classes():
+    test = readings(200, 0)
+    test.networks["trained"].summaries[:, 0, 0] += 5 * test.label
+    table = correlation_table(test, 100, 1)
+    own = table[table.summary == SUMMARIES[0]]
+    assert (own[own["scope"] == ALL_JETS].rho_low > 0.5).all()
+    assert (own[own["scope"] == WITHIN].rho_low < 0.1).all()
+    assert (own[own["scope"] == WITHIN].rho_high < 0.4).all()
