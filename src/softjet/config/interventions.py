@@ -1,6 +1,6 @@
 """Sections of the configuration about what attention is good for: interventions and top-k attention."""
 
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from softjet.config.part import Training
 from softjet.config.section import Section
@@ -26,14 +26,14 @@ class Interventions(Section):
 class TopK(Section):
     """Attention to the k largest weights of a query alone."""
 
-    keep: tuple[int, ...] = (1, 2, 4, 8)
+    keep: tuple[PositiveInt, ...] = Field((1, 2, 4, 8), min_length=1)
     """Weights that a query keeps; what keeps all is always beside them."""
     class_blocks: bool = False
     """Whether the class token's attention is cut too."""
     jets: int = Field(1000, ge=10)
     """Test jets, equally many of each class."""
-    tuned: tuple[int, ...] = (1,)
-    """Those of `keep` that are fine-tuned, each against a dense network fine-tuned as long; may be empty."""
+    tuned: tuple[PositiveInt, ...] = (1,)
+    """Those that are fine-tuned as well, each against a dense network fine-tuned as long; may be empty."""
     steps: int = Field(40, ge=1)
     """Steps of fine-tuning."""
     batch_size: int = Field(32, ge=2)
