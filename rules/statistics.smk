@@ -12,6 +12,10 @@ rule statistics_attention:
         **recorded(
             binary="<results>/statistics/{run}/{dataset}/binary.parquet",
             parts="<results>/statistics/{run}/{dataset}/parts.parquet",
+            focus="<results>/statistics/{run}/{dataset}/focus.parquet",
+            partners="<results>/statistics/{run}/{dataset}/partners.parquet",
+            distance="<results>/statistics/{run}/{dataset}/distance.parquet",
+            planes="<results>/statistics/{run}/{dataset}/planes.parquet",
         ),
     log:
         "<logs>/statistics_attention/{run}-{dataset}.log",

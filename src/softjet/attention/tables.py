@@ -1,13 +1,18 @@
 """Which statistics stand in which table, and the tables of a network beside its untrained twin."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import pandas as pd
+import pyarrow.parquet as pq
 
+from softjet.attention.attribution import attribution
 from softjet.attention.binary import binary
-from softjet.attention.chance import tabulate
+from softjet.attention.chance import Chance, tabulate
+from softjet.attention.focus import focus
+from softjet.attention.partners import partners
 from softjet.attention.parts import parts
+from softjet.attention.planes import maps, planes_table, profile
 from softjet.attention.reading import JetReader
 from softjet.attention.statistics import statistics_table
 from softjet.attention.stream import Statistic, Streamed, stream
@@ -15,18 +20,44 @@ from softjet.config.attention import Attention
 from softjet.part.model import ParticleTransformer
 
 
-def statistics_by_table(settings: Attention, most: int) -> dict[str, dict[str, Statistic]]:
-    """Statistics by name, by table.
+MAPS = "planes"
+"""The table that `planes_table` makes; the others are made by `statistics_table`."""
+
+
+def statistics_by_table(
+    model: ParticleTransformer, columns: Collection[str], settings: Attention, chance: Chance
+) -> dict[str, dict[str, Statistic]]:
+    """Statistics by name, by table; no name stands in two tables.
 
     Parameters
     ----------
+    model : ParticleTransformer
+        Whose attention is read.
+    columns : collection of str
+        Of the jet tables; what needs others is left out.
     settings : Attention
-        Thresholds, and the seed of what is drawn.
-    most : int
-        Particles of the longest jet.
+        Thresholds.
+    chance : Chance
+        By `chance_of`.
     """
-    chance = tabulate(settings.thresholds, most, settings.seed)
-    return {"binary": {"binary": binary(settings.thresholds, chance)}, "parts": parts(settings.thresholds)}
+    return {
+        "binary": {"binary": binary(settings.thresholds, chance)},
+        "parts": parts(settings.thresholds),
+        "focus": {"focus": focus(columns)},
+        "partners": {"partners": partners(columns), "attribution": attribution(model)},
+        "distance": {"distance": profile()},
+        MAPS: {MAPS: maps()},
+    }
+
+
+def chance_of(settings: Attention, most: int) -> Chance:
+    """Random logits for jets of up to `most` particles."""
+    return tabulate(settings.thresholds, most, settings.seed)
+
+
+def columns_of(paths: Sequence[str | Path]) -> set[str]:
+    """Columns that all of some jet tables have."""
+    return set.intersection(*(set(pq.read_schema(path).names) for path in paths))
 
 
 def read_attention(
@@ -75,14 +106,21 @@ def attention_tables(
     Returns
     -------
     tables : dict of DataFrame
-        By name, as `softjet.attention.statistics.statistics_table` makes them.
+        By name, as `softjet.attention.statistics.statistics_table` makes them; planes as
+        `softjet.attention.planes.planes_table` does.
     residual : float
         Largest |out_proj(A V) - block output|.
     """
-    by_table = statistics_by_table(settings, model.config.max_particles)
-    here, there = (read_attention(one, paths, settings, by_table) for one in (model, untrained))
+    columns, chance = columns_of(paths), chance_of(settings, model.config.max_particles)
+    here, there = (
+        read_attention(one, paths, settings, statistics_by_table(one, columns, settings, chance))
+        for one in (model, untrained)
+    )
+    by_table = statistics_by_table(model, columns, settings, chance)
     tables = {
         table: statistics_table({name: here.sums[name] for name in own}, there.sums)
         for table, own in by_table.items()
+        if table != MAPS
     }
+    tables[MAPS] = planes_table(here.sums[MAPS], there.sums[MAPS])
     return tables, max(here.residual, there.residual)
