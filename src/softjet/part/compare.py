@@ -15,7 +15,7 @@ from softjet.part.auc import macro_auc
 from softjet.part.evaluate import LEVEL, accuracy, too_few
 from softjet.part.rejection import FEWEST_SURVIVORS, WorkingPoint, scores, survivors, working_points
 
-RESAMPLES = 200
+RESAMPLES = 1000
 AUC_RESAMPLES = 50
 COLUMNS = ("metric", "class", "reference", "other", "change", "low", "high", "n", "note")
 

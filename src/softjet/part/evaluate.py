@@ -27,7 +27,7 @@ from softjet.part.rejection import (
     working_points,
 )
 
-RESAMPLES = 200
+RESAMPLES = 1000
 LEVEL = 0.95
 COLUMNS = ("metric", "class", "value", "low", "high", "n", "survivors", "note")
 ROC_COLUMNS = ("class", "background", "efficiency", "rejection", "survivors", "n", "quoted")

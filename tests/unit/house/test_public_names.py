@@ -14,7 +14,7 @@ NAMES = {
         "merge_partners",
     ],
     "softjet.part": ["ParticleTransformer", "predict", "load_part", "import_weaver"],
-    "softjet.attention": ["record"],
+    "softjet.attention": ["record", "with_top_k"],
     "softjet.lowrank": [
         "soft_threshold",
         "SoftThresholdLinear",
