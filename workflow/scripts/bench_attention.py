@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from softjet.attention.tables import read_attention, statistics_by_table
+from softjet.attention.tables import chance_of, columns_of, read_attention, statistics_by_table
 from softjet.config.attention import Attention
 from softjet.jets.batches import JetLoader
 from softjet.latency.pairs import measure_pair
@@ -21,7 +21,9 @@ with job(snakemake) as step:
     torch.set_num_threads(snakemake.threads)
     own, settings = step.section, Attention.model_validate(step.section["attention"])
     model, test, jets = load_part(Path(snakemake.input.model).parent), snakemake.input.test, own["jets"]
-    statistics = statistics_by_table(settings, model.config.max_particles)
+    statistics = statistics_by_table(
+        model, columns_of(test), settings, chance_of(settings, model.config.max_particles)
+    )
     settings = settings.model_copy(update={"statistics_jets": jets})
     loader = JetLoader.for_model(test, model.config, own["batch_size"], most=jets)
     samples = measure_pair(

@@ -19,7 +19,6 @@ from softjet.attention.stream import Statistic, Streamed, stream
 from softjet.config.attention import Attention
 from softjet.part.model import ParticleTransformer
 
-
 MAPS = "planes"
 """The table that `planes_table` makes; the others are made by `statistics_table`."""
 
