@@ -47,11 +47,11 @@ def correlation_findings(table: pd.DataFrame) -> Iterator[str]:
     told, fresh, apart = (
         int((cells[f"{name}_q"] < SIGNIFICANT).sum()) for name in ("rho", "untrained", "difference")
     )
+    moral = ": a correlation alone is no sign of learning" if fresh else ""
     yield (
-        f"Within classes {told} of {len(cells):,} Spearman correlations of an attention summary of a layer "
-        f"with an observable differ from zero (q < {SIGNIFICANT:g}), in the untrained network {fresh}: a "
-        f"correlation alone is no sign of learning. In {apart} cells the two networks differ. "
-        f"{_correction(table)}"
+        f"Within classes {told} of {cells.rho_q.notna().sum():,} Spearman correlations of an attention summary "
+        f"of a layer with an observable differ from zero (q < {SIGNIFICANT:g}), in the untrained network "
+        f"{fresh}{moral}. In {apart} cells the two networks differ. {_correction(table)}"
     )
     yield f"{_furthest(cells)} {_most_correlated(cells)}"
 

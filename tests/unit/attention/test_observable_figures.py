@@ -97,6 +97,16 @@ def test_correlations_are_counted_beside_the_untrained_network():
     assert "differ most in share of binary queries in layer 1 with tau_21: 0.60 [0.55, 0.65]" in most
 
 
+def test_correlations_of_the_untrained_network_are_a_warning_and_undefined_cells_do_not_count():
+    table = correlations()
+    assert "no sign of learning" not in next(correlation_findings(table))
+    table.loc[table.layer == 0, "untrained_q"] = 0.01
+    table.loc[(table.layer == 1) & (table.observable == "d2"), ["rho", "rho_q"]] = np.nan
+    count = next(correlation_findings(table))
+    assert "Within classes 63 of 63" in count
+    assert "in the untrained network 33: a correlation alone is no sign of learning." in count
+
+
 def test_networks_that_are_not_told_apart_are_said_so():
     count, most = correlation_findings(correlations(q=0.3))
     assert "Within classes 0 of 66" in count
