@@ -60,3 +60,12 @@ def test_the_largest_weight_tells_whether_a_row_is_extreme():
     between = ((weights >= 0.1) & (weights <= 0.9)).any(-1)
     assert torch.equal(is_extreme(weights.amax(-1)), ~between)
     assert 0 < between.float().mean() < 1
+
+
+def test_standard_errors_are_those_of_repeated_tables():
+    tables = [tabulate((0.5,), 4, seed, rows=300) for seed in range(60)]
+    spread = torch.stack([table.values for table in tables]).std(0)
+    error = torch.stack([table.errors for table in tables]).mean(0)
+    clear = (error > 1e-3) & (spread > 1e-3)
+    assert clear.sum() > 20
+    assert float((spread / error)[clear].mean()) == pytest.approx(1, abs=0.1)
