@@ -52,6 +52,35 @@ rule compare_substructure:
         "../workflow/scripts/compare_substructure.py"
 
 
+rule bench_readers:
+    input:
+        source=[p for paths in source_files(BENCH_DATASET).values() for p in paths][0],
+        jets=jet_files(BENCH_DATASET, "test")[0],
+    output:
+        **recorded(memory="<results>/bench/readers.parquet"),
+    log:
+        "<logs>/bench_readers.log",
+    conda:
+        "../envs/softjet.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        spec=spec(
+            "bench_readers",
+            {
+                "source": CONFIG.datasets[BENCH_DATASET].source,
+                "jets": 2000,
+                "copies": [1, 8, 64],
+            },
+        ),
+    message:
+        "Measure the memory of the readers"
+    script:
+        "../workflow/scripts/bench_readers.py"
+
+
 rule bench_loader:
     input:
         jets=jet_files(BENCH_RUN.dataset, "train"),
@@ -118,6 +147,7 @@ rule bench_attention:
 rule bench:
     input:
         rules.bench_substructure.output.rates,
+        rules.bench_readers.output.memory,
         rules.bench_loader.output.rates,
         rules.bench_attention.output.ratios,
         [
