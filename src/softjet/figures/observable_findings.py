@@ -49,9 +49,9 @@ def correlation_findings(table: pd.DataFrame) -> Iterator[str]:
     )
     moral = ": a correlation alone is no sign of learning" if fresh else ""
     yield (
-        f"Within classes {told} of {cells.rho_q.notna().sum():,} Spearman correlations of an attention summary "
-        f"of a layer with an observable differ from zero (q < {SIGNIFICANT:g}), in the untrained network "
-        f"{fresh}{moral}. In {apart} cells the two networks differ. {_correction(table)}"
+        f"Within classes {told} of {cells.rho_q.notna().sum():,} Spearman correlations of an attention "
+        f"summary of a layer with an observable differ from zero (q < {SIGNIFICANT:g}), in the untrained "
+        f"network {fresh}{moral}. In {apart} cells the two networks differ. {_correction(table)}"
     )
     yield f"{_furthest(cells)} {_most_correlated(cells)}"
 
