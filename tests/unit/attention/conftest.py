@@ -1,11 +1,15 @@
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
 from softjet.attention.queries import Jets
+from softjet.attention.reading import JetReader
+from softjet.attention.stream import Statistic, stream
+from softjet.attention.sums import Ratio
 from softjet.config.part import ParTModel
-from softjet.jets.schema import IDENTITIES, PARTICLE_COLUMNS, jet_schema
+from softjet.jets.schema import COLUMNS, IDENTITIES, PARTICLE_COLUMNS, jet_schema
 from softjet.part.model import ParticleTransformer
 
 SHAPE = ParTModel(
@@ -81,3 +85,38 @@ def jet_table():
     columns["source"] = pa.array(["a.root"] * 30).dictionary_encode()
     schema = jet_schema(truth=False)
     return pa.table({f.name: pa.array(columns[f.name]).cast(f.type) for f in schema}, schema=schema)
+
+
+@pytest.fixture
+def truth_table(jet_table):
+    """`jet_table` with what simulation knows of each particle, and tracks of which some are displaced."""
+    generator = np.random.default_rng(6)
+    lengths = [len(px) for px in jet_table["part_px"].to_pylist()]
+    kinds = {
+        "truth_part_prong": (-1, 0, 1), "truth_part_heavy": (0, 4, 5),
+        "truth_part_mother": (7, 8, 9, 10), "truth_part_mother_pid": (21, 1, 111, -511),
+    }  # fmt: skip
+    for name, values in kinds.items():
+        lists = [generator.choice(values, n) for n in lengths]
+        jet_table = jet_table.append_column(name, pa.array(lists, COLUMNS[name]))
+    errors = pa.array([generator.choice([0.0, 0.2], n) for n in lengths], pa.list_(pa.float32()))
+    return jet_table.set_column(jet_table.column_names.index("part_d0err"), "part_d0err", errors)
+
+
+@pytest.fixture
+def look(model, tmp_path):
+    """Function that shows all layers of the jets of a table to a statistic: what it saw and gave, each."""
+
+    def shown(statistic, table, change=lambda jets: jets):
+        pq.write_table(table, tmp_path / "look.parquet")
+        pairs = []
+
+        def measure(seen):
+            pairs.append((seen, statistic.measure(seen)))
+            return [Ratio("none", seen.queries, seen.queries)]
+
+        batches = map(change, JetReader([tmp_path / "look.parquet"], 100, 1, model.config, 9))
+        stream(model, batches, {"look": Statistic(measure)}, 20, 1, 1e-4)
+        return pairs
+
+    return shown
