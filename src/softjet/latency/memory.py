@@ -1,9 +1,11 @@
 """Largest memory of a call, in a process of its own; for Linux."""
 
-import multiprocessing
+import json
+import pkgutil
+import subprocess
+import sys
 import time
-from collections.abc import Callable
-from multiprocessing.connection import Connection
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,37 +18,39 @@ class Memory(NamedTuple):
     seconds: float
 
 
-def measure_memory(call: Callable[[], object], prepare: Callable[[], object]) -> Memory:
-    """Make a call in a fresh process and watch its memory.
+def measure_memory(function: str, arguments: Sequence, prepare: Sequence) -> Memory:
+    """Call a function in a fresh process and watch its memory.
 
     Parameters
     ----------
-    call : callable
-        What is measured; it must be importable by name, with its arguments (`functools.partial`).
-    prepare : callable
-        Made before the memory counts, such as the same call on little data: what imports and libraries
-        take is not the call's own.
+    function : str
+        "package.module:name".
+    arguments : sequence
+        What it is called with: numbers, strings and lists of them.
+    prepare : sequence
+        What it is called with before that, such as less data: what libraries take is not the call's own.
     """
-    context = multiprocessing.get_context("spawn")
-    receiving, sending = context.Pipe(duplex=False)
-    process = context.Process(target=_watch, args=(call, prepare, sending))
-    process.start()
-    sending.close()
-    try:
-        return Memory(*receiving.recv())
-    finally:
-        process.join()
+    command = [sys.executable, "-m", __name__]
+    described = json.dumps([function, list(arguments), list(prepare)])
+    done = subprocess.run(command, input=described, capture_output=True, text=True, check=True)
+    return Memory(*json.loads(done.stdout.splitlines()[-1]))
 
 
-def _watch(call: Callable[[], object], prepare: Callable[[], object], sending: Connection) -> None:
-    prepare()
+def _watch() -> Memory:
+    name, arguments, prepare = json.load(sys.stdin)
+    function = pkgutil.resolve_name(name)
+    function(*prepare)
     # The peak that getrusage gives is inherited from the parent; this one can be set back.
     Path("/proc/self/clear_refs").write_text("5")
     before, start = _megabytes("VmRSS"), time.perf_counter()
-    call()
-    sending.send((before, _megabytes("VmHWM"), time.perf_counter() - start))
+    function(*arguments)
+    return Memory(before, _megabytes("VmHWM"), time.perf_counter() - start)
 
 
 def _megabytes(field: str) -> float:
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(field)) * 1024 / 1e6
+
+
+if __name__ == "__main__":
+    print(json.dumps(_watch()))
