@@ -1,21 +1,29 @@
 """Tables of streamed statistics: values with intervals, beside random logits and an untrained network."""
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import false_discovery_control, norm
 
-from softjet.attention.sums import MULTIPLICITIES, Floats, Sums
 from softjet.errors import InputError
+
+if TYPE_CHECKING:
+    # The report reads tables with this module and needs no torch.
+    from softjet.attention.sums import Sums
+
+Floats = NDArray[np.float64]
 
 ALL = -1
 """In the columns layer, head, label and n_low: taken over all of them."""
 
 FEWEST_JETS = 5
 """With fewer jets in a class, resampling jets says nothing about the spread: intervals are absent."""
+
+MULTIPLICITIES = (1, 25, 40, 55)
+"""Particles that the bins of multiplicity begin at; the last is open."""
 
 LEVEL = 0.95
 """Coverage of every interval."""
@@ -36,7 +44,7 @@ class _Groups(NamedTuple):
     enough: NDArray[np.bool_]
 
 
-def statistics_table(trained: Mapping[str, Sums], untrained: Mapping[str, Sums]) -> pd.DataFrame:
+def statistics_table(trained: Mapping[str, "Sums"], untrained: Mapping[str, "Sums"]) -> pd.DataFrame:
     """Values of all statistics, overall, by layer, head, class and multiplicity.
 
     Parameters
@@ -63,7 +71,7 @@ def statistics_table(trained: Mapping[str, Sums], untrained: Mapping[str, Sums])
     return pd.concat(parts, ignore_index=True)
 
 
-def _table(trained: Sums, untrained: Sums) -> pd.DataFrame:
+def _table(trained: "Sums", untrained: "Sums") -> pd.DataFrame:
     if trained.names != untrained.names or not np.array_equal(trained.jets, untrained.jets):
         raise InputError(
             "untrained", "jets", "are not those of the trained network; read both from one sample"
@@ -76,7 +84,7 @@ def _table(trained: Sums, untrained: Sums) -> pd.DataFrame:
     return table
 
 
-def _groups(sums: Sums) -> Iterator[_Groups]:
+def _groups(sums: "Sums") -> Iterator[_Groups]:
     """Overall, layers, heads, classes, cells of layer, head and class, and bins of multiplicity."""
     jets = sums.jets[:, 0]
     present = np.flatnonzero(jets)
@@ -111,7 +119,7 @@ def _marginals(cells: Floats, jets: float, enough: bool, known: dict[str, int]) 
         yield _Groups(keys, flat, np.full(groups, jets), np.full(groups, enough))
 
 
-def _frame(sums: Sums, here: _Groups, there: _Groups) -> pd.DataFrame:
+def _frame(sums: "Sums", here: _Groups, there: _Groups) -> pd.DataFrame:
     """Rows of some groups, statistic by statistic."""
     names = np.array([*sums.classes, "all"])
     frames = []

@@ -17,11 +17,7 @@ from scipy.stats import poisson
 from torch import Tensor
 
 from softjet.attention.reading import mixed
-
-Floats = NDArray[np.float64]
-
-MULTIPLICITIES = (1, 25, 40, 55)
-"""Particles that the bins of multiplicity begin at; the last is open."""
+from softjet.attention.statistics import MULTIPLICITIES, Floats
 
 BUFFER = 2048
 """Jets whose columns wait to be added together: one large product instead of many small ones."""

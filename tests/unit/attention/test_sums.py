@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from softjet.attention.reading import mixed
-from softjet.attention.statistics import statistics_table
-from softjet.attention.sums import MULTIPLICITIES, Ratio, Sums, draws, length_bin
+from softjet.attention.statistics import MULTIPLICITIES, statistics_table
+from softjet.attention.sums import Ratio, Sums, draws, length_bin
 
 KEYS = mixed(np.arange(20_000, dtype=np.uint64))
 
