@@ -29,8 +29,10 @@ EVERY_MAP, EVERY_PROFILE = 8, 4
 def profile() -> Statistic:
     """How attention falls with distance.
 
-    `distance`: of the weight on other particles, the share that lies in a bin of Delta R; `threshold` is the
-    lower edge of the bin (0, then `softjet.attention.partners.DISTANCES`). Null: even attention.
+    `distance`: weight on other particles in a bin of Delta R, over what even attention would put there;
+    `threshold` is the lower edge of the bin (0, then `softjet.attention.partners.DISTANCES`), and the
+    denominator the weight of even attention. A ratio, since its interval is free of the spread of shapes
+    between jets, which moves both alike. Null: 1.
     """
     return Statistic(_profile, EVERY_PROFILE)
 
@@ -42,10 +44,9 @@ def _profile(seen: Seen) -> list[Ratio]:
     mass = flat.new_zeros(*flat.shape[:2], len(DISTANCES) + 1)
     mass.scatter_add_(-1, bins.flatten(1)[:, None].expand(flat.shape), flat)
     null = others.sum(-1) @ even
-    whole = flat.sum(-1)
     edges = (0.0, *DISTANCES)
     return [
-        Ratio("distance", top, whole, expected, threshold=edge)
+        Ratio("distance", top, expected, expected, threshold=edge)
         for edge, top, expected in zip(edges, mass.unbind(-1), null.unbind(-1), strict=True)
     ]
 
