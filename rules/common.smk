@@ -215,6 +215,7 @@ def glob_paths(pattern):
 FIGURES = {
     "{dataset}": ["jets"],
     "{trained}": ["history"],
+    "{trained}/{of}": ["growth"],
     "{run}": ["confusion", "roc"],
     "{run}/{dataset}": [
         "shares",
@@ -233,6 +234,7 @@ FIGURES = {
 TABLES = {
     "jets/{dataset}": ["counts", "rejected"],
     "part/{trained}": ["history"],
+    "statistics/{trained}/{of}": ["growth"],
     "part/{run}": ["metrics", "pair_forms"],
     "statistics/{run}/{dataset}": ["binary", "interventions", "topk"]
     + ["probes", "correlations"],
@@ -257,7 +259,7 @@ def report_inputs():
         {"run": run, "dataset": settings.dataset}
         for run, settings in CONFIG.part.items()
     ]
-    subjects += [{"trained": run} for run in trained()]
+    subjects += [{"trained": run, "of": CONFIG.part[run].dataset} for run in trained()]
     subjects += [{"dataset": dataset} for dataset in CONFIG.datasets]
     subjects += [{"compressed": folder} for folder in compressed_models()]
     # A path is filled in by those subjects that have exactly the names it asks for.

@@ -11,6 +11,7 @@ rule train_part:
             model="<results>/part/{run}/model.safetensors",
             config="<results>/part/{run}/config.json",
             history="<results>/part/{run}/history.parquet",
+            checkpoints="<results>/part/{run}/checkpoints.safetensors",
         ),
     log:
         "<logs>/train_part/{run}.log",

@@ -12,8 +12,10 @@ class Attention(Section):
     """Test jets whose queries are recorded one by one, equally many of each class."""
     maps: int = Field(20, ge=1)
     """Test jets whose attention maps are kept whole."""
-    statistics_jets: int = Field(100_000, ge=10)
+    statistics_jets: int = Field(5000, ge=10)
     """Test jets at most that statistics are made of; each class has an equal part, or what there is of it."""
+    growth_jets: int = Field(500, ge=10)
+    """The same for the checkpoints of a training."""
     batch_size: int = Field(32, ge=1)
     """Jets looked at at a time."""
     residual: float = Field(1e-4, gt=0)

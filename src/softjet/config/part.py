@@ -1,6 +1,6 @@
 """Sections of the configuration about Particle Transformer: shape and training."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -82,6 +82,8 @@ class Training(Section):
     """BatchNorm over the pieces of all processes (GPUs only; not for `renormalised`)."""
     validate_every: int = Field(100, ge=1)
     """Steps between two validations."""
+    checkpoints: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.02, 0.1, 0.3)
+    """Shares of the training after which the weights are kept, to see how attention grows."""
     save_every: float = Field(60.0, gt=0)
     """Seconds between two saved states, from which a killed training goes on."""
     seed: int = Field(1, ge=0)

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from softjet.figures.growth import growth_sentence
 from softjet.figures.intervention_findings import intervention_findings, topk_findings
 from softjet.figures.observable_findings import correlation_findings, probe_findings
 from softjet.figures.report import (
@@ -265,6 +266,8 @@ def attention_parts(results: Path, run: str, settings: Settings, sentences: Sequ
         "subjet, dotted between two.",
     }
     yield from (Picture(figures / f"{name}.png", caption) for name, caption in captions.items())
+    if (figures / "growth.png").exists():
+        yield from growth_parts(results, run, settings)
     yield Text(
         f"Every layer and head of the jets kept whole can be looked at in explorer/{run}/{dataset}.html, "
         "beside this report: a page that needs no network."
@@ -273,6 +276,18 @@ def attention_parts(results: Path, run: str, settings: Settings, sentences: Sequ
 
 def _residual(value: float) -> str:
     return f"they differ by {value:.1e} at most" if value else "they are equal to the last bit"
+
+
+def growth_parts(results: Path, run: str, settings: Settings) -> Iterator[Part]:
+    """How binary attention grows along the training of a run."""
+    dataset, batch_size = settings["dataset"], settings["training"]["batch_size"]
+    growth = pd.read_parquet(results / "statistics" / run / dataset / "growth.parquet")
+    yield Text(growth_sentence(growth, batch_size))
+    yield Picture(
+        results / "figures" / run / dataset / "growth.png",
+        "Binary attention along the training: share of queries above each threshold, from the untrained "
+        "network to the last step, beside random logits of the same spread.",
+    )
 
 
 def observable_parts(results: Path, run: str, settings: Settings) -> Iterator[Part]:

@@ -1,5 +1,10 @@
-"""A trained Particle Transformer as a folder: model.safetensors with config.json beside it."""
+"""A trained Particle Transformer as a folder: model.safetensors with config.json beside it.
 
+Weights kept along the training stand in checkpoints.safetensors: names are those of the model after the step
+and a colon.
+"""
+
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -12,7 +17,7 @@ from softjet.errors import InputError
 from softjet.part.model import ParticleTransformer
 from softjet.provenance.files import whole_file
 
-WEIGHTS, CONFIG = "model.safetensors", "config.json"
+WEIGHTS, CONFIG, CHECKPOINTS = "model.safetensors", "config.json", "checkpoints.safetensors"
 
 
 def save_part(folder: str | Path, model: ParticleTransformer) -> None:
@@ -40,9 +45,42 @@ def load_part(folder: str | Path) -> ParticleTransformer:
         A file is absent or unreadable, or the weights do not fit the shape in config.json.
     """
     folder = Path(folder)
-    model = ParticleTransformer(load_shape(folder))
-    weights = _read_weights(folder / WEIGHTS)
-    _check(folder / WEIGHTS, weights, model.state_dict())
+    return _filled(load_shape(folder), _read_weights(folder / WEIGHTS), folder / WEIGHTS)
+
+
+def save_checkpoints(folder: str | Path, networks: Mapping[int, ParticleTransformer]) -> None:
+    """Write the weights that a training kept on its way, by the steps they have seen, into `folder`."""
+    weights = {
+        f"{step}:{name}": value.contiguous()
+        for step, network in networks.items()
+        for name, value in network.state_dict().items()
+    }
+    with whole_file(Path(folder) / CHECKPOINTS) as partial:
+        save_file(weights, partial)
+
+
+def load_checkpoints(folder: str | Path) -> dict[int, ParticleTransformer]:
+    """Networks that a training kept on its way, in evaluation mode, by the steps they have seen.
+
+    Raises
+    ------
+    InputError
+        As of `load_part`.
+    """
+    path = Path(folder) / CHECKPOINTS
+    by_step: dict[int, dict[str, torch.Tensor]] = {}
+    for key, value in _read_weights(path).items():
+        step, _, name = key.partition(":")
+        if not step.isdigit():
+            raise InputError(path, key, "does not begin with a step and a colon; train the model again")
+        by_step.setdefault(int(step), {})[name] = value
+    shape = load_shape(folder)
+    return {step: _filled(shape, by_step[step], path) for step in sorted(by_step)}
+
+
+def _filled(shape: ParTModel, weights: dict[str, torch.Tensor], path: Path) -> ParticleTransformer:
+    model = ParticleTransformer(shape)
+    _check(path, weights, model.state_dict())
     model.load_state_dict(weights)
     return model.eval()
 

@@ -16,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from softjet.config.part import ParTRun
 from softjet.errors import InputError
-from softjet.part.checkpoint import save_part
+from softjet.part.checkpoint import load_part, save_checkpoints, save_part
 from softjet.part.finetune import start_from
 from softjet.part.model import ParticleTransformer
 from softjet.part.optimiser import optimiser_of, set_rate
@@ -75,7 +75,8 @@ def train_part(
     training, validation : Loader
         Jets to learn from; jets to measure loss and accuracy on.
     folder : path
-        Gets model.safetensors, config.json and history.parquet.
+        Gets model.safetensors, config.json, history.parquet, and checkpoints.safetensors with the weights
+        kept on the way.
     state : path
         Folder of the saved state, of this training alone: the caller names it by all that decides the result.
     start : path, optional
@@ -101,6 +102,7 @@ def train_part(
         _run(job, training, validation, saved)
     history = pd.DataFrame(job.history, columns=list(COLUMNS)).astype({"step": "int64"})
     if job.team.rank == 0:
+        save_checkpoints(folder, {step: load_part(saved.parent / f"{step}") for step in job.kept})
         save_part(folder, job.model.cpu())
         write_tables({Path(folder) / HISTORY: history})
         saved.unlink(missing_ok=True)
@@ -121,6 +123,7 @@ class _Job:
         self.optimiser = optimiser_of(self.model, run.training)
         self.network = self.team.network(self.model, run.training)
         self.averages = RunningAverages(self.model, run.training.microbatches, self.team)
+        self.kept = {max(1, round(share * steps)) for share in run.training.checkpoints}
         self.step = 0
         self.rows = np.full((steps, len(COLUMNS)), np.nan)
 
@@ -156,6 +159,9 @@ def _run(job: _Job, training: Loader, validation: Loader, saved: Path) -> None:
             job.step += 1
             if job.step % job.config.validate_every == 0 or job.step == job.steps:
                 job.rows[job.step - 1, -2:] = _validate(job, validation)
+            if job.step in job.kept and job.team.rank == 0:
+                # Beside the state: what an unfinished job has put out is taken away.
+                save_part(saved.parent / f"{job.step}", job.model)
             due = time.monotonic() - last_save >= job.config.save_every or job.step == job.steps
             if due and job.team.rank == 0:
                 job.save(saved)

@@ -3,9 +3,11 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from small_part import SMALL
 
 from softjet.errors import InputError
-from softjet.part.checkpoint import load_part, save_part
+from softjet.part.checkpoint import load_checkpoints, load_part, save_checkpoints, save_part
+from softjet.part.model import ParticleTransformer
 
 
 @pytest.fixture
@@ -74,3 +76,22 @@ def test_unknown_key_of_the_shape_is_named(folder):
     path.write_text(json.dumps(json.loads(path.read_text()) | {"layers": 3}))
     with pytest.raises(InputError, match="layers"):
         load_part(folder)
+
+
+def test_networks_kept_on_the_way_come_back_by_their_steps(tmp_path, model):
+    other = ParticleTransformer(SMALL)
+    save_part(tmp_path, model)
+    save_checkpoints(tmp_path, {30: model, 4: other})
+    kept = load_checkpoints(tmp_path)
+    assert list(kept) == [4, 30]
+    for network, before in zip(kept.values(), (other, model), strict=True):
+        assert all(torch.equal(network.state_dict()[n], value) for n, value in before.state_dict().items())
+    save_checkpoints(tmp_path, {})
+    assert load_checkpoints(tmp_path) == {}
+
+
+def test_a_weight_without_a_step_is_named(tmp_path, model):
+    save_part(tmp_path, model)
+    save_file({"head.weight": torch.zeros(2)}, tmp_path / "checkpoints.safetensors")
+    with pytest.raises(InputError, match=r"checkpoints.safetensors.*head.weight"):
+        load_checkpoints(tmp_path)

@@ -15,7 +15,14 @@ from softjet.config.part import ParTRun, Training
 from softjet.part.train import train_part
 
 SETTINGS = Training(
-    steps=17, batch_size=16, learning_rate=0.01, optimiser="ranger", microbatches=2, save_every=1e-6, seed=4
+    steps=17,
+    batch_size=16,
+    learning_rate=0.01,
+    optimiser="ranger",
+    microbatches=2,
+    save_every=1e-6,
+    seed=4,
+    checkpoints=(0.2, 0.6),
 )
 RUN = ParTRun(model=SMALL.model_copy(update={"dropout": 0.1}), training=SETTINGS)
 KILLED = 6
@@ -29,7 +36,12 @@ def train(folder):
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory):
     folder = tmp_path_factory.mktemp("unbroken")
-    return train(folder), load_file(folder / "out/model.safetensors")
+    return train(folder), weights_of(folder)
+
+
+def weights_of(folder):
+    """Final weights and those kept on the way."""
+    return load_file(folder / "out/model.safetensors") | load_file(folder / "out/checkpoints.safetensors")
 
 
 def die():
@@ -88,7 +100,8 @@ def test_killed_training_goes_on_to_the_same_weights(killed, unbroken, point):
     history = train(folder)
     columns = ["step", "loss", "lr", "validation_loss", "validation_accuracy"]
     pd.testing.assert_frame_equal(history[columns], unbroken[0][columns], check_exact=True)
-    resumed = load_file(folder / "out/model.safetensors")
+    resumed = weights_of(folder)
+    assert resumed.keys() == unbroken[1].keys()
     assert all(torch.equal(resumed[name], weight) for name, weight in unbroken[1].items())
     assert not (folder / "state/state.pt").exists()
 

@@ -1,0 +1,64 @@
+"""How binary attention grows along a training: the statistics of its checkpoints on the same jets."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from softjet.attention.binary import binary
+from softjet.attention.statistics import ALL, statistics_table
+from softjet.attention.tables import chance_of, read_attention
+from softjet.config.attention import Attention
+from softjet.part.model import ParticleTransformer
+
+START = 0
+"""Steps of the untrained network, where growth begins."""
+
+
+def growth_table(
+    networks: Mapping[int, ParticleTransformer],
+    untrained: ParticleTransformer,
+    paths: Sequence[str | Path],
+    settings: Attention,
+) -> tuple[pd.DataFrame, float]:
+    """Statistics of binary attention after so many steps of a training, overall and by layer.
+
+    Parameters
+    ----------
+    networks : mapping of int to ParticleTransformer
+        Checkpoints by the steps they have seen.
+    untrained : ParticleTransformer
+        The network before the first step.
+    paths : sequence of path
+        Jet tables (Parquet).
+    settings : Attention
+        With `growth_jets`, of which each class has an equal part.
+
+    Returns
+    -------
+    table : DataFrame
+        step and the columns of `softjet.attention.statistics.statistics_table` but for its tests; a row a
+        statistic, layer (-1: all) and checkpoint, the first of step 0. All see the same jets and resamples.
+    residual : float
+        Largest |out_proj(A V) - block output| of all networks.
+    """
+    settings = settings.model_copy(update={"statistics_jets": settings.growth_jets})
+    statistic = {"binary": {"binary": binary(settings.thresholds, chance_of(settings, _most(untrained)))}}
+    read = {
+        step: read_attention(network, paths, settings, statistic)
+        for step, network in {START: untrained, **networks}.items()
+    }
+    tables = [
+        _overall(statistics_table(one.sums, read[START].sums)).assign(step=step) for step, one in read.items()
+    ]
+    return pd.concat(tables, ignore_index=True), max(one.residual for one in read.values())
+
+
+def _most(network: ParticleTransformer) -> int:
+    return network.config.max_particles
+
+
+def _overall(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows over all heads, classes and multiplicities, without tests among cells."""
+    rows = table[(table[["head", "label", "n_low"]] == ALL).all(axis=1)]
+    return rows.drop(columns=["head", "label", "class", "n_low", "q_null", "q_untrained"])

@@ -1,0 +1,80 @@
+"""Figure of how attention grows along a training, from its table alone."""
+
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from softjet.figures.style import COLOURS, LINES, new_figure, save_figure
+
+ALL = -1
+KINDS = {"above": "on one particle", "above_other": "on another particle"}
+
+
+def draw_growth(growth: pd.DataFrame, target: str | Path, batch_size: int) -> None:
+    """Share of queries above each threshold against the jets seen in training, beside random logits.
+
+    Parameters
+    ----------
+    growth : DataFrame
+        By `softjet.attention.growth.growth_table`.
+    target : path
+        PNG; a PDF stands beside it.
+    batch_size : int
+        Jets a step.
+    """
+    overall = growth[growth["layer"] == ALL]
+    figure, axes = new_figure(1, 2, width=4.2, height=3.4, sharey=True)
+    for panel, (statistic, name) in zip(axes, KINDS.items(), strict=True):
+        rows = overall[overall["statistic"] == statistic]
+        for place, (threshold, curve) in enumerate(rows.groupby("threshold")):
+            curve = curve.sort_values("step")
+            seen, share = curve["step"] * batch_size, 100 * curve["value"]
+            spread = 100 * curve[["low", "high"]].sub(curve["value"], axis=0).abs().T
+            look = {"color": COLOURS[place], "linestyle": LINES[place]}
+            panel.errorbar(
+                seen, share, spread, marker="o", markersize=4, capsize=2, label=f"> {threshold:g}", **look
+            )
+            panel.plot(seen, 100 * curve["null"], marker="s", markersize=3, alpha=0.4, linewidth=0.8, **look)
+        panel.set_xscale("symlog", linthresh=max(1, rows[rows["step"] > 0]["step"].min() * batch_size))
+        panel.set(xlabel="jets seen in training", title=f"largest weight {name}", ylim=(0, None))
+    axes[0].set_ylabel("share of queries (%)")
+    axes[0].legend(title="circles: network; squares: random")
+    figure.suptitle(f"{int(overall['n_jets'].max()):,} test jets; bars: 95 %", fontsize=9)
+    save_figure(figure, target)
+
+
+def growth_sentence(growth: pd.DataFrame, batch_size: int, threshold: float = 0.8) -> str:
+    """Say how the share of queries that put most weight on another particle changes along the training.
+
+    Parameters
+    ----------
+    growth : DataFrame
+        By `softjet.attention.growth.growth_table`.
+    batch_size : int
+        Jets a step.
+    threshold : float
+        The nearest of the table's is taken.
+    """
+    rows = growth[(growth["layer"] == ALL) & (growth["statistic"] == "above_other")]
+    nearest = rows["threshold"].iloc[int((rows["threshold"] - threshold).abs().argmin())]
+    at = rows[rows["threshold"] == nearest].sort_values("step").to_dict("records")
+    first, last = at[0], at[-1]
+    if last["low"] > first["high"]:
+        verdict = "grows with training"
+    elif last["high"] < first["low"]:
+        verdict = "falls with training"
+    else:
+        verdict = "does not change with training beyond the intervals"
+    return (
+        f"The share of queries with more than {nearest:g} of their weight on another particle {verdict}: "
+        + ", ".join(f"{_share(row)} after {row['step'] * batch_size:,} jets" for row in at)
+        + f" ({last['n_jets']} test jets, the same for all; of one training, so the intervals hold the "
+        "spread of jets, not that of trainings)."
+    )
+
+
+def _share(row: Mapping[Hashable, Any]) -> str:
+    value, low, high = (100 * row[name] for name in ("value", "low", "high"))
+    return f"{value:.2f} % [{low:.2f}, {high:.2f}]"

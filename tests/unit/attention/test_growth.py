@@ -1,0 +1,55 @@
+from functools import partial
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from softjet.attention import tables
+from softjet.attention.chance import tabulate
+from softjet.attention.growth import growth_table
+from softjet.config.attention import Attention
+from softjet.figures.growth import draw_growth, growth_sentence
+from softjet.part.model import ParticleTransformer
+
+
+@pytest.fixture
+def growth(model, jet_table, tmp_path, monkeypatch):
+    """A network that was not trained at all after 8 steps, and is `model` after 20."""
+    monkeypatch.setattr(tables, "tabulate", partial(tabulate, rows=50))
+    pq.write_table(jet_table, tmp_path / "jets.parquet")
+    torch.manual_seed(1)
+    fresh = ParticleTransformer(model.config).eval()
+    settings = Attention(batch_size=15, bootstrap=100, growth_jets=18)
+    return growth_table({8: fresh, 20: model}, fresh, [tmp_path / "jets.parquet"], settings)[0]
+
+
+def test_each_checkpoint_stands_beside_the_start_on_the_same_jets(growth):
+    assert sorted(set(growth["step"])) == [0, 8, 20]
+    assert growth["n_jets"].nunique() == 1
+    assert set(growth["layer"]) == {-1, 0, 1, 2}
+    start, unchanged, last = (growth[growth["step"] == step].reset_index(drop=True) for step in (0, 8, 20))
+    pd.testing.assert_series_equal(start["value"], unchanged["value"])
+    pd.testing.assert_series_equal(start["value"], last["untrained"], check_names=False)
+    assert not start["value"].equals(last["value"])
+
+
+def test_the_figure_is_drawn(growth, tmp_path):
+    draw_growth(growth, tmp_path / "growth.png", 32)
+    assert plt.imread(tmp_path / "growth.png")[..., :3].std() > 0.03
+    assert (tmp_path / "growth.pdf").exists()
+
+
+@pytest.mark.parametrize(("last", "verdict"), [(0.09, "grows"), (0.001, "falls"), (0.021, "does not change")])
+def test_the_sentence_follows_the_intervals(last, verdict):
+    values = {0: 0.02, 100: 0.03, 500: last}
+    rows = [
+        {"layer": -1, "statistic": "above_other", "threshold": threshold, "step": step, "value": value,
+         "low": value - 0.005, "high": value + 0.005, "n_jets": 40}
+        for step, value in values.items() for threshold in (0.5, 0.8)
+    ]  # fmt: skip
+    said = growth_sentence(pd.DataFrame(rows), batch_size=64)
+    assert f"0.8 of their weight on another particle {verdict}" in said
+    assert f"{100 * last:.2f} %" in said
+    assert "32,000 jets" in said
