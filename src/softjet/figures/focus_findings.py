@@ -1,0 +1,286 @@
+"""Tables of focus, partners and distance in plain English, and their part of the report."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from softjet.figures.focus import CONTRIBUTIONS, GROUPS, KINDS, PARTNERS
+from softjet.figures.report import Heading, Picture, Text
+
+ALL = -1
+
+RATE = 0.05
+"""False discovery rate at which cells are said to differ."""
+
+LIGHT = ("QCD", "Hgg", "H4q", "Wqq", "Hqql")
+"""Classes whose decay has no bottom quark, and a charm quark at most by the way."""
+
+LEPTONIC = ("Hqql", "Tbl")
+
+KIND_WORDS = {
+    "to_hardest": "the hardest particle",
+    "to_lepton": "electrons and muons",
+    "to_photon": "photons",
+    "to_displaced": "displaced tracks",
+    "to_heavy": "products of b and c hadrons (truth)",
+}
+
+PARTNER_WORDS = {
+    "sibling": "a sibling in the decay (truth)",
+    "kt": "its kT merge partner",
+    "cambridge_aachen": "its Cambridge/Aachen merge partner",
+    "nearest": "its nearest neighbour",
+    "hardest": "the hardest particle",
+}
+
+GROUP_WORDS = {"subjet": "kT subjet", "prong": "true prong"}
+
+CONTRIBUTION_WORDS = {
+    "shapley_kt": "ln kT", "shapley_z": "ln z", "shapley_delta": "ln Delta", "shapley_m2": "ln m^2",
+}  # fmt: skip
+
+
+LEAST_SHARE = 0.005
+"""Bins of distance that hold less of the particles are not spoken of."""
+
+
+def focus_findings(statistics: pd.DataFrame) -> Iterator[str]:
+    """What attention within subjets and prongs and attention to kinds of particles show.
+
+    Parameters
+    ----------
+    statistics : DataFrame
+        Of `softjet.attention.focus`, by `softjet.attention.statistics.statistics_table`.
+    """
+    overall = _overall(statistics)
+    for group, word in GROUP_WORDS.items():
+        if f"mass_{group}" in overall:
+            yield _within(overall[f"mass_{group}"], overall[f"argmax_{group}"], word)
+    for name, word in KIND_WORDS.items():
+        if name in overall:
+            yield _received(overall[name], overall[f"{name}_pt"], word)
+    yield from _decays(statistics)
+    yield _compared(statistics, GROUPS | KINDS)
+
+
+def _within(mass: pd.Series, argmax: pd.Series, word: str) -> str:
+    verdict = {
+        1: f"attention keeps to the {word}",
+        -1: f"attention goes to other {word}s more than a blind choice would, not to the own one",
+        0: "no preference is seen",
+    }[_side(mass)]
+    return (
+        f"Of the weight that particles put on others {_percent(mass)} stays in their own {word}; a blind "
+        f"choice would leave {_percent(mass, 'null')}, the untrained network leaves "
+        f"{_percent(mass, 'untrained')}. Of the largest weights {_percent(argmax)} stay "
+        f"(blindly {_percent(argmax, 'null')}): {verdict}."
+    )
+
+
+def _received(even: pd.Series, by_pt: pd.Series, word: str) -> str:
+    against = {1: "more than", -1: "less than", 0: "as much as"}
+    return (
+        f"Of the weight that particles give to others {_percent(even)} goes to {word}, in jets that have "
+        f"any: {against[_side(even)]} an even share ({_percent(even, 'null')}) and "
+        f"{against[_side(by_pt)]} a share by pT ({_percent(by_pt, 'null')}); untrained "
+        f"{_percent(even, 'untrained')}."
+    )
+
+
+def _decays(statistics: pd.DataFrame) -> Iterator[str]:
+    """Whether leptons and displaced tracks draw attention where the decay makes them."""
+    names = [name for name in statistics["class"].unique() if name != "all"]
+    yield from _follows(statistics, "to_lepton", LEPTONIC, [name for name in names if name not in LEPTONIC])
+    yield from _follows(statistics, "to_displaced", ("Hbb", "Hcc", "Tbqq"), LIGHT)
+
+
+def _follows(
+    statistics: pd.DataFrame, statistic: str, expected: Sequence[str], others: Sequence[str]
+) -> Iterator[str]:
+    rows = _of_classes(statistics)
+    of_class = _by(rows[(rows.statistic == statistic) & (rows.null > 0)], "class")
+    if not {*expected, *others} <= of_class.keys() or not others:
+        return
+    times = {name: row.value / row.null for name, row in of_class.items()}
+    clear = all(_side(of_class[name]) > 0 for name in expected)
+    if clear and min(times[name] for name in expected) > max(times[name] for name in others):
+        verdict = "follows the decay"
+    else:
+        verdict = "does not follow the decay in every class"
+    yield (
+        f"Attention to {KIND_WORDS[statistic]} {verdict}: they get {_times(times, expected)} times the even "
+        f"share, against {_times(times, others)}."
+    )
+
+
+def _times(times: dict[str, float], names: Sequence[str]) -> str:
+    return ", ".join(f"{times[name]:.1f} ({name})" for name in names)
+
+
+def partner_findings(statistics: pd.DataFrame) -> Iterator[str]:
+    """Whom the largest weight of a query is on, and which pair features put it there.
+
+    Parameters
+    ----------
+    statistics : DataFrame
+        Of `softjet.attention.partners` and `softjet.attention.attribution`, by
+        `softjet.attention.statistics.statistics_table`.
+    """
+    overall = _overall(statistics)
+    against = {1: "more often than", -1: "less often than", 0: "as often as"}
+    for name, word in PARTNER_WORDS.items():
+        if name in overall:
+            row = overall[name]
+            yield (
+                f"A particle that attends to another puts its largest weight on {word} for {_percent(row)} "
+                f"of queries that have one: {against[_side(row)]} a random key of the same Delta R would "
+                f"({_percent(row, 'null')}); untrained {_percent(row, 'untrained')}."
+            )
+    yield _attributed(overall)
+    yield _compared(statistics, PARTNERS | CONTRIBUTIONS)
+
+
+def _attributed(overall: dict[str, pd.Series]) -> str:
+    parts = {word: overall[name] for name, word in CONTRIBUTION_WORDS.items()}
+    largest = max(parts, key=lambda word: parts[word].value)
+    listed = ", ".join(f"{word} {_signed(row)}" for word, row in parts.items())
+    rise, qk = overall["bias_rise"], overall["qk_rise"]
+    return (
+        f"The pair bias of the winning key lies {_signed(rise)} above that of the jet's mean pair, shared "
+        f"out by Shapley values: {listed}; {largest} adds most. QK lies {_signed(qk)} above the mean of its "
+        "row. Of features that go together, a Shapley value says what the network does with each, not what "
+        "it could do without it."
+    )
+
+
+def distance_findings(statistics: pd.DataFrame, planes: pd.DataFrame) -> Iterator[str]:
+    """How attention falls with distance, and how much of it points to the other subjet.
+
+    Parameters
+    ----------
+    statistics : DataFrame
+        Of `softjet.attention.planes.profile`, by `softjet.attention.statistics.statistics_table`.
+    planes : DataFrame
+        By `softjet.attention.planes.planes_table`.
+    """
+    bins = statistics[(statistics[["layer", "head", "label", "n_low"]] == ALL).all(axis=1)]
+    bins = bins.sort_values("threshold")
+    bins = bins.assign(end=bins.threshold.shift(-1, fill_value=float("inf")))
+    bins = bins[bins.denominator >= LEAST_SHARE * bins.denominator.sum()]
+    by_value = bins.sort_values("value")
+    yield (
+        f"With even attention as the measure, a particle gives others at Delta R of {_in_bin(bins.iloc[0])}, "
+        f"of {_in_bin(bins.iloc[-1])}, least at {_in_bin(by_value.iloc[0])}, most at "
+        f"{_in_bin(by_value.iloc[-1])}."
+    )
+    ahead = planes[planes.x > 0].groupby("class")[["observed", "even"]].sum()
+    whole = planes.groupby("class")[["observed", "even"]].sum()
+    shares = 100 * ahead / whole
+    strongest = str((shares.observed - shares.even).abs().idxmax())
+    more = int((shares.observed > shares.even).sum())
+    yield (
+        f"Seen along the axis through two kT subjets, more weight than an even share lies on the side of the "
+        f"other subjet in {more} of {len(shares)} classes; the difference is largest for {strongest} "
+        f"({shares.observed[strongest]:.0f} % against {shares.even[strongest]:.0f} %). These shares have no "
+        "intervals."
+    )
+
+
+def focus_parts(results: Path, run: str, settings: Mapping[str, Any]) -> Iterator[Heading | Text | Picture]:
+    """What the attention of a run focuses on, for the report.
+
+    Parameters
+    ----------
+    results : path
+        Folder of the workflow's results.
+    run : str
+        Name of the run.
+    settings : mapping
+        Its section of the configuration; `dataset` is used.
+    """
+    folder, figures = (results / kind for kind in ("statistics", "figures"))
+    names = ("focus", "partners", "distance", "planes")
+    tables = {name: pd.read_parquet(folder / run / settings["dataset"] / f"{name}.parquet") for name in names}
+    figures = figures / run / settings["dataset"]
+    yield Heading(f"What {run} attends to: subjets, decay products, partners")
+    yield Text(
+        "A particle's attention to itself is left out here. Nulls are exact expectations from the "
+        "composition of each jet. Lines marked truth stand only where the simulation knows the decay."
+    )
+    yield from map(Text, focus_findings(tables["focus"]))
+    yield Picture(figures / "focus.png", "Attention that kinds of particles receive, by class.")
+    yield Picture(figures / "subjets.png", "Attention within kT subjets and prongs, by class.")
+    yield Picture(figures / "focus_layers.png", "The same over its null, class by layer.")
+    yield from map(Text, partner_findings(tables["partners"]))
+    yield Picture(figures / "partners.png", "Whom the largest weight is on, by layer.")
+    yield Picture(figures / "attribution.png", "What raises the logit of the winning key.")
+    yield from map(Text, distance_findings(tables["distance"], tables["planes"]))
+    yield Picture(figures / "distance.png", "Attention over even attention against distance, by class.")
+    yield Picture(
+        figures / "planes.png",
+        "From query to key on the plane, turned so that x points to the other subjet.",
+    )
+    yield Picture(figures / "planes_layers.png", "Trained over even, class by layer.")
+
+
+def _overall(statistics: pd.DataFrame) -> dict[str, pd.Series]:
+    """The row over all layers, heads, classes and multiplicities of each statistic."""
+    every = (statistics[["layer", "head", "label", "n_low"]] == ALL).all(axis=1)
+    return _by(statistics[every], "statistic")
+
+
+def _by(rows: pd.DataFrame, column: str) -> dict[str, pd.Series]:
+    """Rows by what stands in a column."""
+    return {str(name): of_name.iloc[0] for name, of_name in rows.groupby(column, sort=False)}
+
+
+def _of_classes(statistics: pd.DataFrame) -> pd.DataFrame:
+    every = (statistics[["layer", "head", "n_low"]] == ALL).all(axis=1)
+    return statistics[every & (statistics.label != ALL)]
+
+
+def _side(row: pd.Series) -> int:
+    """1 or -1 where the value is above or below the null (95 %, by their common resamples), else 0."""
+    if pd.isna(row.p_null) or row.p_null >= RATE:
+        return 0
+    return 1 if row.value > row.null else -1
+
+
+def _compared(statistics: pd.DataFrame, names: Mapping[str, str]) -> str:
+    """In how many cells of layer, head and class the statistics differ from their nulls."""
+    cells = statistics[statistics.statistic.str.removesuffix("_pt").isin(names)]
+    told = cells[cells.q_null.notna()]
+    sure = told[told.q_null < RATE]
+    more = int((sure.value > sure.null).sum())
+    return (
+        f"Cell by cell of layer, head and class, {len(told):,} comparisons of "
+        f"{told.statistic.nunique()} statistics with their nulls at a false discovery rate of "
+        f"{100 * RATE:g} % each (Benjamini-Hochberg): above in {more:,}, below in {len(sure) - more:,}, "
+        f"not told in {len(told) - len(sure):,}."
+    )
+
+
+def _percent(row: pd.Series, of: str = "") -> str:
+    """A share with its interval, of the network or of the null `of`: 3.1 % [2.9, 3.3]."""
+    value, low, high = (100 * row[name] for name in _columns(of))
+    digits = 1 if value >= 1 else 2
+    interval = "" if pd.isna(low) else f" [{low:.{digits}f}, {high:.{digits}f}]"
+    return f"{value:.{digits}f} %{interval}"
+
+
+def _columns(of: str) -> tuple[str, str, str]:
+    return (of, f"{of}_low", f"{of}_high") if of else ("value", "low", "high")
+
+
+def _in_bin(row: pd.Series) -> str:
+    return f"{row.threshold:.2g} to {row.end:.2g} {_number(row)} times their share"
+
+
+def _number(row: pd.Series) -> str:
+    return f"{row.value:.2f}" + ("" if pd.isna(row.low) else f" [{row.low:.2f}, {row.high:.2f}]")
+
+
+def _signed(row: pd.Series) -> str:
+    return f"{row.value:+.2f} (random key {row.null:+.2f}, untrained {row.untrained:+.2f})"

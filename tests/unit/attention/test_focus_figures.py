@@ -1,0 +1,130 @@
+import re
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from softjet.attention.chance import tabulate
+from softjet.attention.tables import attention_tables
+from softjet.attention.untrained import untrained
+from softjet.config.attention import Attention
+from softjet.figures.focus import (
+    by_head,
+    draw_attribution,
+    draw_focus,
+    draw_focus_by_layer,
+    draw_partners,
+    draw_subjets,
+)
+from softjet.figures.focus_findings import (
+    distance_findings,
+    focus_findings,
+    focus_parts,
+    partner_findings,
+)
+from softjet.figures.planes import draw_distance, draw_planes, draw_planes_by_layer
+from softjet.figures.report import Picture, Text
+
+SETTINGS = Attention(statistics_jets=30, bootstrap=100)
+
+
+@pytest.fixture
+def tables(model, truth_table, tmp_path, monkeypatch):
+    """All tables of a few jets, all of which are looked at."""
+    for module, name in (
+        ("focus", "EVERY"), ("partners", "EVERY"), ("attribution", "EVERY"),
+        ("planes", "EVERY_MAP"), ("planes", "EVERY_PROFILE"),
+    ):  # fmt: skip
+        monkeypatch.setattr(f"softjet.attention.{module}.{name}", 1)
+    monkeypatch.setattr(
+        "softjet.attention.tables.chance_of",
+        lambda settings, most: tabulate(settings.thresholds, 16, settings.seed, rows=50),
+    )
+    pq.write_table(truth_table, tmp_path / "jets.parquet")
+    other = untrained(model.config, 1, [])
+    return attention_tables(model, other, [tmp_path / "jets.parquet"], SETTINGS)[0]
+
+
+def test_every_figure_is_drawn_as_png_and_pdf(tables, tmp_path):
+    for table, draw in (
+        ("focus", draw_focus), ("focus", draw_subjets), ("focus", draw_focus_by_layer),
+        ("partners", draw_partners), ("partners", draw_attribution),
+        ("distance", draw_distance), ("planes", draw_planes), ("planes", draw_planes_by_layer),
+    ):  # fmt: skip
+        target = tmp_path / f"{draw.__name__}.png"
+        draw(tables[table], target)
+        for path in (target, target.with_suffix(".pdf")):
+            assert path.stat().st_size > 5000
+
+
+def test_the_part_of_the_report_is_made_of_the_tables(tables, tmp_path):
+    folder = tmp_path / "statistics" / "reference" / "simulated"
+    folder.mkdir(parents=True)
+    for name, table in tables.items():
+        table.to_parquet(folder / f"{name}.parquet")
+    parts = list(focus_parts(tmp_path, "reference", {"dataset": "simulated"}))
+    pictures = [part.path.name for part in parts if isinstance(part, Picture)]
+    assert len(pictures) == len(set(pictures)) == 8
+    assert sum(isinstance(part, Text) for part in parts) > 10
+    for part in parts:
+        if isinstance(part, Text):
+            assert not re.search(r"\bnan\b", part.text), part.text
+
+
+def row(statistic, value, null, p, label=-1, **more):
+    """A row over all layers and heads with intervals of 0.01 around its numbers."""
+    numbers = {"value": value, "null": null, "untrained": null}
+    columns = {"statistic": statistic, "layer": -1, "head": -1, "label": label, "n_low": -1}
+    columns |= {"class": f"{label}", "p_null": p, "q_null": np.nan, "n_jets": 9, "threshold": np.nan}
+    for name, number in numbers.items():
+        prefix = "" if name == "value" else f"{name}_"
+        columns |= {name: number, f"{prefix}low": number - 0.01, f"{prefix}high": number + 0.01}
+    return columns | more
+
+
+@pytest.mark.parametrize(
+    ("value", "p", "verdict"),
+    [
+        (0.6, 0.001, "attention keeps to the kT subjet"),
+        (0.4, 0.001, "goes to other kT subjets more than a blind choice would"),
+        (0.6, 0.5, "no preference is seen"),
+    ],
+)
+def test_what_is_said_of_subjets_follows_the_table(value, p, verdict):
+    rows = [row(name, value, 0.5, p) for name in ("mass_subjet", "argmax_subjet")]
+    sentences = list(focus_findings(pd.DataFrame(rows)))
+    assert verdict in sentences[0]
+    assert f"{100 * value:.1f} % [{100 * value - 1:.1f}, {100 * value + 1:.1f}] stays" in sentences[0]
+
+
+@pytest.mark.parametrize(("of_qcd", "verdict"), [(0.11, "follows"), (0.5, "does not follow")])
+def test_attention_follows_the_decay_only_where_it_is_larger_in_every_class(of_qcd, verdict):
+    values = {"QCD": of_qcd, "Hqql": 0.3, "Tbl": 0.4}
+    rows = [
+        row("to_lepton", value, 0.1, 0.001, label, **{"class": name})
+        for label, (name, value) in enumerate(values.items())
+    ]
+    sentences = list(focus_findings(pd.DataFrame(rows)))
+    assert f"Attention to electrons and muons {verdict} the decay" in sentences[0]
+    assert f"3.0 (Hqql), 4.0 (Tbl) times the even share, against {10 * of_qcd:.1f} (QCD)" in sentences[0]
+
+
+def test_partners_and_distance_in_words(tables):
+    sentences = " ".join(partner_findings(tables["partners"]))
+    assert "its kT merge partner for" in sentences
+    assert "a sibling in the decay (truth) for" in sentences
+    said = " ".join(distance_findings(tables["distance"], tables["planes"]))
+    assert re.search(r"least at [\d.]+ to [\d.]+ 0\.\d\d", said)
+
+
+def test_heads_over_all_layers_are_weighted_by_their_queries():
+    cells = [
+        row("qk_rise", value, 0, 0.1, layer=layer, head=0, denominator=n)
+        for layer, (value, n) in enumerate([(1.0, 1), (4.0, 3)])
+    ]
+    for cell in cells:
+        cell["head"] = 0
+    found = by_head(pd.DataFrame(cells))
+    assert found.value.tolist() == [3.25]
+    assert found.low.isna().all()
