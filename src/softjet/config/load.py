@@ -60,6 +60,8 @@ def _explain(error: ErrorDetails) -> tuple[str, str]:
     if not error["loc"]:
         field, _, problem = error["msg"].removeprefix("Value error, ").partition(": ")
         return field, problem
+    if error["type"] == "value_error":
+        return field, error["msg"].removeprefix("Value error, ")
     return field, f"{error['msg']}, got {error['input']!r}"
 
 

@@ -105,3 +105,9 @@ def test_runs_that_are_compared_exist_and_share_a_dataset(pair, problem):
             {"datasets": {"simulated": {}, "second": {}}, "part": part, "comparisons": [pair]}, "mine.yaml"
         )
     assert "comparisons.0" in str(caught.value)
+
+
+def test_what_a_section_says_of_itself_is_the_whole_line():
+    with pytest.raises(InputError) as caught:
+        validate({"part": {"reference": {"training": {"steps": 3, "epochs": 2}}}}, "mine.yaml")
+    assert str(caught.value) == "mine.yaml: part.reference.training: give either epochs or steps, not both"
