@@ -22,6 +22,9 @@ from softjet.attention.statistics import MULTIPLICITIES, Floats
 BUFFER = 2048
 """Jets whose columns wait to be added together: one large product instead of many small ones."""
 
+BUFFER_BYTES = 2**25
+"""Size of what waits at most, where columns are many."""
+
 _CUMULATIVE = np.round(poisson.cdf(np.arange(12), 1) * 2.0**53)
 """Where 53 random bits give 0, 1, ... draws; more than 12 come up once in 6e9."""
 
@@ -119,7 +122,9 @@ class Sums:
             self._begin(layers, classes)
         values = torch.stack([torch.stack(_unique(ratios)[0], 1) for ratios in layers], 2)
         self._waiting.append((values.cpu().double().numpy(), key, label, n))
-        if sum(len(part[1]) for part in self._waiting) >= BUFFER:
+        jets = sum(len(part[1]) for part in self._waiting)
+        size = sum(part[0].nbytes for part in self._waiting)
+        if jets >= BUFFER or size >= BUFFER_BYTES:
             self.flush()
 
     def flush(self) -> None:
