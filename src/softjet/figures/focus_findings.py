@@ -222,7 +222,10 @@ def focus_parts(results: Path, run: str, settings: Mapping[str, Any]) -> Iterato
         figures / "planes.png",
         "From query to key on the plane, turned so that x points to the other subjet.",
     )
-    yield Picture(figures / "planes_layers.png", "Trained over even, class by layer.")
+    yield Picture(
+        figures / "planes_layers.png",
+        "Trained over even attention, by class, in the first, the last and two layers between.",
+    )
 
 
 def _overall(statistics: pd.DataFrame) -> dict[str, pd.Series]:

@@ -27,6 +27,9 @@ THINNEST = 0.03
 """Cells where even attention lies below this density hold so few particles that their ratio is not shown."""
 
 
+MOST_LAYERS = 4
+"""Layers that one figure shows; the table has all."""
+
 LARGEST_RATIO = 2.0
 """Upper end of the axis of profiles: the outermost bins hold few particles."""
 
@@ -67,14 +70,14 @@ def draw_planes(table: pd.DataFrame, target: str | Path) -> None:
 
 
 def draw_planes_by_layer(table: pd.DataFrame, target: str | Path) -> None:
-    """Attention over even attention on the plane, classes by layers.
+    """Attention over even attention on the plane, by class, in the first, the last and layers between.
 
     Parameters
     ----------
     table, target
         As of `draw_planes`.
     """
-    classes, layers = list(dict.fromkeys(table["class"])), sorted(table.layer.unique())
+    classes, layers = list(dict.fromkeys(table["class"])), _some_layers(table)
     figure, axes = new_figure(
         len(layers), len(classes), width=1.4, height=1.3, squeeze=False, sharex=True, sharey=True
     )
@@ -89,6 +92,13 @@ def draw_planes_by_layer(table: pd.DataFrame, target: str | Path) -> None:
     _ratio_bar(figure, image, axes)
     figure.suptitle(_counts(table, "mean over heads"), fontsize=9)
     save_figure(figure, target)
+
+
+def _some_layers(table: pd.DataFrame) -> list[int]:
+    """At most `MOST_LAYERS` layers, evenly from the first to the last."""
+    layers = np.sort(table.layer.unique())
+    places = np.linspace(0, len(layers) - 1, min(MOST_LAYERS, len(layers)))
+    return layers[places.round().astype(int)].tolist()
 
 
 def _counts(table: pd.DataFrame, over: str) -> str:
