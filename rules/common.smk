@@ -227,6 +227,8 @@ FIGURES = {
         "pairs",
         "weights",
     ]
+    + ["focus", "focus_layers", "subjets", "partners", "attribution"]
+    + ["distance", "planes", "planes_layers"]
     + ["probes", "probes_within", "correlations"]
     + ["interventions", "silenced", "topk"],
     "{compressed}": ["ranks", "spectra", "budget", "latency"],
@@ -236,7 +238,8 @@ TABLES = {
     "part/{trained}": ["history"],
     "statistics/{trained}/{of}": ["growth"],
     "part/{run}": ["metrics", "pair_forms"],
-    "statistics/{run}/{dataset}": ["binary", "interventions", "topk"]
+    "statistics/{run}/{dataset}": ["binary", "parts", "interventions", "topk"]
+    + ["focus", "partners", "distance", "planes"]
     + ["probes", "correlations"],
     "attention/{run}/{dataset}": ["jets"],
     "lowrank/{compressed}": ["metrics", "ranks", "history"],

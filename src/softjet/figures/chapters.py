@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from softjet.figures.focus_findings import focus_parts
 from softjet.figures.growth import growth_sentence
 from softjet.figures.intervention_findings import intervention_findings, topk_findings
 from softjet.figures.observable_findings import correlation_findings, probe_findings
@@ -52,6 +53,7 @@ def build_report(
         ("Training", settings["part"], training_parts),
         ("Comparison", _pairs(settings["comparisons"]), comparison_parts),
         ("Attention", settings["part"], lambda r, run, s: attention_parts(r, run, s, attention[run])),
+        ("Focus", settings["part"], focus_parts),
         ("Traditional observables", settings["part"], observable_parts),
         ("Interventions", settings["part"], intervention_parts),
         ("Compression", settings["compress"], compression_parts),
