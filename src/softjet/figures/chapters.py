@@ -122,15 +122,26 @@ def _interval(row: Mapping[str, Any], name: str, digits: int) -> str:
     return with_interval(row[name], row[f"{name}_low"], row[f"{name}_high"], digits=digits)
 
 
+_FORMAT_NAMES = {
+    "jetclass": "JetClass",
+    "top_landscape": "the top landscape",
+    "quark_gluon": "the quark-gluon dataset",
+    "parquet": "Parquet",
+}
+
+
 def _origin(dataset: Settings) -> str:
-    if dataset["source"] == "jetclass":
-        return f"Jets read from JetClass files: {', '.join(dataset['files'])}."
-    simulation = dataset["simulation"]
+    if dataset["source"] != "simulation":
+        files = dataset["files"] or [name for names in dataset["splits"].values() for name in names]
+        return f"Jets read from files of {_FORMAT_NAMES[dataset['source']]}: {', '.join(files)}."
+    simulation, background = dataset["simulation"], dataset["test_background"]
+    further = (
+        f" Another {background} QCD jets are in the test split, for the rejections." if background else ""
+    )
     return (
         f"{simulation['jets_per_class']} jets of each of JetClass's ten classes, simulated here: Pythia 8 "
-        "at 13 TeV, "
-        "the response of the CMS detector from JetClass's published card, anti-kT jets with R = 0.8, "
-        "500 < pT < 1000 GeV and |eta| < 2, matched to the decay."
+        "at 13 TeV, the response of the CMS detector from JetClass's published card, anti-kT jets with "
+        f"R = 0.8, 500 < pT < 1000 GeV and |eta| < 2, matched to the decay.{further}"
     )
 
 
