@@ -15,10 +15,8 @@ with job(snakemake) as step:
         for run, settings in step.section["part"].items()
     }
     sentences = {
-        run: [
-            *findings(pd.read_parquet(folder / "binary.parquet")),
-            *parts_findings(pd.read_parquet(folder / "parts.parquet")),
-        ]
+        run: findings(pd.read_parquet(folder / "binary.parquet"))
+        | parts_findings(pd.read_parquet(folder / "parts.parquet"))
         for run, folder in folders.items()
     }
     build_report(snakemake.output.report, results, step.section, sentences)

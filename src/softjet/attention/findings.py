@@ -12,8 +12,10 @@ RATE = 0.05
 """False discovery rate at which cells are said to differ."""
 
 
-def findings(statistics: pd.DataFrame) -> list[str]:
-    """Say what the statistics of `softjet.attention.binary` show, a sentence a finding.
+def findings(statistics: pd.DataFrame) -> dict[str, list[str]]:
+    """Say what the statistics of `softjet.attention.binary` show, by the figure that shows it.
+
+    The last sentence of "shares" is the verdict on the published pattern.
 
     Whether the published pattern holds (each particle attends to one other at most, arXiv 2412.03673) is
     decided by the interval of the share of binary queries: most are, most are not, or it cannot be told.
@@ -28,16 +30,23 @@ def findings(statistics: pd.DataFrame) -> list[str]:
     threshold = float(shares.threshold.iloc[(shares.threshold - BINARY).abs().argmin()])
     at = statistics[(statistics.statistic == "above") & (statistics.threshold == threshold)]
     others = overall[overall.statistic == "above_other"]
-    return [
-        *(_share(row, others[others.threshold == row.threshold].iloc[0]) for _, row in shares.iterrows()),
-        _verdict(at[_is_overall(at)].iloc[0]),
-        _extremes(at, threshold),
-        _lengths(at, threshold),
-        _other(overall),
-        _choices(overall),
-        _compared(statistics[(statistics.statistic != "above") | (statistics.threshold == threshold)]),
-        _measured(overall[overall.statistic == "self"].iloc[0]),
+    every_share = [
+        _share(row, others[others.threshold == row.threshold].iloc[0]) for _, row in shares.iterrows()
     ]
+    return {
+        "shares": [
+            _measured(overall[overall.statistic == "self"].iloc[0]),
+            *every_share,
+            _other(overall),
+            _verdict(at[_is_overall(at)].iloc[0]),
+        ],
+        "heads": [
+            _extremes(at, threshold),
+            _compared(statistics[(statistics.statistic != "above") | (statistics.threshold == threshold)]),
+        ],
+        "multiplicity": [_lengths(at, threshold)],
+        "choices": [_choices(overall)],
+    }
 
 
 def _is_overall(table: pd.DataFrame) -> pd.Series:
@@ -172,8 +181,8 @@ def _counts(cells: pd.DataFrame, words: str) -> str:
     return f"{words} more in {more} and less in {len(sure) - more}, not told in {len(cells) - len(sure)}"
 
 
-def parts_findings(statistics: pd.DataFrame) -> list[str]:
-    """Say what the statistics of `softjet.attention.parts` show, a sentence a finding.
+def parts_findings(statistics: pd.DataFrame) -> dict[str, list[str]]:
+    """Say what the statistics of `softjet.attention.parts` show, by the figure that shows it.
 
     Parameters
     ----------
@@ -182,13 +191,15 @@ def parts_findings(statistics: pd.DataFrame) -> list[str]:
     """
     overall = statistics[_is_overall(statistics)]
     found = {name: rows.iloc[0] for name, rows in overall[overall.threshold.isna()].groupby("statistic")}
-    return [
-        _who_chooses(found["same_key_qk"], found["same_key_bias"]),
-        _who_sharpens(found["largest_qk"], found["largest_bias"], found["winner_by_bias"]),
-        _who_varies(found["variance_qk"], found["variance_bias"], found["variance_both"]),
-        _ratio_sentence(overall[overall.statistic == "ratio"]),
-        _rank_sentence(overall[overall.statistic == "rank"]),
-    ]
+    return {
+        "parts": [
+            _who_chooses(found["same_key_qk"], found["same_key_bias"]),
+            _who_sharpens(found["largest_qk"], found["largest_bias"], found["winner_by_bias"]),
+            _who_varies(found["variance_qk"], found["variance_bias"], found["variance_both"]),
+            _ratio_sentence(overall[overall.statistic == "ratio"]),
+            _rank_sentence(overall[overall.statistic == "rank"]),
+        ]
+    }
 
 
 def _trained_untrained(row: pd.Series) -> str:

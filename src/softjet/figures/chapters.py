@@ -28,10 +28,11 @@ from softjet.provenance.sidecar import SUFFIX, git_state, host, read_sidecar
 
 Part = Text | Heading | Picture | Table
 Settings = Mapping[str, Any]
+Sentences = Mapping[str, Sequence[str]]
 
 
 def build_report(
-    target: str | Path, results: str | Path, settings: Settings, attention: Mapping[str, Sequence[str]]
+    target: str | Path, results: str | Path, settings: Settings, attention: Mapping[str, Sentences]
 ) -> None:
     """Write the report of a finished workflow.
 
@@ -45,7 +46,7 @@ def build_report(
         Sections `datasets`, `part` and `attention` of the configuration, and `compress` by folder of the
         compressed model.
     attention : mapping
-        What the statistics of attention say, sentences by name of the run.
+        What the statistics of attention say: by name of the run, sentences by the figure that shows it.
     """
     results = Path(results)
     chapters: list[tuple[str, Mapping[str, Any], Callable[[Path, str, Any], Iterator[Part]]]] = [
@@ -229,7 +230,7 @@ def _metrics_rows(metrics: pd.DataFrame) -> pd.DataFrame:
         {
             "metric": _metric_name(row.metric),
             "class": row["class"],
-            "value [95 % interval]": row.note or _rounded(row),
+            "value [95 % interval]": _too_few(row.note) if row.note else _rounded(row),
             "jets": row.n,
             "of them pass": "" if pd.isna(row.survivors) else int(row.survivors),
             "published": "" if pd.isna(row.published) else f"{row.published:g}",
@@ -239,6 +240,12 @@ def _metrics_rows(metrics: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def _too_few(note: str) -> str:
+    """A note without the counts, which have columns of their own."""
+    reason, _, needed = note.partition("; ")
+    return f"{reason.partition(' (')[0]}: {needed.rstrip(')')}" if needed else note
+
+
 def _rounded(row: pd.Series) -> str:
     return with_interval(row.value, row.low, row.high, digits=1 if row.metric.startswith("rej") else 3)
 
@@ -246,11 +253,11 @@ def _rounded(row: pd.Series) -> str:
 def _metric_name(name: str) -> str:
     kind, _, point = name.partition("_")
     if kind == "rejection":
-        return f"rejection at {point} % efficiency"
+        return f"rejection at {point} %"
     return {"auc": "AUC, macro one-versus-one"}.get(name, name)
 
 
-def attention_parts(results: Path, run: str, settings: Settings, sentences: Sequence[str]) -> Iterator[Part]:
+def attention_parts(results: Path, run: str, settings: Settings, sentences: Sentences) -> Iterator[Part]:
     """What the attention of a run looks like and how binary it is."""
     dataset = settings["dataset"]
     figures = results / "figures" / run / dataset
@@ -263,7 +270,6 @@ def attention_parts(results: Path, run: str, settings: Settings, sentences: Sequ
         "values and "
         f"output projection and compared with the block's own output: {_residual(residual)}."
     )
-    yield from map(Text, sentences)
     captions = {
         "shares": "How binary attention is: share of queries whose largest weight exceeds each threshold, "
         "by layer.",
@@ -278,9 +284,11 @@ def attention_parts(results: Path, run: str, settings: Settings, sentences: Sequ
         "a kT "
         "subjet, dotted between two.",
     }
-    yield from (Picture(figures / f"{name}.png", caption) for name, caption in captions.items())
-    if (figures / "growth.png").exists():
-        yield from growth_parts(results, run, settings)
+    for name, caption in captions.items():
+        yield from map(Text, sentences.get(name, ()))
+        yield Picture(figures / f"{name}.png", caption)
+        if name == "shares" and (figures / "growth.png").exists():
+            yield from growth_parts(results, run, settings)
     yield Text(
         f"Every layer and head of the jets kept whole can be looked at in explorer/{run}/{dataset}.html, "
         "beside this report: a page that needs no network."
@@ -472,10 +480,9 @@ def _commit(state: Settings) -> str:
 
 
 def find_most_important(
-    results: Path, settings: Settings, attention: Mapping[str, Sequence[str]]
+    results: Path, settings: Settings, attention: Mapping[str, Sentences]
 ) -> Iterator[str]:
     """One sentence a stage, numbers with intervals."""
-    verdict = len(settings["attention"]["thresholds"])  # the sentence after those on the shares
     for run in settings["part"]:
         path = results / "part" / run / "metrics.parquet"
         accuracy, metrics = _first_row(path), pd.read_parquet(path, columns=["metric"])["metric"]
@@ -485,7 +492,8 @@ def find_most_important(
             f"{with_interval(accuracy.value, accuracy.low, accuracy.high)} on {accuracy.n} test jets "
             f"(guessing gives {1 / classes:.2f})."
         )
-        yield from (attention[run][place] for place in (verdict, 0))
+        yield attention[run]["shares"][-1]
+        yield from _growth_finding(results, run, settings["part"][run])
     for folder, own in settings["compress"].items():
         row = _first_row(results / "lowrank" / folder / "metrics.parquet")
         yield (
@@ -494,6 +502,13 @@ def find_most_important(
             f"{_steps(results, folder)} more training steps included."
         )
         yield from map(_speed_finding, _records(results / "latency" / f"{folder}-ratios.parquet"))
+
+
+def _growth_finding(results: Path, run: str, own: Settings) -> Iterator[str]:
+    """How attention grows, of a run that was trained here."""
+    path = results / "statistics" / run / own["dataset"] / "growth.parquet"
+    if path.exists():
+        yield growth_sentence(pd.read_parquet(path), own["training"]["batch_size"])
 
 
 def _steps(results: Path, folder: str) -> int:

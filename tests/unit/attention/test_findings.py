@@ -28,7 +28,7 @@ def sentences(**overall):
 
 
 def test_a_share_stands_beside_its_nulls():
-    assert sentences()[0] == (
+    assert sentences()["shares"][1] == (
         "In the trained network 3.1 % [2.9, 3.3] of queries put more than 0.8 of their weight on one "
         "particle; random logits of the same number and spread 0.40 % [0.30, 0.50], the "
         "untrained network 0.00 % [0.00, 0.10]: more than spread alone explains (7.8 times as often). On "
@@ -47,7 +47,7 @@ def test_a_share_stands_beside_its_nulls():
     ],
 )
 def test_the_published_claim_is_judged_by_the_interval(overall, words):
-    assert words in sentences(**overall)[1]
+    assert words in sentences(**overall)["shares"][-1]
 
 
 @pytest.mark.parametrize(
@@ -59,18 +59,20 @@ def test_the_published_claim_is_judged_by_the_interval(overall, words):
     ],
 )
 def test_the_random_null_is_judged_by_the_intervals(overall, words):
-    assert words in sentences(**overall)[0]
+    assert words in sentences(**overall)["shares"][1]
 
 
 def test_extremes_name_layer_head_and_class():
-    text = sentences()[2]
+    text, _ = sentences()["heads"]
     assert "from 1.0 % [2.9, 3.3] in layer 0 to 5.0 % [2.9, 3.3] in layer 1" in text
     assert "40.0 % [2.9, 3.3] in the sharpest head (layer 1, head 3)" in text
     assert text.endswith("(quark) to 20.0 % [2.9, 3.3] (top).")
 
 
 def test_multiplicity_choices_and_counts_are_told():
-    _, _, _, lengths, other, choices, compared, measured = sentences()
+    found = sentences()
+    (measured, _, other, _), (_, compared) = found["shares"], found["heads"]
+    (lengths,), (choices,) = found["multiplicity"], found["choices"]
     assert lengths == "By multiplicity the share above 0.8 is 30.0 % [2.9, 3.3] from 25 particles on."
     assert "0.0 effective keys on average (random logits 0.0, untrained 0.0)" in other
     assert "most chosen particle for 3.1 % [2.9, 3.3] (random 0.40 % [0.30, 0.50]" in choices
@@ -101,11 +103,11 @@ def parts(**changed):
     ],
 )
 def test_the_part_that_decides_is_judged_by_the_intervals(bias, words):
-    assert words in parts(same_key_bias=bias)[0]
+    assert words in parts(same_key_bias=bias)["parts"][0]
 
 
 def test_ratios_and_ranks_are_told():
-    _, _, variance, ratio, rank = parts()
+    _, _, variance, ratio, rank = parts()["parts"]
     assert variance.startswith(
         "Of the variance of a row's logits QK makes 3.1 % [2.9, 3.3] (untrained 0.00 %"
     )
