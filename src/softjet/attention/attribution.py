@@ -22,7 +22,7 @@ from softjet.part.pairs import N_PAIR_FEATURES, Pairs, pair_features, symmetric_
 FEATURES = ("kt", "z", "delta", "m2")
 """In the order of `softjet.part.pairs.pair_features`."""
 
-EVERY = 32
+EVERY = 64
 """Sixteen passes of the pair embedding take long: one jet in this many is enough."""
 
 

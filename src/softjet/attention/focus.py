@@ -53,7 +53,7 @@ KINDS: dict[str, tuple[frozenset[str], Callable[[Jets], Tensor]]] = {
 
 PRONG = "truth_part_prong"
 
-EVERY = 4
+EVERY = 8
 """One jet in this many is enough, and keeps the stream within its time."""
 
 

@@ -20,8 +20,8 @@ ENERGIES = (0.9, 0.95, 0.99)
 FEWEST_PARTICLES = 32
 """A jet of fewer says little about the rank of U, which is at most their number."""
 
-EVERY_RATIO, EVERY_SPECTRUM = 8, 16
-"""Ratios of all pairs and singular values take long: one jet in this many is enough."""
+EVERY_PARTS, EVERY_RATIO, EVERY_SPECTRUM = 2, 16, 16
+"""What takes long looks at one jet in this many."""
 
 
 def parts(thresholds: Sequence[float]) -> dict[str, Statistic]:
@@ -40,7 +40,7 @@ def parts(thresholds: Sequence[float]) -> dict[str, Statistic]:
     particle with itself above the row's mean.
     """
     return {
-        "parts": Statistic(lambda seen: _parts(seen, thresholds)),
+        "parts": Statistic(lambda seen: _parts(seen, thresholds), EVERY_PARTS),
         "ratio": Statistic(_ratio, EVERY_RATIO),
         "spectrum": Statistic(_spectrum, EVERY_SPECTRUM, by_layer=False),
     }
