@@ -22,7 +22,7 @@ from softjet.jets.substructure import merge_partners
 DISTANCES = tuple(0.01 * 2 ** (k / 2) for k in range(15))
 """Edges of the bins of Delta R, 0.01 to 1.28; the first bin begins at 0 and the last is open."""
 
-EVERY = 8
+EVERY = 16
 """Clustering takes long: one jet in this many is enough."""
 
 GLUON = 21

@@ -22,7 +22,7 @@ from softjet.errors import InputError
 REACH, CELLS = 0.8, 20
 """Half the side of a map, and cells on a side."""
 
-EVERY_MAP, EVERY_PROFILE = 16, 8
+EVERY_MAP, EVERY_PROFILE = 16, 16
 """Maps and profiles look at one jet in this many."""
 
 

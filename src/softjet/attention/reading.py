@@ -18,6 +18,10 @@ from softjet.config.part import ParTModel
 from softjet.jets.features import particles
 from softjet.jets.schema import table_facts
 
+TOGETHER = 8
+"""One jet in this many stands in batches of its own. Statistics that look at one in 8, 16, ... find all of
+theirs there, and need not pick a few out of every batch."""
+
 
 @dataclass(frozen=True)
 class Jets:
@@ -128,11 +132,16 @@ class JetReader:
         for group, classes in self._row_groups():
             inputs = particles(group, self.shape.features, self.shape.max_particles)
             key, label = _keys(group), group["label"].to_numpy().astype(np.int64)
-            order = np.argsort(inputs.lengths, kind="stable")
-            for first in range(0, len(order), self.batch_size):
-                rows = order[first : first + self.batch_size]
+            for rows in self._batches(inputs.lengths, key):
                 features, vectors, mask = map(torch.from_numpy, inputs.pad(rows))
                 yield Jets(features, vectors, mask, label[rows], key[rows], classes, group, rows)
+
+    def _batches(self, lengths: NDArray[np.int64], key: NDArray[np.uint64]) -> Iterator[NDArray[np.int64]]:
+        """Jets from short to long; those that few statistics look at stand in batches of their own."""
+        looked_at = chosen(key, TOGETHER)
+        for part in (np.flatnonzero(looked_at), np.flatnonzero(~looked_at)):
+            order = part[np.argsort(lengths[part], kind="stable")]
+            yield from (order[i : i + self.batch_size] for i in range(0, len(order), self.batch_size))
 
     def _row_groups(self) -> Iterator[tuple[pa.Table, tuple[str, ...]]]:
         """Chosen jets of each row group that has any, and the names of the classes."""
@@ -164,6 +173,11 @@ def choose(labels: Sequence[NDArray[np.int8]], jets: int, seed: int) -> list[NDA
     drawn = np.sort(np.concatenate(rows))
     parts = np.split(drawn, np.searchsorted(drawn, ends[:-1]))
     return [part - (end - len(own)) for part, end, own in zip(parts, ends, labels, strict=True)]
+
+
+def chosen(key: NDArray[np.uint64], every: int) -> NDArray[np.bool_]:
+    """Which jets a statistic sees that looks at one in `every`, by their keys alone."""
+    return mixed(key) % np.uint64(every) == 0
 
 
 def _keys(table: pa.Table) -> NDArray[np.uint64]:

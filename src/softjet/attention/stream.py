@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from softjet.attention.reading import Jets, mixed
+from softjet.attention.reading import Jets, chosen
 from softjet.attention.recording import Layer, check_residual, watching, without_padding
 from softjet.attention.sums import Ratio, Sums
 from softjet.part.model import ParticleTransformer
@@ -253,7 +253,7 @@ class _View:
 
     def __init__(self, jets: Jets, statistic: Statistic) -> None:
         self.statistic = statistic
-        self.places = np.flatnonzero(mixed(jets.key) % np.uint64(statistic.every) == 0)
+        self.places = np.flatnonzero(chosen(jets.key, statistic.every))
         self.jets = jets.take(self.places) if len(self.places) < len(jets) else jets
         self.shared: Shared | None = None
         self.layers: list[Sequence[Ratio]] = []
