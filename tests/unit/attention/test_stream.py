@@ -10,7 +10,7 @@ from softjet.attention.binary import binary
 from softjet.attention.chance import tabulate
 from softjet.attention.dataset import TABLES, record_dataset
 from softjet.attention.parts import parts
-from softjet.attention.reading import JetReader, choose
+from softjet.attention.reading import TOGETHER, JetReader, choose, chosen
 from softjet.attention.statistics import ALL, statistics_table
 from softjet.attention.stream import Statistic, stream
 from softjet.attention.sums import Ratio
@@ -132,4 +132,11 @@ def test_a_share_of_the_jets_is_chosen_by_their_keys_and_all_layers_can_share_a_
     assert shape == (10, 21, 2, 3, 2)
     assert np.array_equal(some, jets(Statistic(count, every=3), 11)[0])
     whole, times, shape = jets(Statistic(count, by_layer=False), 10)
-    assert (whole.sum(), times, shape) == (30, 5, (10, 21, 2, 1, 2))
+    batches = len(list(read(paths, model, 10)))
+    assert (whole.sum(), times, shape) == (30, batches, (10, 21, 2, 1, 2))
+
+
+def test_jets_that_few_statistics_look_at_stand_together(paths, model):
+    for jets in read(paths, model, 4):
+        assert len(set(chosen(jets.key, TOGETHER).tolist())) == 1
+        assert not chosen(jets.key, 2 * TOGETHER)[~chosen(jets.key, TOGETHER)].any()

@@ -5,6 +5,7 @@ import torch
 
 from softjet.attention import tables
 from softjet.attention.chance import tabulate
+from softjet.attention.reading import JetReader
 from softjet.attention.tables import attention_tables
 from softjet.config.attention import Attention
 from softjet.part.model import ParticleTransformer
@@ -20,7 +21,8 @@ def test_all_tables_come_from_one_pass_over_each_network(model, jet_table, tmp_p
         one.register_forward_hook(lambda module, *_: passes.update({module: passes[module] + 1}))
     settings = Attention(batch_size=15, bootstrap=100)
     found, residual = attention_tables(model, fresh, [tmp_path / "jets.parquet"], settings)
-    assert list(passes.values()) == [2, 2]
+    batches = len(list(JetReader([tmp_path / "jets.parquet"], 30, 1, model.config, 15)))
+    assert list(passes.values()) == [batches, batches]
     assert 0 <= residual < 1e-5
     assert {"binary", "parts"} <= set(found)
     binary = found["binary"]
