@@ -79,8 +79,9 @@ def test_every_simulated_jet_is_in_exactly_one_split(finished):
     places = [
         pair for t in tables for pair in zip(t["source"].to_pylist(), t["entry"].to_pylist(), strict=True)
     ]
-    jets = yaml.safe_load(SMALL.read_text())["datasets"]["simulated"]["simulation"]["jets_per_class"]
-    assert len(places) == len(set(places)) == jets * len(CLASSES)
+    dataset = yaml.safe_load(SMALL.read_text())["datasets"]["simulated"]
+    jets = dataset["simulation"]["jets_per_class"] * len(CLASSES) + dataset["test_background"]
+    assert len(places) == len(set(places)) == jets
 
 
 @pytest.mark.parametrize(

@@ -60,8 +60,8 @@ def two_prongs():
 
 def turned_of(table, tmp_path, model):
     pq.write_table(table, tmp_path / "plane.parquet")
-    (jets,) = JetReader([tmp_path / "plane.parquet"], 100, 1, model.config, 30)
-    return torch.stack(turned(jets))
+    batches = JetReader([tmp_path / "plane.parquet"], 100, 1, model.config, 30)
+    return torch.cat([torch.stack(turned(jets)) for jets in batches], 1)
 
 
 def test_turned_and_mirrored_jets_lie_on_top_of_each_other(jet_table, two_prongs, tmp_path, model):
