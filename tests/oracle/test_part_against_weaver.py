@@ -112,9 +112,10 @@ def test_logits_gradients_and_statistics_equal(models, training, lengths):
 
 
 @pytest.mark.parametrize("training", [False, True], ids=["evaluation", "training"])
-def test_equal_in_float32_with_the_same_pair_features(monkeypatch, training):
-    theirs, ours = (model.float().train(training) for model in pair_of_models("full"))
-    features, vectors, mask = jets(REALISTIC, 17)
+@pytest.mark.parametrize("name", SETS)
+def test_equal_in_float32_with_the_same_pair_features(monkeypatch, name, training):
+    theirs, ours = (model.float().train(training) for model in pair_of_models(name))
+    features, vectors, mask = jets(REALISTIC, N_FEATURES[ours.config.features])
     monkeypatch.setattr(
         theirs.pair_embed,
         "pairwise_lv_fts",
