@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from softjet.latency.stream import median_interval
+
 
 class Rate(NamedTuple):
     """Examples a second: median over the timed calls, with its 95 % interval, and the calls themselves."""
@@ -36,6 +38,4 @@ def measure_rate(
     call()
     nanoseconds = timeit.Timer(call, timer=time.perf_counter_ns).repeat(samples, number=1)
     rates = examples / (np.array(nanoseconds) * 1e-9)
-    draws = np.random.default_rng(seed).integers(samples, size=(bootstrap, samples))
-    low, high = np.quantile(np.median(rates[draws], axis=1), (0.025, 0.975))
-    return Rate(float(np.median(rates)), float(low), float(high), [int(n) for n in nanoseconds])
+    return Rate(*median_interval(rates.tolist(), bootstrap, seed), [int(n) for n in nanoseconds])
