@@ -30,8 +30,7 @@ def find_bad_jets(table: pa.Table) -> list[BadJet]:
     """Jets whose label, particle lists or momenta are not sound; of each, the first fault found.
 
     Only what a model reads is checked: jet_sdmass and jet_tau may be anything. A particle without energy
-    has no direction and the model's logarithms no value for it, so its jet is bad rather than mended: no
-    published file has one, and where one stands something went wrong before.
+    has no direction and the model's logarithms no value for it, so its jet is bad rather than mended.
 
     Parameters
     ----------
