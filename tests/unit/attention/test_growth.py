@@ -21,13 +21,14 @@ def growth(model, jet_table, tmp_path, monkeypatch):
     pq.write_table(jet_table, tmp_path / "jets.parquet")
     torch.manual_seed(1)
     fresh = ParticleTransformer(model.config).eval()
-    settings = Attention(batch_size=15, bootstrap=100, growth_jets=18)
+    settings = Attention(batch_size=15, bootstrap=100, growth_jets=20)
     return growth_table({8: fresh, 20: model}, fresh, [tmp_path / "jets.parquet"], settings)[0]
 
 
 def test_each_checkpoint_stands_beside_the_start_on_the_same_jets(growth):
     assert sorted(set(growth["step"])) == [0, 8, 20]
     assert growth["n_jets"].nunique() == 1
+    assert 0 < growth["n_jets"].iloc[0] <= 20
     assert set(growth["layer"]) == {-1, 0, 1, 2}
     start, unchanged, last = (growth[growth["step"] == step].reset_index(drop=True) for step in (0, 8, 20))
     pd.testing.assert_series_equal(start["value"], unchanged["value"])
