@@ -61,7 +61,7 @@ def _yaml_lines(section: BaseModel, depth: int) -> Iterator[str]:
         if isinstance(value, BaseModel):
             yield f"{margin}{name}:"
             yield from _yaml_lines(value, depth + 1)
-        elif isinstance(value, dict):
+        elif isinstance(value, dict) and value:
             yield f"{margin}{name}:"
             for key, inner in value.items():
                 yield f"{margin}  {key}:"
@@ -75,7 +75,7 @@ def _rows(section: BaseModel, prefix: str) -> Iterator[tuple[str, str, str]]:
         key = f"{prefix}{name}"
         if isinstance(value, BaseModel):
             yield from _rows(value, f"{key}.")
-        elif isinstance(value, dict):
+        elif isinstance(value, dict) and value:
             inner = next(iter(value.values()))
             yield from _rows(inner, f"{key}.*.")
         else:
@@ -86,7 +86,9 @@ def _plain(value: Any) -> str:
     # JSON is YAML, but for numbers like 1e-05, which YAML reads as text.
     if isinstance(value, float):
         return f"{value:.10f}".rstrip("0") + ("0" if value == int(value) else "")
-    return json.dumps(list(value) if isinstance(value, tuple) else value)
+    if isinstance(value, tuple):
+        value = [v.model_dump(mode="json") if isinstance(v, BaseModel) else v for v in value]
+    return json.dumps(value)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,9 @@ from pydantic import Field
 
 from softjet.config.section import Section
 
+Method = Literal["soft-threshold", "svd", "energy-svd", "whitened-svd", "learned-mask", "dense"]
+"""How ranks come about: learned by soft thresholds or a mask, cut from a decomposition, or not at all."""
+
 
 class Matrices(Section):
     """Linear layers of one kind, named by their place in the model."""
@@ -23,36 +26,22 @@ class Selection(Section):
     """The linear layers; every path names at least one."""
     blocks: tuple[str, ...]
     """Paths of the lists of blocks; every selected layer lies in one of them."""
+    embeddings: tuple[str, ...] = ()
+    """Paths of embedding tables that are factored too; an output layer tied to one follows it."""
 
 
-PART_SELECTION = Selection(
-    matrices=tuple(
-        Matrices(path=f"{stack}.*.{layer}", pieces=pieces)
-        for stack in ("blocks", "class_blocks")
-        for layer, pieces in (
-            ("attention.in_proj", ("query", "key", "value")),
-            ("attention.out_proj", ()),
-            ("expand", ()),
-            ("contract", ()),
-        )
-    ),
-    blocks=("blocks", "class_blocks"),
-)
-"""Particle Transformer: the four linear layers of each block, query, key and value apart (60 matrices)."""
+class Recipe(Section):
+    """How a model is trained while its ranks are learned and afterwards; the same for every method."""
 
-
-class RankLearning(Section):
-    """Soft-threshold rank learning: learn to the budget, recover, fuse."""
-
-    keep: float = Field(0.5, gt=0, lt=1)
-    """Share of the parameters that stay."""
     of: Literal["linears", "blocks", "total"] = "total"
-    """Which parameters the share is of: the compressed matrices, the blocks, or the whole model."""
+    """Which parameters a keep ratio is of: the compressed matrices, the blocks, or the whole model."""
+    embeddings: bool = False
+    """Factor the embedding tables too."""
     learn_steps: int = Field(150, ge=1)
     """Most steps of the learning phase; it ends when the budget is met, and must meet it."""
     recover_steps: int = Field(150, ge=0)
-    """Steps of the recovery phase, ranks fixed."""
-    batch_size: int = Field(64, ge=2)
+    """Steps with fixed ranks, beside those that learning left over: every method takes the same total."""
+    batch_size: int = Field(64, ge=1)
     """Examples a step."""
     learning_rate: float = Field(0.0002, gt=0)
     """Learning rate of weights while ranks are learned."""
@@ -60,6 +49,8 @@ class RankLearning(Section):
     """Learning rate of the thresholds, in units of each matrix's median singular value."""
     recover_rate: float = Field(0.0005, gt=0)
     """Learning rate at the start of the recovery phase; it falls linearly to zero."""
+    train: Literal["all", "spectrum"] = "all"
+    """Train all weights, or singular values alone: for models whose optimiser would not fit in memory."""
     weight: float = Field(0.1, gt=0)
     """Weight of the compression term at the start."""
     pressure: float = Field(1e4, ge=1)
@@ -68,22 +59,73 @@ class RankLearning(Section):
     """Weigh a matrix's compression term by its number of parameters."""
     sharpness: float = Field(50.0, gt=0)
     """Steepness s of the soft threshold."""
+    distillation: float = Field(0.0, ge=0, le=1)
+    """Share of the loss that is the divergence from the dense model's answer; the rest is the task's."""
     redecompose_every: int = Field(50, ge=1)
     """Steps of the learning phase between two fresh singular value decompositions."""
+    calibration: int = Field(16, ge=1)
+    """Batches whose activations whiten the matrices of whitened-svd."""
+    mask_weight: float = Field(1e-3, gt=0)
+    """Weight of the L1 norm of the learned mask at the start."""
+    mask_growth: float = Field(1.01, ge=1)
+    """Factor by which that weight rises every four steps."""
+    mask_rate: float = Field(0.05, gt=0)
+    """Learning rate of the mask."""
     rank_multiple: int = Field(1, ge=1)
     """Ranks are rounded to multiples of this when they are fixed."""
     rank_floor: int = Field(8, ge=1)
     """No matrix falls below this rank."""
     save_every: float = Field(60.0, gt=0)
     """Seconds between two saved states, from which a killed run goes on."""
+
+
+class RankLearning(Recipe):
+    """One run: a recipe, a method, a budget and a seed."""
+
+    method: Method = "soft-threshold"
+    """How ranks come about."""
+    keep: float = Field(0.5, gt=0, le=1)
+    """Share of the parameters that stay."""
     seed: int = Field(1, ge=0)
     """Seed of the order of examples and of dropout."""
+
+
+class Grid(Section):
+    """Runs that differ in method, keep ratio and seed: all combinations."""
+
+    methods: tuple[Method, ...] = ("soft-threshold", "svd")
+    """Methods."""
+    keeps: tuple[float, ...] = (0.5,)
+    """Keep ratios."""
+    seeds: tuple[int, ...] = (1,)
+    """Seeds; the dense model is trained as long with each."""
 
 
 class Compression(Section):
     """A trained model and how its ranks are learned."""
 
     base: str = "reference"
-    """Name of the trained run that is compressed."""
-    learning: RankLearning = RankLearning()
-    """Rank learning."""
+    """Name of the trained run, of part or of language, that is compressed."""
+    learning: Recipe = Recipe()
+    """The recipe of every run."""
+    grids: tuple[Grid, ...] = (Grid(),)
+    """The runs."""
+
+    def runs(self) -> dict[str, RankLearning]:
+        """Settings of every run by its name, method-keep-seed; the dense model once for each seed."""
+        found: list[tuple[Method, float, int]] = [
+            (method, keep, seed)
+            for grid in self.grids
+            for method in grid.methods
+            for keep in grid.keeps
+            for seed in grid.seeds
+            if method != "dense"
+        ]
+        seeds = dict.fromkeys(seed for grid in self.grids for seed in grid.seeds)
+        found += [("dense", 1.0, seed) for seed in seeds]
+        return {
+            f"{method}-{keep}-{seed}": RankLearning(
+                **self.learning.model_dump(), method=method, keep=keep, seed=seed
+            )
+            for method, keep, seed in found
+        }

@@ -8,6 +8,7 @@ from softjet.config.attention import Attention
 from softjet.config.compare import Comparison
 from softjet.config.interventions import Interventions, TopK
 from softjet.config.jets import Dataset
+from softjet.config.language import LanguageModel
 from softjet.config.latency import Latency
 from softjet.config.lowrank import Compression
 from softjet.config.observables import Observables
@@ -47,6 +48,8 @@ class Config(Section):
     """Attention of every Particle Transformer cut and replaced, to see what becomes of its answer."""
     topk: TopK = TopK()
     """Attention of every Particle Transformer to its largest weights alone."""
+    language: dict[str, LanguageModel] = Field({})
+    """Language models by name."""
     compress: dict[str, Compression] = Field({"part": Compression()})
     """Rank learning by name of the compressed model."""
     latency: Latency = Latency()

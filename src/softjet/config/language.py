@@ -1,0 +1,85 @@
+"""Sections of the configuration about language models and their tasks."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from softjet.config.section import Section
+
+Family = Literal["bert", "mpnet", "gpt2", "llama", "mamba"]
+
+
+class Source(Section):
+    """Where weights, a tokenizer or text come from: a folder of the user's, the hub, or a package."""
+
+    folder: str | None = None
+    """Folder of the user's, in the hub's layout; used before anything else."""
+    hub: str | None = None
+    """Name on the hub, owner/name; `revision` must be given with it."""
+    revision: str | None = None
+    """Commit on the hub, 40 hexadecimal digits, so that the content cannot change."""
+    package: str | None = None
+    """Name of a package that carries it (docs/language.md lists them), for want of a folder and the hub."""
+
+    @model_validator(mode="after")
+    def _pinned(self) -> "Source":
+        if not any((self.folder, self.hub, self.package)):
+            raise ValueError("name a folder, a hub repository or a package")
+        if self.hub and not self.folder and not self.revision:
+            raise ValueError("revision: a hub repository needs its commit")
+        return self
+
+
+class Tuning(Section):
+    """Training of the dense model on its task."""
+
+    steps: int = Field(300, ge=0)
+    """Steps."""
+    batch_size: int = Field(32, ge=1)
+    """Sentences, or windows of text, a step."""
+    learning_rate: float = Field(5e-5, gt=0)
+    """Learning rate after its rise over the first tenth; it falls linearly to zero."""
+    weight_decay: float = Field(0.01, ge=0)
+    """Weight decay of matrices; offsets, norms and embeddings have none."""
+    save_every: float = Field(60.0, gt=0)
+    """Seconds between two saved states, from which a killed run goes on."""
+    seed: int = Field(1, ge=0)
+    """Seed of the order of examples, of dropout and of new weights."""
+
+
+class Task(Section):
+    """Text, and what is asked about it."""
+
+    name: str = "sst2"
+    """A GLUE task (sst2, mrpc, cola, rte, qnli, qqp, mnli, wnli), or wikitext2."""
+    source: Source
+    """Where the text comes from."""
+    training: Source | None = None
+    """Where the training text comes from, if not from `source`; validation text in it is left out."""
+    length: int = Field(128, ge=8)
+    """Most tokens of a sentence pair; tokens of a window of text, which is the context of a perplexity."""
+    stride: int | None = Field(None, ge=1)
+    """Tokens between two windows of text at evaluation; null: the length, windows that do not overlap."""
+    evaluate: int | None = Field(None, ge=1)
+    """First examples of the validation (GLUE) or windows of the test (WikiText) split evaluated; null: all."""
+
+
+class LanguageModel(Section):
+    """A language model, dense, and the task it is trained and judged on."""
+
+    family: Family
+    """Architecture."""
+    task: Task
+    """Task."""
+    weights: Source | None = None
+    """Where trained weights come from; null: random weights, trained here."""
+    tokenizer: Source | None = None
+    """Source of the tokenizer, if not `weights`; null for both: byte-level BPE, trained on the text."""
+    architecture: dict[str, int | float | str | bool] = Field({})
+    """Keys of the architecture (of transformers' configuration class) for weights trained here."""
+    tuning: Tuning = Tuning()
+    """Training of the dense model."""
+    licence: str = "unknown"
+    """Licence of the weights, handed on with every compressed model."""
+    note: str = ""
+    """Said beside every number of the model: "stand-in", "trained here", "2-bit source"."""
