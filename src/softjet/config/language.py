@@ -61,7 +61,7 @@ class Task(Section):
     stride: int | None = Field(None, ge=1)
     """Tokens between two windows of text at evaluation; null: the length, windows that do not overlap."""
     evaluate: int | None = Field(None, ge=1)
-    """First examples of the validation (GLUE) or windows of the test (WikiText) split evaluated; null: all."""
+    """First examples of the validation (GLUE), windows of the test (WikiText) split that count; null: all."""
 
 
 class LanguageModel(Section):
@@ -69,8 +69,8 @@ class LanguageModel(Section):
 
     family: Family
     """Architecture."""
-    task: Task
-    """Task."""
+    task: str
+    """Name of the task, among `tasks`."""
     weights: Source | None = None
     """Where trained weights come from; null: random weights, trained here."""
     tokenizer: Source | None = None

@@ -8,7 +8,7 @@ from softjet.config.attention import Attention
 from softjet.config.compare import Comparison
 from softjet.config.interventions import Interventions, TopK
 from softjet.config.jets import Dataset
-from softjet.config.language import LanguageModel
+from softjet.config.language import LanguageModel, Task
 from softjet.config.latency import Latency
 from softjet.config.lowrank import Compression
 from softjet.config.observables import Observables
@@ -48,6 +48,8 @@ class Config(Section):
     """Attention of every Particle Transformer cut and replaced, to see what becomes of its answer."""
     topk: TopK = TopK()
     """Attention of every Particle Transformer to its largest weights alone."""
+    tasks: dict[str, Task] = Field({})
+    """Tasks of language models by name."""
     language: dict[str, LanguageModel] = Field({})
     """Language models by name."""
     compress: dict[str, Compression] = Field({"part": Compression()})
@@ -74,10 +76,22 @@ class Config(Section):
             self._check_start(name)
         for place, pair in enumerate(self.comparisons):
             self._check_comparison(f"comparisons.{place}", pair)
+        for name, model in self.language.items():
+            if model.task not in self.tasks:
+                raise ValueError(f"language.{name}.task: no task is named {model.task!r}")
         for name, compression in self.compress.items():
-            if compression.base not in self.part:
-                raise ValueError(f"compress.{name}.base: no run of part is named {compression.base!r}")
+            self._check_base(f"compress.{name}.base", compression.base)
         return self
+
+    def _check_base(self, where: str, base: str) -> None:
+        found = (base in self.part) + (base in self.language)
+        if found != 1:
+            problem = (
+                "no run of part and no language model is"
+                if not found
+                else "both a run and a language model are"
+            )
+            raise ValueError(f"{where}: {problem} named {base!r}")
 
     def _check_start(self, name: str) -> None:
         """Follow what a run starts from to a run that is trained from random weights, or to a folder."""
