@@ -79,7 +79,7 @@ def probe_table(train: Readings, test: Readings, bootstrap: int, seed: int) -> p
     counts = draws(test.key, bootstrap, seed)
     frames = []
     for scope in (ALL_JETS, WITHIN):
-        fitted = [_fit(state, train, test, scope, counts) for state in states_of(train, test, scope)]
+        fitted = [fit_probe(state, train, test, scope, counts) for state in states_of(train, test, scope)]
         found = {(one.network, one.state, one.layer): one for one in fitted}
         frames += [_frame(one, found).assign(scope=scope) for one in fitted]
     return pd.concat(frames, ignore_index=True).assign(n_train=len(train.label), n=len(test.label))
@@ -124,7 +124,7 @@ def r_squared(missed: Floats, truth: Floats, group: Labels, weights: Floats) -> 
     return 1 - (weights @ missed**2) / varied
 
 
-class _Fitted(NamedTuple):
+class Fitted(NamedTuple):
     """Of a state: R^2 of all observables, (1 + R, O), first of the jets themselves; ridge strengths (O,)."""
 
     network: str
@@ -134,7 +134,18 @@ class _Fitted(NamedTuple):
     strength: Floats
 
 
-def _fit(state: State, train: Readings, test: Readings, scope: str, counts: Floats) -> _Fitted:
+def fit_probe(state: State, train: Readings, test: Readings, scope: str, counts: Floats) -> Fitted:
+    """Fit a probe of every observable, and give its R^2 on the jets it is tested on.
+
+    Parameters
+    ----------
+    state : State
+    train, test : Readings
+        Without jets that lack an observable (`usable`).
+    scope : "all jets" or "within classes"
+    counts : (1 + R, J)
+        How often each tested jet counts, by `softjet.attention.sums.draws`.
+    """
     x, y = (state.train, state.test), (train.observables, test.observables)
     group = np.zeros_like(test.label)
     if scope == WITHIN:
@@ -143,7 +154,7 @@ def _fit(state: State, train: Readings, test: Readings, scope: str, counts: Floa
     probe = make_pipeline(StandardScaler(), RidgeCV(STRENGTHS, alpha_per_target=True))
     probe.fit(x[0], y[0])
     r2 = r_squared(y[1] - probe.predict(x[1]), y[1], group, counts)
-    return _Fitted(*state[:3], r2, probe[-1].alpha_)
+    return Fitted(*state[:3], r2, probe[-1].alpha_)
 
 
 def _without_class(train: Floats, test: Floats, label: Labels, test_label: Labels) -> tuple[Floats, Floats]:
@@ -156,7 +167,7 @@ def _without_class(train: Floats, test: Floats, label: Labels, test_label: Label
     )
 
 
-def _frame(one: _Fitted, found: dict[tuple[str, str, int], _Fitted]) -> pd.DataFrame:
+def _frame(one: Fitted, found: dict[tuple[str, str, int], Fitted]) -> pd.DataFrame:
     """Rows of a state, one an observable."""
     columns = {"network": one.network, "state": one.state, "layer": one.layer, "observable": OBSERVABLES}
     columns |= _estimate("r2", one.r2, ("low", "high")) | {"strength": one.strength}

@@ -121,15 +121,27 @@ def hold(model: ParticleTransformer, jets: Jets, settings: Observables) -> Held:
         if layer.bias is not None:
             summaries.append(measure(layer.weights))
 
-    with watching(model, see), _pooling(model, jets.real) as states:
+    with watching(model, see), pooling(model, jets.real) as states:
         model(jets.features, jets.vectors, jets.mask)
     found = (torch.stack(states, 1), torch.stack(summaries, 2), torch.stack(residuals).amax(0))
     return Held(*(part.cpu().numpy() for part in found))
 
 
 @contextmanager
-def _pooling(model: ParticleTransformer, real: Tensor) -> Iterator[list[Tensor]]:
-    """Gather pooled states, embedding first and class token last, of the one call within the block."""
+def pooling(model: ParticleTransformer, real: Tensor) -> Iterator[list[Tensor]]:
+    """Gather pooled states, embedding first and class token last, of the one call within the block.
+
+    Parameters
+    ----------
+    model : ParticleTransformer
+    real : (B, P) bool
+        Real particles of the batch.
+
+    Yields
+    ------
+    list of Tensor
+        After the call L + 2 states (B, W), as `Held` has them.
+    """
     states: list[Tensor] = []
 
     def pool(_module: Any, _args: Any, output: Tensor) -> None:
