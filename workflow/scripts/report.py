@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from softjet.attention.findings import findings, parts_findings
-from softjet.figures.chapters import build_report
+from softjet.figures.chapters.build import build_report
 from softjet.provenance.job import job
 
 with job(snakemake) as step:

@@ -1,13 +1,10 @@
-"""Tables of focus, partners and distance in plain English, and their part of the report."""
+"""Tables of focus, partners and distance in plain English."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from softjet.figures.focus import CONTRIBUTIONS, GROUPS, KINDS, PARTNERS
-from softjet.figures.report import Heading, Picture, Text
 
 ALL = -1
 
@@ -185,46 +182,6 @@ def distance_findings(statistics: pd.DataFrame, planes: pd.DataFrame) -> Iterato
         f"other subjet in {more} of {len(shares)} classes; the difference is largest for {strongest} "
         f"({shares.observed[strongest]:.0f} % against {shares.even[strongest]:.0f} %). These shares have no "
         "intervals."
-    )
-
-
-def focus_parts(results: Path, run: str, settings: Mapping[str, Any]) -> Iterator[Heading | Text | Picture]:
-    """What the attention of a run focuses on, for the report.
-
-    Parameters
-    ----------
-    results : path
-        Folder of the workflow's results.
-    run : str
-        Name of the run.
-    settings : mapping
-        Its section of the configuration; `dataset` is used.
-    """
-    folder, figures = (results / kind for kind in ("statistics", "figures"))
-    names = ("focus", "partners", "distance", "planes")
-    tables = {name: pd.read_parquet(folder / run / settings["dataset"] / f"{name}.parquet") for name in names}
-    figures = figures / run / settings["dataset"]
-    yield Heading(f"What {run} attends to: subjets, decay products, partners")
-    yield Text(
-        "A particle's attention to itself is left out here. Nulls are exact expectations from the "
-        "composition of each jet. Lines marked truth stand only where the simulation knows the decay."
-    )
-    yield from map(Text, focus_findings(tables["focus"]))
-    yield Picture(figures / "focus.png", "Attention that kinds of particles receive, by class.")
-    yield Picture(figures / "subjets.png", "Attention within kT subjets and prongs, by class.")
-    yield Picture(figures / "focus_layers.png", "The same over its null, class by layer.")
-    yield from map(Text, partner_findings(tables["partners"]))
-    yield Picture(figures / "partners.png", "Whom the largest weight is on, by layer.")
-    yield Picture(figures / "attribution.png", "What raises the logit of the winning key.")
-    yield from map(Text, distance_findings(tables["distance"], tables["planes"]))
-    yield Picture(figures / "distance.png", "Attention over even attention against distance, by class.")
-    yield Picture(
-        figures / "planes.png",
-        "From query to key on the plane, turned so that x points to the other subjet.",
-    )
-    yield Picture(
-        figures / "planes_layers.png",
-        "Trained over even attention, by class, in the first, the last and two layers between.",
     )
 
 

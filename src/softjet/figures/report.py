@@ -75,12 +75,15 @@ class Table:
         return [[_cell(value) for value in row] for row in self.frame.itertuples(index=False)]
 
 
+Part = Text | Heading | Picture | Table
+
+
 @dataclass(frozen=True)
 class Section:
     """A heading of the page with what stands below it."""
 
     heading: str
-    parts: Sequence[Text | Heading | Picture | Table] = field(default_factory=list)
+    parts: Sequence[Part] = field(default_factory=list)
 
     @property
     def anchor(self) -> str:

@@ -9,6 +9,7 @@ from softjet.attention.chance import tabulate
 from softjet.attention.tables import attention_tables
 from softjet.attention.untrained import untrained
 from softjet.config.attention import Attention
+from softjet.figures.chapters.focus import focus_parts
 from softjet.figures.focus import (
     by_head,
     draw_attribution,
@@ -20,7 +21,6 @@ from softjet.figures.focus import (
 from softjet.figures.focus_findings import (
     distance_findings,
     focus_findings,
-    focus_parts,
     partner_findings,
 )
 from softjet.figures.planes import draw_distance, draw_planes, draw_planes_by_layer

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from softjet.figures.chapters import training_parts
+from softjet.figures.chapters.training import training_parts
 from softjet.figures.report import Picture, Text
 from softjet.part.checkpoint import save_part
 from softjet.part.evaluate import metrics_table

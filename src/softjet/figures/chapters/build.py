@@ -1,0 +1,77 @@
+"""The report of a finished workflow: its chapters, in order."""
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from softjet.figures.chapters.attention import attention_parts
+from softjet.figures.chapters.comparison import by_name, comparison_parts
+from softjet.figures.chapters.compression import compression_parts
+from softjet.figures.chapters.focus import focus_parts
+from softjet.figures.chapters.found import find_most_important
+from softjet.figures.chapters.interventions import intervention_parts
+from softjet.figures.chapters.making import commit_name, provenance_parts
+from softjet.figures.chapters.observables import observable_parts
+from softjet.figures.chapters.shared import Sentences, Settings
+from softjet.figures.chapters.simulation import dataset_parts
+from softjet.figures.chapters.speed import speed_parts
+from softjet.figures.chapters.training import training_parts
+from softjet.figures.report import Part, Section, write_report
+from softjet.provenance.sidecar import git_state, host
+
+Chapter = tuple[str, Mapping[str, Any], Callable[[Path, str, Any], Iterator[Part]]]
+"""Heading, what it is about by name, and what writes of one of these; without any the chapter is left out."""
+
+
+def build_report(
+    target: str | Path, results: str | Path, settings: Settings, attention: Mapping[str, Sentences]
+) -> None:
+    """Write the report of a finished workflow.
+
+    Parameters
+    ----------
+    target : path
+        The HTML file.
+    results : path
+        Folder of the workflow's results.
+    settings : mapping
+        Sections `datasets`, `part` and `attention` of the configuration, and `compress` by folder of the
+        compressed model.
+    attention : mapping
+        What the statistics of attention say: by name of the run, sentences by the figure that shows it.
+    """
+    results = Path(results)
+    sections = [
+        Section(heading, [part for name, own in subjects.items() for part in write(results, name, own)])
+        for heading, subjects, write in _chapters(settings, attention)
+        if subjects
+    ]
+    sections.append(Section("How this was made", list(provenance_parts(results, settings))))
+    findings = list(find_most_important(results, settings, attention))
+    write_report(
+        target, "What Particle Transformer attends to, and how small it can be", _lead(), findings, sections
+    )
+
+
+def _chapters(settings: Settings, attention: Mapping[str, Sentences]) -> list[Chapter]:
+    return [
+        ("Simulation", settings["datasets"], dataset_parts),
+        ("Training", settings["part"], training_parts),
+        ("Comparison", by_name(settings["comparisons"]), comparison_parts),
+        ("Attention", settings["part"], lambda r, run, s: attention_parts(r, run, s, attention[run])),
+        ("Focus", settings["part"], focus_parts),
+        ("Traditional observables", settings["part"], observable_parts),
+        ("Interventions", settings["part"], intervention_parts),
+        ("Compression", settings["compress"], compression_parts),
+        ("Speed", settings["compress"], speed_parts),
+    ]
+
+
+def _lead() -> str:
+    machine = host()
+    return (
+        "From simulated collisions through training, attention and learned ranks to time, in one workflow. "
+        f"Written on {datetime.now(UTC):%Y-%m-%d} on a machine with {machine['cores']} cores "
+        f"({machine['processor']}), from commit {commit_name(git_state())}."
+    )
