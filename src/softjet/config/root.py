@@ -8,6 +8,7 @@ from softjet.config.attention import Attention
 from softjet.config.compare import Comparison
 from softjet.config.interventions import Interventions, TopK
 from softjet.config.jets import Dataset
+from softjet.config.joined import Joined
 from softjet.config.language import LanguageModel, Task
 from softjet.config.latency import Latency
 from softjet.config.lowrank import Compression
@@ -54,6 +55,8 @@ class Config(Section):
     """Language models by name."""
     compress: dict[str, Compression] = Field({"part": Compression()})
     """Rank learning by name of the compressed model."""
+    joined: Joined = Joined()
+    """Attention and probes of every compressed Particle Transformer beside the dense one."""
     latency: Latency = Latency()
     """Time measurement of every compressed model."""
 
