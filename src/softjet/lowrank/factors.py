@@ -1,0 +1,208 @@
+"""One matrix as its directions, of which a gate lets some pass."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.linalg import vector_norm
+from torch.nn import functional
+
+from softjet.lowrank.gates import Gate, NewGate, SoftGate, precise, soft_gate
+
+SMALLEST_SCALE = 1e-3
+"""Scale of a matrix in units of its largest singular value, where the median is smaller still."""
+
+Train = Literal["all", "spectrum"]
+"""What of a matrix is trained: all of U, the singular values and V, or the singular values alone."""
+
+
+def kept_parameters(rank: int, m: int, n: int) -> int:
+    """Parameters of an m x n matrix at a rank: the pair's r (m + n), at most the dense m n."""
+    return min(rank * (m + n), m * n)
+
+
+class Factors(nn.Module):
+    """One matrix as U diag(x) V with normalised columns of U and rows of V, and a gate on x.
+
+    The singular values are x = |u| sigma |v| in units of `scale`, the median singular value of the matrix as
+    given: so neither its size nor a factor moved from sigma into U or V changes what the gate selects.
+
+    Parameters
+    ----------
+    weight : Tensor, shape (m, n)
+    gate : Gate
+        By default a soft threshold.
+    train : "all" or "spectrum"
+        With "spectrum", U and V are frozen.
+
+    Attributes
+    ----------
+    left, sigma, right : Parameter, shapes (m, k), (k,), (k, n)
+        U, sigma and V of all k = min(m, n) directions; once `fixed`, of the kept ones alone.
+    scale : Tensor, shape ()
+        Median singular value of `weight`, in its units.
+    fixed : bool
+        Ranks are chosen: the gate is out of force, and every direction has its full singular value.
+    """
+
+    left: nn.Parameter
+    sigma: nn.Parameter
+    right: nn.Parameter
+    scale: Tensor
+
+    def __init__(self, weight: Tensor, gate: Gate | None = None, train: Train = "all") -> None:
+        super().__init__()
+        self.fixed = False
+        self._set(*_decomposition(weight))
+        for parameter in (self.left, self.right):
+            parameter.requires_grad_(train == "all")
+        largest = self.sigma.detach().max()
+        self.register_buffer("scale", self.sigma.detach().median().clamp(min=SMALLEST_SCALE * largest))
+        self.gate: Gate = (gate or SoftGate()).to(self.sigma)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The matrix's (m, n)."""
+        return self.left.shape[0], self.right.shape[1]
+
+    @property
+    def alpha(self) -> nn.Parameter:
+        """Threshold of a soft gate."""
+        assert isinstance(self.gate, SoftGate)
+        return self.gate.alpha
+
+    def spectrum(self) -> Tensor:
+        """Singular values before the gate, in units of `scale`, shape (k,)."""
+        return self._norms() * self.sigma / self.scale
+
+    def passed(self) -> Tensor:
+        """Singular values behind the gate, in units of `scale`, shape (k,)."""
+        x = self.spectrum()
+        return x if self.fixed else self.gate(x)
+
+    def weight(self) -> Tensor:
+        """The matrix that the layer multiplies with, shape (m, n)."""
+        return self.left @ self.scaled_right(self.passed())
+
+    def scaled_right(self, x: Tensor) -> Tensor:
+        """Diag(x) V over the norms of U and V, so that `left` times it is the matrix; shape (k, n)."""
+        return self._gain(x)[:, None] * self.right
+
+    def product(self, x: Tensor) -> Tensor:
+        """Multiply with U, x and V one after the other; shapes (..., n) -> (..., m)."""
+        inner = functional.linear(x, self.right) * self._gain(self.passed())
+        return functional.linear(inner, self.left)
+
+    def _gain(self, x: Tensor) -> Tensor:
+        return (self.scale * x / self._norms()).to(self.right.dtype)
+
+    def _norms(self) -> Tensor:
+        dtype = self.sigma.dtype
+        return vector_norm(self.left, dim=0, dtype=dtype) * vector_norm(self.right, dim=1, dtype=dtype)
+
+    @torch.no_grad()
+    def selected(self) -> Tensor:
+        """Directions that pass, bool, shape (k,)."""
+        x = self.spectrum()
+        return torch.ones_like(x, dtype=torch.bool) if self.fixed else self.gate.selected(x)
+
+    def rank(self) -> int:
+        """Number of directions that pass."""
+        return int(self.selected().sum())
+
+    @torch.no_grad()
+    def margins(self) -> Tensor:
+        """How clearly each direction passes the gate, shape (k,)."""
+        return self.gate.margins(self.spectrum())
+
+    @torch.no_grad()
+    def order(self) -> Tensor:
+        """Directions by falling margin, of equal ones the larger first; indices, shape (k,)."""
+        by_size = self.spectrum().argsort(descending=True, stable=True)
+        return by_size[self.margins()[by_size].argsort(descending=True, stable=True)]
+
+    @torch.no_grad()
+    def drift(self) -> float:
+        """Largest cosine between two different columns of U or rows of V; 0 for a true decomposition."""
+        left, right = functional.normalize(self.left, dim=0), functional.normalize(self.right, dim=1)
+        grams = torch.stack((left.T @ left, right @ right.T)).abs()
+        return float((grams - torch.eye(len(self.sigma), device=grams.device)).max())
+
+    @torch.no_grad()
+    def redecompose(self) -> None:
+        """Make U and V orthonormal again; the matrix before the gate stays, and the gate and the scale.
+
+        Nothing is done where the gate tells directions apart by anything else than their size: it has learned
+        about these directions, and their length means nothing to it.
+        """
+        if self.gate.by_size:
+            self.reset(self.left @ self.scaled_right(self.spectrum()))
+
+    @torch.no_grad()
+    def reset(self, weight: Tensor) -> None:
+        """Take another matrix of the same shape, shape (m, n), decomposed; the gate and the scale stay."""
+        count = len(self.sigma)
+        left, sigma, right = _decomposition(weight)
+        self._set(left[:, :count], sigma[:count], right[:count])
+
+    def hold_floor(self, rank: int) -> None:
+        """Let at least `rank` directions pass clearly."""
+        self.gate.hold_floor(self.spectrum().detach(), rank)
+
+    @torch.no_grad()
+    def fix(self, rank: int) -> None:
+        """Keep the first `rank` directions of `order` at their full singular value, and drop the others.
+
+        The parameters are new ones of the smaller shape, so an optimiser must be made afresh. A state saved
+        later loads into a freshly decomposed model whose matrices were fixed at the same ranks.
+        """
+        kept = self.order()[:rank].sort().values
+        pairs = {"left": self.left[:, kept], "sigma": self.sigma[kept], "right": self.right[kept]}
+        for name, value in pairs.items():
+            trained = getattr(self, name).requires_grad
+            setattr(self, name, nn.Parameter(value.contiguous(), requires_grad=trained))
+        self.fixed = True
+        self.gate.freeze()
+
+    @torch.no_grad()
+    def _set(self, left: Tensor, sigma: Tensor, right: Tensor) -> None:
+        for name, value in (("left", left), ("sigma", sigma), ("right", right)):
+            if hasattr(self, name):
+                getattr(self, name).copy_(value)
+            else:
+                setattr(self, name, nn.Parameter(value.contiguous()))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Factors":
+        # A model may go to bfloat16; spectra decide by small differences and stay float32.
+        values = {name: getattr(self, name).detach().clone() for name in ("sigma", "scale")}
+        super()._apply(fn, recurse)
+        for name, value in values.items():
+            moved = getattr(self, name)
+            moved.data = value.to(moved.device, precise(moved))
+        return self
+
+
+def factorised(
+    weight: Tensor, pieces: int = 1, new_gate: NewGate = soft_gate, train: Train = "all"
+) -> list[Factors]:
+    """Decompose the equally high matrices packed in a weight.
+
+    Parameters
+    ----------
+    weight : Tensor, shape (m, n)
+    pieces : int
+        Matrices in it, along m.
+    new_gate : callable
+        From the number of directions of a matrix to its gate.
+    train : "all" or "spectrum"
+    """
+    parts = weight.detach().chunk(pieces)
+    return [Factors(part, new_gate(min(part.shape)), train) for part in parts]
+
+
+@torch.no_grad()
+def _decomposition(weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """U, singular values in at least float32, V."""
+    left, sigma, right = torch.linalg.svd(weight.detach().to(precise(weight)), full_matrices=False)
+    return left.to(weight.dtype), sigma, right.to(weight.dtype)
