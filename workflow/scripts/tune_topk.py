@@ -4,7 +4,8 @@ from pathlib import Path
 
 import torch
 
-from softjet.attention.topk import ALL, fine_tune
+from softjet.attention.topk import ALL
+from softjet.attention.tuning import fine_tune
 from softjet.config.interventions import TopK
 from softjet.jets.batches import JetLoader
 from softjet.part.checkpoint import load_part, save_part
@@ -18,6 +19,6 @@ with job(snakemake) as step:
     model = load_part(Path(snakemake.input.model).parent)
     jets = JetLoader.for_model(snakemake.input.train, model.config, settings.batch_size, settings.seed)
     k = ALL if kept == "all" else int(kept)
-    history = fine_tune(model, jets, settings.training, k, settings.class_blocks)
+    history = fine_tune(model, jets, settings.training, k, step.state, settings.class_blocks)
     save_part(Path(snakemake.output.model).parent, model)
     write_tables({snakemake.output.history: history})

@@ -8,21 +8,15 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from softjet.attention.intervene import attention_of, edited
 from softjet.config.interventions import TopK
-from softjet.config.part import Training
-from softjet.errors import InputError
 from softjet.latency.pairs import measure_pair
 from softjet.latency.ratio import summarise
 from softjet.part.compare import compare
 from softjet.part.model import ParticleTransformer
-from softjet.part.optimiser import optimiser_of, set_rate
-from softjet.part.prediction import JetBatch, predict
-from softjet.part.schedule import learning_rate
-from softjet.part.train import Loader, class_loss
-from softjet.progress import Progress
+from softjet.part.prediction import predict
 
 ALL = 0
 """In the column k: all weights are kept."""
@@ -78,64 +72,6 @@ def middle_jets(inputs: Inputs, jets: int) -> Inputs:
     rows = n.argsort(stable=True)[first : first + jets]
     features, vectors, mask = (tensor[rows, :, : int(n[rows].max())] for tensor in inputs)
     return features, vectors, mask
-
-
-def fine_tune(
-    model: ParticleTransformer, training: Loader, run: Training, k: int, class_blocks: bool = False
-) -> pd.DataFrame:
-    """Train a network further while it attends with its k largest weights.
-
-    Short, so it keeps no state: a run that was killed starts again.
-
-    Parameters
-    ----------
-    model : ParticleTransformer
-        Changed in place, and left in evaluation mode.
-    training : Loader
-        Jets; the batches depend on its seed alone, so that networks with other k see the same.
-    run : Training
-        With `steps`; its optimiser, learning rate, schedule, clip and precision are used.
-    k : int
-        Weights kept; 0 keeps all.
-    class_blocks : bool
-        Cut the class token's attention too.
-
-    Returns
-    -------
-    DataFrame
-        A row a step: step, loss, lr.
-
-    Raises
-    ------
-    InputError
-        The loss is not finite.
-    """
-    assert run.steps is not None
-    torch.manual_seed(run.seed)
-    optimiser, batches, rows = optimiser_of(model, run), training.training(), []
-    model.train()
-    with with_top_k(model, k, class_blocks), Progress(run.steps, f"fine-tune k={k}", "steps") as progress:
-        for step in range(run.steps):
-            rate = learning_rate(step, run.steps, run)
-            set_rate(optimiser, rate)
-            rows.append((step + 1, _step(model, next(batches), optimiser, run), rate))
-            progress.advance(note=f"loss {rows[-1][1]:.3f}")
-    model.eval()
-    return pd.DataFrame(rows, columns=["step", "loss", "lr"])
-
-
-def _step(
-    model: ParticleTransformer, batch: JetBatch, optimiser: torch.optim.Optimizer, run: Training
-) -> float:
-    optimiser.zero_grad(set_to_none=True)
-    loss = class_loss(model, batch, run.precision)
-    if not loss.isfinite():
-        raise InputError("topk", "learning_rate", f"the loss is {loss.item()}: lower it")
-    loss.backward()
-    if run.clip is not None:
-        nn.utils.clip_grad_norm_(model.parameters(), run.clip)
-    optimiser.step()
-    return loss.item()
 
 
 def quality(

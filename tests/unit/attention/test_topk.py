@@ -1,16 +1,11 @@
-from itertools import count
-from types import SimpleNamespace
-
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 from softjet.attention.recording import record
-from softjet.attention.topk import ALL, fine_tune, keep_largest, middle_jets, quality, times, with_top_k
+from softjet.attention.topk import ALL, keep_largest, middle_jets, quality, times, with_top_k
 from softjet.config.interventions import TopK
-from softjet.config.part import Training
-from softjet.errors import InputError
 from softjet.part.prediction import predict
 
 SETTINGS = TopK(keep=(1, 3), jets=10, samples=5)
@@ -27,18 +22,6 @@ def inputs(jets_of):
 @pytest.fixture
 def label():
     return np.arange(JETS) % 10
-
-
-@pytest.fixture
-def loader(inputs):
-    def training(start_step=0, share=(0, 1)):
-        for step in count(start_step):
-            rows = torch.arange(8) + 5 * (step % 10)
-            yield SimpleNamespace(
-                features=inputs[0][rows], vectors=inputs[1][rows], mask=inputs[2][rows], labels=rows % 10
-            )
-
-    return SimpleNamespace(training=training)
 
 
 def test_the_k_largest_are_kept_in_proportion():
@@ -84,42 +67,6 @@ def test_the_class_token_is_cut_only_on_request(model, inputs):
             weights.append([block.attention.edit is not None for block in model.class_blocks])
     assert weights == [[False, False], [True, True]]
     assert all(block.attention.edit is None for block in [*model.blocks, *model.class_blocks])
-
-
-def test_fine_tuning_learns_with_few_weights(model, loader):
-    run = Training(steps=25, batch_size=8, learning_rate=0.01)
-    history = fine_tune(model, loader, run, k=1)
-    assert list(history.step) == list(range(1, 26))
-    assert history.loss[-5:].mean() < 0.9 * history.loss[:5].mean()
-    assert not model.training
-    assert all(block.attention.edit is None for block in model.blocks)
-
-
-def test_fine_tuning_is_of_the_cut_network(model, loader, inputs):
-    run = Training(steps=1, batch_size=8)
-    first = next(loader.training())
-    with with_top_k(model, 1), torch.no_grad():
-        model.train()
-        logits = model(first.features, first.vectors, first.mask)
-        expected = torch.nn.functional.cross_entropy(logits, first.labels).item()
-    assert fine_tune(model, loader, run, k=1).loss[0] == pytest.approx(expected, rel=1e-2)
-
-
-def test_fine_tuning_twice_gives_the_same_weights(model, loader):
-    start = {name: value.clone() for name, value in model.state_dict().items()}
-    ends = []
-    for _ in range(2):
-        model.load_state_dict(start)
-        fine_tune(model, loader, Training(steps=3, batch_size=8), k=2)
-        ends.append(torch.cat([parameter.detach().flatten() for parameter in model.parameters()]))
-    assert torch.equal(*ends)
-
-
-def test_a_loss_that_is_not_finite_stops_the_tuning(model, loader):
-    with torch.no_grad():
-        model.head.bias.fill_(torch.nan)
-    with pytest.raises(InputError, match="learning_rate"):
-        fine_tune(model, loader, Training(steps=1, batch_size=8), k=1)
 
 
 def test_quality_is_against_all_weights_on_the_same_jets(model, inputs, label):
