@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from softjet.config.lowrank import Selection
 from softjet.errors import InputError
-from softjet.lowrank.layer import Factors, kept_parameters, linear_weights
-from softjet.lowrank.selection import block_modules, find_layers, soft_layers
+from softjet.lowrank.factors import Factors, kept_parameters
+from softjet.lowrank.layer import linear_weights
+from softjet.lowrank.selection import all_factors, block_modules, find_layers
 
 
 class Counts(NamedTuple):
@@ -35,8 +36,8 @@ class Shares(NamedTuple):
     total: float
 
 
-def parameter_counts(model: nn.Module, selection: Selection) -> Counts:
-    """Count the parameters of a dense, learning or fused model.
+def parameter_counts(model: nn.Module, selection: Selection, embeddings: bool = False) -> Counts:
+    """Count the parameters of a dense, learning or fused model; what layers share counts once.
 
     A learning layer counts as what it would be fused to at its present ranks: min(r (m + n), m n) a matrix.
 
@@ -45,8 +46,10 @@ def parameter_counts(model: nn.Module, selection: Selection) -> Counts:
     model : nn.Module
     selection : Selection
         Which layers are compressed and which modules are blocks.
+    embeddings : bool
+        The embedding tables of the selection are compressed too.
     """
-    layers = [model.get_submodule(place.path) for place in find_layers(model, selection)]
+    layers = [model.get_submodule(place.path) for place in find_layers(model, selection, embeddings)]
     blocks = list(block_modules(model, selection))
     return Counts(
         sum(linear_weights(layer) for layer in layers), sum(map(_parameters, blocks)), _parameters(model)
@@ -54,10 +57,11 @@ def parameter_counts(model: nn.Module, selection: Selection) -> Counts:
 
 
 def _parameters(model: nn.Module) -> int:
-    """Distinct parameters, with learning layers as what they would be fused to."""
-    factored = [p for layer in soft_layers(model).values() for p in layer.pieces.parameters()]
-    stored = sum(p.numel() for p in model.parameters()) - sum(p.numel() for p in factored)
-    return stored + sum(map(linear_weights, soft_layers(model).values()))
+    """Distinct parameters, with learning matrices as what they would be fused to."""
+    factors = all_factors(model)
+    stored = sum(p.numel() for p in model.parameters())
+    factored = sum(p.numel() for f in factors for p in f.parameters())
+    return stored - factored + sum(kept_parameters(f.rank(), *f.shape) for f in factors)
 
 
 def weights_allowed(dense: Counts, keep: float, of: Literal["linears", "blocks", "total"]) -> int:

@@ -1,4 +1,4 @@
-"""Multiply-accumulates of linear layers."""
+"""Multiply-accumulates of linear layers and factored embedding tables."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,15 +6,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from softjet.lowrank.layer import LowRankLinear, SoftThresholdLinear, linear_weights
+from softjet.lowrank.dense import is_linear
+from softjet.lowrank.embedding import LowRankEmbedding, SoftThresholdEmbedding
+from softjet.lowrank.factors import kept_parameters
+from softjet.lowrank.layer import LOW_RANK, SOFT, linear_weights
 
 
 def linear_macs(model: nn.Module, call: Callable[[], Any]) -> dict[str, int]:
     """Count the multiply-accumulates of the model's linear layers in one call.
 
     Each layer counts as the rows it really gets times its parameters, so tokens, particles, pairs and the
-    class token each count as often as they are computed, padding included. Offsets, products of activations
-    and everything else than linear layers stand apart. One MAC is two FLOPs.
+    class token each count as often as they are computed, padding included. A dense embedding table costs
+    nothing, a factored one the product with its second matrix. Offsets, products of activations and
+    everything else stand apart, and so does a layer whose weight is read while it is never called (dt_proj of
+    transformers' Mamba). One MAC is two FLOPs.
 
     Parameters
     ----------
@@ -32,7 +37,7 @@ def linear_macs(model: nn.Module, call: Callable[[], Any]) -> dict[str, int]:
     handles = [
         module.register_forward_hook(_counter(macs, path))
         for path, module in model.named_modules()
-        if isinstance(module, (nn.Linear, SoftThresholdLinear, LowRankLinear))
+        if is_linear(module) or isinstance(module, (*SOFT, *LOW_RANK))
     ]
     try:
         with torch.no_grad():
@@ -45,7 +50,18 @@ def linear_macs(model: nn.Module, call: Callable[[], Any]) -> dict[str, int]:
 
 def _counter(macs: dict[str, int], path: str) -> Callable[[nn.Module, tuple[Tensor, ...], Any], None]:
     def count(module: nn.Module, inputs: tuple[Tensor, ...], _output: Any) -> None:
-        rows = inputs[0].numel() // inputs[0].shape[-1]
-        macs[path] = macs.get(path, 0) + rows * linear_weights(module)
+        if isinstance(module, (SoftThresholdEmbedding, LowRankEmbedding)):
+            each, rows = _lookup(module), inputs[0].numel()
+        else:
+            each, rows = linear_weights(module), inputs[0].numel() // inputs[0].shape[-1]
+        macs[path] = macs.get(path, 0) + rows * each
 
     return count
+
+
+def _lookup(table: SoftThresholdEmbedding | LowRankEmbedding) -> int:
+    """Multiply-accumulates of one row of a factored table."""
+    if isinstance(table, LowRankEmbedding):
+        return table.inner.numel()
+    (m, n), rank = table.table.shape, table.table.rank()
+    return rank * n if kept_parameters(rank, m, n) < m * n else 0

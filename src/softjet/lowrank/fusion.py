@@ -1,18 +1,49 @@
 """From learned ranks to plain low-rank layers."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
-from softjet.lowrank.layer import Factors, LowRankLinear, Piece, SoftThresholdLinear, kept_parameters
+from softjet.lowrank.dense import dense_linear
+from softjet.lowrank.embedding import LowRankEmbedding, SoftThresholdEmbedding
+from softjet.lowrank.factors import Factors, kept_parameters
+from softjet.lowrank.layer import LowRankLinear, Piece, SoftThresholdLinear
 from softjet.lowrank.selection import replace, soft_layers
 
 
+@dataclass(frozen=True)
+class Fused:
+    """Weights of one layer, or of several that share them.
+
+    Attributes
+    ----------
+    layout : list of Piece
+        Its matrices.
+    inner : Parameter
+        First product; where no matrix is of low rank, the dense weight as its layer stores it.
+    outer : list of Parameter
+        Second product, a matrix each of low rank.
+    """
+
+    layout: list[Piece]
+    inner: nn.Parameter
+    outer: list[nn.Parameter]
+
+    @property
+    def dense(self) -> bool:
+        """No matrix is of low rank."""
+        return not self.outer
+
+
+@torch.no_grad()
 def fuse(model: nn.Module) -> nn.Module:
     """Replace every layer whose rank was learned by what it computes at that rank, in place.
 
     Each matrix becomes the pair U[m, r] and (S V)[r, n], with S exactly what the layer multiplies with in
     training; where the pair is not smaller than the matrix, it stays dense. A layer whose matrices are all
-    dense becomes an nn.Linear again, any other a LowRankLinear.
+    dense becomes again what it was, any other a LowRankLinear or LowRankEmbedding. Layers that share their
+    matrices share what these become.
 
     Parameters
     ----------
@@ -23,22 +54,21 @@ def fuse(model: nn.Module) -> nn.Module:
     nn.Module
         The same model.
     """
+    weights: dict[Factors, Fused] = {}
     for path, layer in soft_layers(model).items():
-        replace(model, path, _fused(layer))
+        factors = layer.factors()
+        if factors[0] not in weights:
+            weights[factors[0]] = _fused(factors, isinstance(layer, SoftThresholdLinear) and layer.transposed)
+        replace(model, path, _plain(layer, weights[factors[0]]))
     return model
 
 
-@torch.no_grad()
-def _fused(layer: SoftThresholdLinear) -> nn.Module:
-    layout = [_piece(factors) for factors in layer.factors()]
-    if all(piece.rank is None for piece in layout):
-        return _dense(layer)
-    fused = LowRankLinear(layer.in_features, layout, bias=layer.bias is not None)
-    pairs = [_pair(f, piece) for f, piece in zip(layer.factors(), layout, strict=True)]
-    fused.inner = nn.Parameter(torch.cat([inner for inner, _ in pairs]))
-    fused.outer = nn.ParameterList(outer for _, outer in pairs if outer is not None)
-    fused.bias = layer.bias
-    return fused
+def _fused(factors: list[Factors], transposed: bool) -> Fused:
+    layout = [_piece(f) for f in factors]
+    pairs = [_pair(f, piece) for f, piece in zip(factors, layout, strict=True)]
+    inner = torch.cat([inner for inner, _ in pairs])
+    outer = [nn.Parameter(outer) for _, outer in pairs if outer is not None]
+    return Fused(layout, nn.Parameter(inner.T.contiguous() if transposed and not outer else inner), outer)
 
 
 def _piece(factors: Factors) -> Piece:
@@ -55,12 +85,26 @@ def _pair(factors: Factors, piece: Piece) -> tuple[Tensor, Tensor | None]:
     return passed, factors.left[:, kept].contiguous()
 
 
-def _dense(layer: SoftThresholdLinear) -> nn.Linear:
-    weight = layer.weight()
-    linear = nn.Linear(
-        layer.in_features, layer.out_features, layer.bias is not None, weight.device, weight.dtype
-    )
-    linear.weight = nn.Parameter(weight)
-    if layer.bias is not None:
-        linear.bias = layer.bias
-    return linear
+def _plain(layer: SoftThresholdLinear | SoftThresholdEmbedding, weights: Fused) -> nn.Module:
+    return _linear(layer, weights) if isinstance(layer, SoftThresholdLinear) else _table(layer, weights)
+
+
+def _linear(layer: SoftThresholdLinear, weights: Fused) -> nn.Module:
+    if weights.dense:
+        return dense_linear(weights.inner, layer.bias, layer.transposed)
+    with torch.device("meta"):
+        fused = LowRankLinear(layer.in_features, weights.layout, bias=layer.bias is not None)
+    fused.inner, fused.outer, fused.bias = weights.inner, nn.ParameterList(weights.outer), layer.bias
+    return fused
+
+
+def _table(layer: SoftThresholdEmbedding, weights: Fused) -> nn.Module:
+    rows, width, padding = layer.num_embeddings, layer.embedding_dim, layer.padding_idx
+    with torch.device("meta"):
+        if weights.dense:
+            table = nn.Embedding(rows, width, padding)
+            table.weight = weights.inner
+            return table
+        low = LowRankEmbedding(rows, width, len(weights.inner), padding)
+    low.inner, low.outer = weights.inner, weights.outer[0]
+    return low

@@ -17,7 +17,7 @@ class Gate(nn.Module):
     Attributes
     ----------
     by_size : bool
-        A direction's fate depends on its size alone, so that the gate is the same after a fresh decomposition.
+        A direction's fate depends on its size alone: after a fresh decomposition the gate is what it was.
     """
 
     by_size: bool = True
@@ -92,7 +92,7 @@ class SoftGate(Gate):
 class MaskGate(Gate):
     """A learned mask: a direction passes whole where its score is positive.
 
-    The gradient of the mask goes straight through to the scores, so that a direction that is off can come back.
+    The gradient of the mask goes straight through to the scores: a direction that is off can come back.
 
     Parameters
     ----------
@@ -121,12 +121,12 @@ class MaskGate(Gate):
         return x * (mask + self.scores - self.scores.detach())
 
     @torch.no_grad()
-    def selected(self, x: Tensor) -> Tensor:
+    def selected(self, x: Tensor) -> Tensor:  # noqa: ARG002
         """Directions with a positive score."""
         return self.scores > 0
 
     @torch.no_grad()
-    def margins(self, x: Tensor) -> Tensor:
+    def margins(self, x: Tensor) -> Tensor:  # noqa: ARG002
         """The scores."""
         return self.scores.clone()
 

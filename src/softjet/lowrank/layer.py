@@ -1,194 +1,67 @@
 """Linear layers whose rank is learned, and the plain low-rank layers that they become."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.linalg import vector_norm
 from torch.nn import functional
 
-from softjet.lowrank.threshold import soft_threshold
-
-SMALLEST_SCALE = 1e-3
-"""Scale of a matrix in units of its largest singular value, where the median is smaller still."""
-
-MARGIN = 0.01
-"""Relative distance of a threshold below the value that it must not pass; bfloat16 resolves 0.004."""
-
-
-def kept_parameters(rank: int, m: int, n: int) -> int:
-    """Parameters of an m x n matrix at a rank: the pair's r (m + n), at most the dense m n."""
-    return min(rank * (m + n), m * n)
-
-
-class Factors(nn.Module):
-    """One matrix as U diag(x) V with normalised columns of U and rows of V, and a threshold on x.
-
-    The singular values are x = |u| sigma |v| in units of `scale`, the median singular value of the matrix as
-    given: so neither its size nor a factor moved from sigma into U or V changes what the threshold selects.
-
-    Parameters
-    ----------
-    weight : Tensor, shape (m, n)
-    sharpness : float
-        s of the soft threshold.
-
-    Attributes
-    ----------
-    left, sigma, right : Parameter, shapes (m, k), (k,), (k, n)
-        U, sigma and V of all k = min(m, n) directions.
-    alpha : Parameter, shape ()
-        The threshold in units of `scale`; starts at 0.
-    scale : Tensor, shape ()
-        Median singular value of `weight`, in its units.
-    keep : Tensor, bool, shape (k,)
-        Directions kept; in force once `fixed`.
-    fixed : bool
-        Ranks are chosen: a kept direction has its full singular value, the others none.
-    """
-
-    left: nn.Parameter
-    sigma: nn.Parameter
-    right: nn.Parameter
-    scale: Tensor
-    keep: Tensor
-
-    def __init__(self, weight: Tensor, sharpness: float = 50.0) -> None:
-        super().__init__()
-        self.sharpness, self.fixed = sharpness, False
-        self._set(weight)
-        largest = self.sigma.detach().max()
-        self.register_buffer("scale", self.sigma.detach().median().clamp(min=SMALLEST_SCALE * largest))
-        self.register_buffer("keep", torch.ones_like(self.sigma, dtype=torch.bool))
-        self.alpha = nn.Parameter(torch.zeros_like(self.scale))
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """The matrix's (m, n)."""
-        return self.left.shape[0], self.right.shape[1]
-
-    def spectrum(self) -> Tensor:
-        """Singular values before the threshold, in units of `scale`, shape (k,)."""
-        return self._norms() * self.sigma / self.scale
-
-    def passed(self) -> Tensor:
-        """Singular values behind the threshold or the keep mask, in units of `scale`, shape (k,)."""
-        x = self.spectrum()
-        return x * self.keep if self.fixed else soft_threshold(x, self.alpha, self.sharpness)
-
-    def weight(self) -> Tensor:
-        """The matrix that the layer multiplies with, shape (m, n)."""
-        return self.left @ self.scaled_right(self.passed())
-
-    def scaled_right(self, x: Tensor) -> Tensor:
-        """Diag(x) V over the norms of U and V, so that `left` times it is the matrix; shape (k, n)."""
-        return (self.scale * x / self._norms()).to(self.right.dtype)[:, None] * self.right
-
-    def _norms(self) -> Tensor:
-        precise = self.sigma.dtype
-        return vector_norm(self.left, dim=0, dtype=precise) * vector_norm(self.right, dim=1, dtype=precise)
-
-    @torch.no_grad()
-    def selected(self) -> Tensor:
-        """Directions that pass, bool, shape (k,)."""
-        return self.keep if self.fixed else self.spectrum() > self.alpha
-
-    def rank(self) -> int:
-        """Number of directions that pass."""
-        return int(self.selected().sum())
-
-    @torch.no_grad()
-    def drift(self) -> float:
-        """Largest cosine between two different columns of U or rows of V; 0 for a true decomposition."""
-        left, right = functional.normalize(self.left, dim=0), functional.normalize(self.right, dim=1)
-        grams = torch.stack((left.T @ left, right @ right.T)).abs()
-        return float((grams - torch.eye(len(self.sigma), device=grams.device)).max())
-
-    @torch.no_grad()
-    def redecompose(self) -> None:
-        """Make U and V orthonormal again; the matrix before the threshold stays, and alpha and scale."""
-        self._set(self.left @ self.scaled_right(self.spectrum()))
-
-    @torch.no_grad()
-    def hold_floor(self, rank: int) -> None:
-        """Lower the threshold, where needed, until at least `rank` directions lie clearly above it."""
-        kth = self.spectrum().topk(min(rank, len(self.sigma))).values[-1]
-        self.alpha.clamp_(min=0.0).clamp_(max=(1 - MARGIN) * kth)
-
-    @torch.no_grad()
-    def fix(self, rank: int) -> None:
-        """Keep the `rank` largest directions at their full singular value, and freeze the threshold."""
-        self.keep.zero_()
-        self.keep[self.spectrum().topk(rank).indices] = True
-        self.freeze()
-
-    def freeze(self) -> None:
-        """Put the keep mask in force in place of the threshold, which no optimiser moves any more."""
-        self.fixed = True
-        self.alpha.requires_grad_(False)
-        self.alpha.grad = None
-
-    @torch.no_grad()
-    def _set(self, weight: Tensor) -> None:
-        left, sigma, right = torch.linalg.svd(weight.detach().to(_precise(weight)), full_matrices=False)
-        dense = weight.dtype
-        for name, value in (("left", left.to(dense)), ("sigma", sigma), ("right", right.to(dense))):
-            if hasattr(self, name):
-                getattr(self, name).copy_(value)
-            else:
-                setattr(self, name, nn.Parameter(value.contiguous()))
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Factors":
-        # A model may go to bfloat16; thresholds and spectra decide by small differences and stay float32.
-        precise = {name: getattr(self, name).detach().clone() for name in ("sigma", "alpha", "scale")}
-        super()._apply(fn, recurse)
-        for name, value in precise.items():
-            moved = getattr(self, name)
-            moved.data = value.to(moved.device, _precise(moved))
-        return self
-
-
-def _precise(tensor: Tensor) -> torch.dtype:
-    """The tensor's type, but at least float32."""
-    return torch.promote_types(tensor.dtype, torch.float32)
+from softjet.lowrank.dense import dense_bias, dense_weight, is_conv1d, is_linear
+from softjet.lowrank.embedding import LowRankEmbedding, SoftThresholdEmbedding
+from softjet.lowrank.factors import Factors, factorised, kept_parameters
 
 
 class SoftThresholdLinear(nn.Module):
-    """A linear layer whose rank is learned by a soft threshold on its singular values.
+    """A linear layer whose rank is learned by a gate on its singular values, a soft threshold by default.
 
-    Each of the matrices packed in it along the outputs has its own singular values, threshold and rank. The
-    weight is composed once a call and multiplied with in one product: the same function as
-    U (S(sigma) * (V x)) + b, and less work where the examples of a step outnumber the rank.
+    Each of the matrices packed in it along the outputs has its own singular values, gate and rank. Where the
+    examples of a call outnumber the directions, the weight is composed and multiplied with in one product:
+    the same function as U (S(sigma) * (V x)) + b, and less work.
 
     Parameters
     ----------
-    linear : nn.Linear
+    linear : nn.Linear or transformers' Conv1D
         The layer it starts from, at full rank.
-    pieces : int
-        Equally high matrices packed in it.
-    sharpness : float
-        s of the soft threshold.
+    factors : sequence of Factors, optional
+        The matrices packed in it, in the order of the outputs; by default it holds one.
+
+    Attributes
+    ----------
+    transposed : bool
+        It stands for a Conv1D.
     """
 
-    def __init__(self, linear: nn.Linear, pieces: int = 1, sharpness: float = 50.0) -> None:
+    bias: nn.Parameter | None
+
+    def __init__(self, linear: nn.Module, factors: Sequence[Factors] | None = None) -> None:
         super().__init__()
-        self.in_features, self.out_features = linear.in_features, linear.out_features
-        parts = linear.weight.detach().chunk(pieces)
-        self.pieces = nn.ModuleList(Factors(part, sharpness) for part in parts)
-        self.bias = linear.bias
+        weight = dense_weight(linear)
+        self.out_features, self.in_features = weight.shape
+        self.pieces = nn.ModuleList(factors or factorised(weight))
+        self.register_parameter("bias", dense_bias(linear))
+        self.transposed = is_conv1d(linear)
 
     def factors(self) -> list[Factors]:
         """Its matrices, in the order of the outputs."""
         return [piece for piece in self.pieces if isinstance(piece, Factors)]
 
+    @property
     def weight(self) -> Tensor:
         """The weight that it multiplies with, shape (out, in)."""
         return torch.cat([piece.weight() for piece in self.factors()])
 
     def forward(self, x: Tensor) -> Tensor:
         """Multiply; shapes (..., in) -> (..., out)."""
-        return functional.linear(x, self.weight(), self.bias)
+        if self._apart_is_cheaper(x.numel() // self.in_features):
+            product = torch.cat([piece.product(x) for piece in self.factors()], dim=-1)
+            return product if self.bias is None else product + self.bias
+        return functional.linear(x, self.weight, self.bias)
+
+    def _apart_is_cheaper(self, rows: int) -> bool:
+        sizes = [(len(piece.sigma), *piece.shape) for piece in self.factors()]
+        apart = sum(rows * k * (m + n) for k, m, n in sizes)
+        return apart < sum(k * m * n + rows * m * n for k, m, n in sizes)
 
 
 class Piece(NamedTuple):
@@ -233,6 +106,14 @@ class LowRankLinear(nn.Module):
         ranks = ", ".join("dense" if piece.rank is None else str(piece.rank) for piece in self.layout)
         return f"in_features={self.in_features}, out_features={self.out_features}, ranks=[{ranks}]"
 
+    @property
+    def weight(self) -> Tensor:
+        """The weight as one matrix, shape (out, in), for code that multiplies with it by itself."""
+        outer, parts = iter(self.outer), []
+        for piece, rows in zip(self.layout, self.inner.split([p.width for p in self.layout]), strict=True):
+            parts.append(rows if piece.rank is None else next(outer) @ rows)
+        return torch.cat(parts)
+
     def weights(self) -> int:
         """Parameters without the offset."""
         return self.inner.numel() + sum(outer.numel() for outer in self.outer)
@@ -255,11 +136,18 @@ class LowRankLinear(nn.Module):
         return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
 
 
+SOFT = (SoftThresholdLinear, SoftThresholdEmbedding)
+"""Layers whose rank is being learned."""
+
+LOW_RANK = (LowRankLinear, LowRankEmbedding)
+"""What they become."""
+
+
 def linear_weights(layer: nn.Module) -> int:
-    """Parameters of a linear layer without its offset: dense, fused, or learning (as if fused)."""
-    if isinstance(layer, SoftThresholdLinear):
+    """Parameters of a selected layer without its offset: dense, fused, or learning (as if fused)."""
+    if isinstance(layer, SOFT):
         return sum(kept_parameters(f.rank(), *f.shape) for f in layer.factors())
-    if isinstance(layer, LowRankLinear):
+    if isinstance(layer, LOW_RANK):
         return layer.weights()
-    assert isinstance(layer, nn.Linear)
-    return layer.weight.numel()
+    assert is_linear(layer) or isinstance(layer, nn.Embedding)
+    return dense_weight(layer).numel()

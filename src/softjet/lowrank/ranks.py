@@ -1,5 +1,6 @@
 """The table of ranks: a row a matrix."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,12 +8,16 @@ import pandas as pd
 from torch import nn
 
 from softjet.config.lowrank import Selection
-from softjet.lowrank.layer import Factors, SoftThresholdLinear, kept_parameters
-from softjet.lowrank.selection import Place, find_layers
+from softjet.lowrank.factors import Factors, kept_parameters
+from softjet.lowrank.gates import SoftGate
+from softjet.lowrank.layer import SOFT
+from softjet.lowrank.selection import Place, all_factors, find_layers
 
 
-def table_rows(model: nn.Module, selection: Selection, ranks: Sequence[int]) -> list[dict[str, Any]]:
-    """Describe every matrix at the moment its rank is chosen, while the thresholds are still in force.
+def table_rows(
+    model: nn.Module, selection: Selection, ranks: Sequence[int], embeddings: bool = False
+) -> list[dict[str, Any]]:
+    """Describe every matrix at the moment its rank is chosen, while the gates are still in force.
 
     Parameters
     ----------
@@ -21,23 +26,25 @@ def table_rows(model: nn.Module, selection: Selection, ranks: Sequence[int]) -> 
     selection : Selection
     ranks : sequence of int
         Chosen rank of each matrix, in the order of the model.
+    embeddings : bool
+        The embedding tables of the selection were factored too.
 
     Returns
     -------
     list of dict
-        module, piece, stack, block, type; m, n, rank (directions kept), learned_rank (directions above the
-        threshold, before the budget was filled), dense, parameters (kept); threshold in units of `scale`,
+        module, piece, stack, block, type; m, n, rank (directions kept), learned_rank (directions that the
+        gate passed, before the budget was filled), dense, parameters (kept); threshold in units of `scale`,
         the median singular value of the dense matrix, threshold_raw in the units of the matrix,
-        threshold_of_largest in units of its largest singular value; scale; spectrum (singular values,
-        descending, in the units of the matrix).
+        threshold_of_largest in units of its largest singular value (all NaN without a threshold); scale;
+        spectrum (singular values, descending, in the units of the matrix).
     """
     rows = []
-    chosen = iter(ranks)
-    for place in find_layers(model, selection):
+    chosen = dict(zip(all_factors(model), ranks, strict=True))
+    for place in find_layers(model, selection, embeddings):
         layer = model.get_submodule(place.path)
-        assert isinstance(layer, SoftThresholdLinear)
+        assert isinstance(layer, SOFT)
         for piece, factors in zip(place.pieces, layer.factors(), strict=True):
-            rows.append(_where(place, piece) | _what(factors, next(chosen)))
+            rows.append(_where(place, piece) | _what(factors, chosen[factors]))
     return rows
 
 
@@ -47,7 +54,8 @@ def _where(place: Place, piece: str) -> dict[str, Any]:
 
 
 def _what(factors: Factors, rank: int) -> dict[str, Any]:
-    (m, n), scale, alpha = factors.shape, float(factors.scale), factors.alpha.item()
+    (m, n), scale, gate = factors.shape, float(factors.scale), factors.gate
+    alpha = gate.alpha.item() if isinstance(gate, SoftGate) else math.nan
     spectrum = (factors.spectrum().detach() * factors.scale).sort(descending=True).values
     parameters = kept_parameters(rank, m, n)
     return {

@@ -1,17 +1,21 @@
 """From a selection in the configuration to the linear layers of a model."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from torch import nn
 
 from softjet.config.lowrank import Selection
 from softjet.errors import InputError
-from softjet.lowrank.layer import Factors, LowRankLinear, SoftThresholdLinear
+from softjet.lowrank.dense import dense_weight, is_linear, sharers
+from softjet.lowrank.embedding import LowRankEmbedding, SoftThresholdEmbedding
+from softjet.lowrank.factors import Factors, Train, factorised
+from softjet.lowrank.gates import NewGate, soft_gate
+from softjet.lowrank.layer import LOW_RANK, SOFT, LowRankLinear, SoftThresholdLinear
 
-LINEAR = (nn.Linear, SoftThresholdLinear, LowRankLinear)
-"""The three states of a selected layer: dense, rank being learned, fused."""
+EMBEDDINGS = "embeddings"
+"""Stack of embedding tables, which lie in no block."""
 
 
 class Place(NamedTuple):
@@ -24,35 +28,59 @@ class Place(NamedTuple):
     pieces: tuple[str, ...]
 
 
-def find_layers(model: nn.Module, selection: Selection) -> list[Place]:
-    """Find the selected layers, in the order of the model.
+def find_layers(model: nn.Module, selection: Selection, embeddings: bool = False) -> list[Place]:
+    """Find the selected layers, in the order of the model; of layers that share their weight the first.
 
     Parameters
     ----------
     model : nn.Module
         Dense, learning or fused.
     selection : Selection
+    embeddings : bool
+        Its embedding tables too: stack "embeddings", numbered, their path as type.
 
     Raises
     ------
     InputError
-        A path that names nothing, or something other than a linear layer, a layer outside all blocks, one
-        named twice, or one whose outputs do not divide into its pieces.
+        A selection of nothing, a path that names nothing, or something other than a linear layer (or a
+        table), a layer outside all blocks, one named twice, or one whose outputs do not divide into its
+        pieces.
     """
     modules = dict(model.named_modules())
     found: dict[str, Place] = {}
     for matrices in selection.matrices:
-        paths = [path for path in modules if _matches(path, matrices.path)]
-        if not paths:
-            raise InputError(
-                "selection", matrices.path, "names no layer of the model; compare its named_modules()"
-            )
-        for path in paths:
-            if path in found:
-                raise InputError("selection", path, "is named twice; leave one of the two paths out")
+        for path in _paths(modules, matrices.path, found):
             _check_linear(path, modules[path], len(matrices.pieces) or 1)
             found[path] = Place(path, *_locate(path, selection), matrices.pieces or ("",))
-    return [found[path] for path in modules if path in found]
+    for pattern in selection.embeddings if embeddings else ():
+        for path in _paths(modules, pattern, found):
+            _check_table(path, modules[path])
+            number = sum(place.stack == EMBEDDINGS for place in found.values())
+            found[path] = Place(path, EMBEDDINGS, number, path, ("",))
+    if not found:
+        raise InputError("selection", "matrices", "name no matrix of the model; name at least one")
+    first: dict[int, Place] = {}
+    for path in modules:
+        if path in found:
+            first.setdefault(_content(modules[path]), found[path])
+    return list(first.values())
+
+
+def _paths(modules: dict[str, nn.Module], pattern: str, found: dict[str, Place]) -> list[str]:
+    paths = [path for path in modules if _matches(path, pattern)]
+    if not paths:
+        raise InputError("selection", pattern, "names no layer of the model; compare its named_modules()")
+    for path in paths:
+        if path in found:
+            raise InputError("selection", path, "is named twice; leave one of the two paths out")
+    return paths
+
+
+def _content(layer: nn.Module) -> int:
+    """What is the same for layers that share their weight."""
+    if isinstance(layer, SOFT):
+        return id(layer.factors()[0])
+    return id(layer.inner if isinstance(layer, LOW_RANK) else layer.weight)
 
 
 def block_modules(model: nn.Module, selection: Selection) -> Iterator[nn.Module]:
@@ -72,13 +100,49 @@ def block_modules(model: nn.Module, selection: Selection) -> Iterator[nn.Module]
         yield modules[path]
 
 
-def decompose(model: nn.Module, selection: Selection, sharpness: float = 50.0) -> None:
-    """Turn each selected nn.Linear of the model into a SoftThresholdLinear at full rank, in place."""
-    for place in find_layers(model, selection):
-        linear = model.get_submodule(place.path)
-        if not isinstance(linear, nn.Linear):
+def decompose(
+    model: nn.Module,
+    selection: Selection,
+    new_gate: NewGate = soft_gate,
+    train: Train = "all",
+    embeddings: bool = False,
+) -> None:
+    """Turn each selected dense layer of the model into one whose rank is learned, at full rank, in place.
+
+    Layers that share a weight, such as an output layer tied to an embedding table, share its factors.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Dense.
+    selection : Selection
+    new_gate : callable
+        From the number of directions of a matrix to its gate; `MaskGate` is one.
+    train : "all" or "spectrum"
+        With "spectrum", U and V are frozen.
+    embeddings : bool
+        Factor the embedding tables of the selection too.
+
+    Raises
+    ------
+    InputError
+        As of :func:`find_layers`, or a layer that is not dense.
+    """
+    places = find_layers(model, selection, embeddings)
+    for place in places:
+        if isinstance(model.get_submodule(place.path), (*SOFT, *LOW_RANK)):
             raise InputError("selection", place.path, "is not dense any more; start from the dense model")
-        replace(model, place.path, SoftThresholdLinear(linear, len(place.pieces), sharpness))
+    for place in places:
+        dense = model.get_submodule(place.path)
+        factors = factorised(dense_weight(dense), len(place.pieces), new_gate, train)
+        for path, layer in list(sharers(model, dense)):
+            replace(model, path, _soft(layer, factors))
+
+
+def _soft(dense: nn.Module, factors: Sequence[Factors]) -> nn.Module:
+    if isinstance(dense, nn.Embedding):
+        return SoftThresholdEmbedding(dense, factors[0])
+    return SoftThresholdLinear(dense, factors)
 
 
 def replace(model: nn.Module, path: str, module: nn.Module) -> None:
@@ -88,14 +152,14 @@ def replace(model: nn.Module, path: str, module: nn.Module) -> None:
     model.get_submodule(parent).register_module(name, module)
 
 
-def soft_layers(model: nn.Module) -> dict[str, SoftThresholdLinear]:
+def soft_layers(model: nn.Module) -> dict[str, SoftThresholdLinear | SoftThresholdEmbedding]:
     """Layers of the model whose rank is being learned, by path."""
-    return {path: m for path, m in model.named_modules() if isinstance(m, SoftThresholdLinear)}
+    return {path: m for path, m in model.named_modules(remove_duplicate=False) if isinstance(m, SOFT)}
 
 
 def all_factors(model: nn.Module) -> list[Factors]:
-    """Matrices whose rank is being learned, in the order of the model."""
-    return [factors for layer in soft_layers(model).values() for factors in layer.factors()]
+    """Matrices whose rank is being learned, each once, in the order of the model."""
+    return [module for module in model.modules() if isinstance(module, Factors)]
 
 
 def _matches(path: str, pattern: str) -> bool:
@@ -103,12 +167,22 @@ def _matches(path: str, pattern: str) -> bool:
 
 
 def _check_linear(path: str, module: nn.Module, pieces: int) -> None:
-    if not isinstance(module, LINEAR):
-        raise InputError("selection", path, f"is a {type(module).__name__}; name a torch.nn.Linear")
-    if module.out_features % pieces:
-        raise InputError(
-            "selection", path, f"has {module.out_features} outputs, which {pieces} pieces do not divide"
-        )
+    if is_linear(module):
+        outputs = len(dense_weight(module))
+    elif isinstance(module, (SoftThresholdLinear, LowRankLinear)):
+        outputs = module.out_features
+    else:
+        problem = f"is a {type(module).__name__}; name a torch.nn.Linear or a Conv1D of transformers"
+        raise InputError("selection", path, problem)
+    if outputs % pieces:
+        raise InputError("selection", path, f"has {outputs} outputs, which {pieces} pieces do not divide")
+
+
+def _check_table(path: str, module: nn.Module) -> None:
+    if not isinstance(module, (nn.Embedding, SoftThresholdEmbedding, LowRankEmbedding)):
+        raise InputError("selection", path, f"is a {type(module).__name__}; name a torch.nn.Embedding")
+    if getattr(module, "max_norm", None) is not None:
+        raise InputError("selection", path, "rescales its rows (max_norm); leave it out")
 
 
 def _locate(path: str, selection: Selection) -> tuple[str, int, str]:

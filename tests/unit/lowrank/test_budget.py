@@ -6,11 +6,12 @@ import pytest
 import torch
 from small_network import SELECTION, network
 
-from softjet.config.lowrank import PART_SELECTION, Matrices, Selection
+from softjet.config.families import FAMILIES
+from softjet.config.lowrank import Matrices, Selection
 from softjet.errors import InputError
 from softjet.lowrank import choose_ranks, linear_macs, parameter_counts
 from softjet.lowrank.budget import Counts, possible_ranks, weights_allowed
-from softjet.lowrank.layer import Factors, kept_parameters
+from softjet.lowrank.factors import Factors, kept_parameters
 from softjet.lowrank.selection import decompose, find_layers
 
 
@@ -71,9 +72,9 @@ def test_particle_transformer_selection_covers_the_block_linears():
     from softjet.part.model import ParticleTransformer
 
     model = ParticleTransformer(ParTModel())
-    counts = parameter_counts(model, PART_SELECTION)
+    counts = parameter_counts(model, FAMILIES["part"])
     assert counts == Counts(10 * (4 * 128 * 128 + 2 * 128 * 512), 1_597_504 + 399_376, 2_143_486)
-    assert sum(len(place.pieces) for place in find_layers(model, PART_SELECTION)) == 60
+    assert sum(len(place.pieces) for place in find_layers(model, FAMILIES["part"])) == 60
 
 
 def factors_of(shapes, seed=0):
