@@ -11,8 +11,8 @@ Labels = NDArray[np.integer]
 Counts = NDArray[np.floating]
 Values = Callable[[Outputs, Labels, Counts], NDArray[np.floating]]
 
-CELLS = 4_000_000
-"""Most counts held at a time; with float64 they take 32 MB."""
+CELLS = 16_000_000
+"""Most counts held at a time; with float64 they take 128 MB."""
 
 
 class Metric(NamedTuple):

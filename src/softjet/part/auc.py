@@ -21,17 +21,31 @@ def macro_auc(probabilities: NDArray[np.floating], labels: NDArray[np.integer]) 
     labels : array of int, shape (N,)
         Every class has a jet.
     """
+    contributions = auc_contributions(probabilities, labels)
+    value = sum(jets.mean() for jets in contributions) / 2
+    variance = sum(jets.var() / len(jets) for jets in contributions)
+    return float(value), math.sqrt(variance)
+
+
+def auc_contributions(
+    probabilities: NDArray[np.floating], labels: NDArray[np.integer]
+) -> list[NDArray[np.floating]]:
+    """What each jet contributes to the macro AUC, an array a class; half the sum of their means is the AUC.
+
+    Parameters
+    ----------
+    probabilities, labels
+        As for :func:`macro_auc`.
+    """
     n_classes = probabilities.shape[1]
     members = [probabilities[labels == i] for i in range(n_classes)]
-    contributions = [np.zeros(len(jets)) for jets in members]
+    contributions: list[NDArray[np.floating]] = [np.zeros(len(jets)) for jets in members]
     pairs = list(permutations(range(n_classes), 2))
     for i, j in pairs:
         above, below = members[i][:, i], members[j][:, i]
         contributions[i] += _share_below(above, below) / len(pairs)
         contributions[j] += (1 - _share_below(below, above)) / len(pairs)
-    value = sum(jets.mean() for jets in contributions) / 2
-    variance = sum(jets.var() / len(jets) for jets in contributions)
-    return float(value), math.sqrt(variance)
+    return contributions
 
 
 def _share_below(scores: NDArray[np.floating], others: NDArray[np.floating]) -> NDArray[np.floating]:

@@ -92,7 +92,7 @@ def survivors(signal: Scores, background: Scores, efficiencies: Scores) -> NDArr
     efficiencies : array
         Shares of the signal, 0 to 1.
     """
-    thresholds = np.sort(signal)[len(signal) - _kept(len(signal), efficiencies)]
+    thresholds = np.sort(signal)[len(signal) - kept_signal(len(signal), efficiencies)]
     return len(background) - np.searchsorted(np.sort(background), thresholds, side="left")
 
 
@@ -109,7 +109,7 @@ def rejection_interval(
     The background jets of a resample that pass a threshold are binomial, so they are drawn by number.
     """
     drawn = generator.choice(signal, (resamples, len(signal)))
-    place = len(signal) - int(_kept(len(signal), np.array([efficiency]))[0])
+    place = len(signal) - int(kept_signal(len(signal), np.array([efficiency]))[0])
     thresholds = np.partition(drawn, place, axis=1)[:, place]
     n = len(background)
     share = 1 - np.searchsorted(np.sort(background), thresholds, side="left") / n
@@ -118,6 +118,6 @@ def rejection_interval(
     return float(low), float(high)
 
 
-def _kept(jets: int, efficiencies: Scores) -> NDArray[np.integer]:
+def kept_signal(jets: int, efficiencies: Scores) -> NDArray[np.integer]:
     """Signal jets that are kept; a share times a count may miss a whole number by its last bit."""
     return np.maximum(np.ceil(np.round(efficiencies * jets, 9)).astype(int), 1)
