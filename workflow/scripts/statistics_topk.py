@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import torch
 
-from softjet.attention.sample import draw_sample
+from softjet.attention.sample import draw_background, draw_sample
 from softjet.attention.topk import ALL, TUNED, UNTUNED, middle_jets, quality, times
 from softjet.config.interventions import TopK
 from softjet.jets.batches import JetLoader
@@ -20,9 +21,11 @@ with job(snakemake) as step:
     model = load_part(Path(snakemake.input.model).parent)
     classes = JetLoader.for_model(snakemake.input.test, model.config, settings.batch_size).classes
     sample = draw_sample(snakemake.input.test, settings.jets, settings.seed)
-    arrays = model_inputs(sample, model.config.features, model.config.max_particles)
+    background = draw_background(snakemake.input.test, classes, sample, settings.background, settings.seed)
+    jets = pa.concat_tables([sample, background]).unify_dictionaries()
+    arrays = model_inputs(jets, model.config.features, model.config.max_particles)
     features, vectors, mask = map(torch.from_numpy, arrays)
-    inputs, label = (features, vectors, mask), sample["label"].to_numpy()
+    inputs, label = (features, vectors, mask), jets["label"].to_numpy()
     networks = {UNTUNED: dict.fromkeys((ALL, *settings.keep), model)}
     if settings.tuned:
         paths = zip((ALL, *settings.tuned), snakemake.input.tuned, strict=True)
@@ -31,5 +34,6 @@ with job(snakemake) as step:
         quality(models, inputs, label, classes, settings).assign(weights=name)
         for name, models in networks.items()
     ]
-    tables.append(times(model, middle_jets(inputs, settings.batch_size), settings).assign(weights=UNTUNED))
+    timed = middle_jets(tuple(tensor[: len(sample)] for tensor in inputs), settings.batch_size)
+    tables.append(times(model, timed, settings).assign(weights=UNTUNED))
     write_tables({snakemake.output.topk: pd.concat(tables, ignore_index=True)})

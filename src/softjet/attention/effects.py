@@ -24,7 +24,9 @@ ARMS = ("change", "control", "difference")
 REJECTION_RESAMPLES = 200
 
 
-def effects(outcomes: Outcomes, classes: Sequence[str], bootstrap: int, seed: int) -> pd.DataFrame:
+def effects(
+    outcomes: Outcomes, classes: Sequence[str], bootstrap: int, seed: int, many: Outcomes | None = None
+) -> pd.DataFrame:
     """Change of a network's answer under each intervention, overall and by class.
 
     Parameters
@@ -37,6 +39,9 @@ def effects(outcomes: Outcomes, classes: Sequence[str], bootstrap: int, seed: in
         Resamples of jets, drawn within each class, the same for all conditions.
     seed : int
         Of the resamples.
+    many : Outcomes, optional
+        Of more jets, background among them (`softjet.attention.interventions.cut_everywhere`): rejections
+        under its conditions are measured on these.
 
     Returns
     -------
@@ -52,11 +57,11 @@ def effects(outcomes: Outcomes, classes: Sequence[str], bootstrap: int, seed: in
     """
     counts = resample(outcomes.label, bootstrap, seed)
     rows = [
-        {**condition._asdict(), **row, "mass": _mass(outcome)}
+        {**condition._asdict(), "mass": _mass(outcome), **row}
         for condition, outcome in outcomes.of.items()
         for row in (
             *_mean_rows(outcomes, outcome, counts),
-            *_rejection_rows(outcomes, outcome, classes, seed),
+            *_rejection_rows(_most_jets(condition, outcomes, many), condition, classes, seed),
         )
     ]
     table = pd.DataFrame(rows)
@@ -139,17 +144,23 @@ def _corrected(p: pd.Series) -> pd.Series:
     )
 
 
+def _most_jets(condition: Condition, outcomes: Outcomes, many: Outcomes | None) -> Outcomes:
+    return many if many is not None and condition in many.of else outcomes
+
+
 def _rejection_rows(
-    outcomes: Outcomes, outcome: Outcome, classes: Sequence[str], seed: int
+    outcomes: Outcomes, condition: Condition, classes: Sequence[str], seed: int
 ) -> Iterator[dict[str, object]]:
     """A row a working point whose two classes have jets."""
+    outcome = outcomes.of[condition]
     answered = _answered(outcome)
     label = outcomes.label[answered]
     arms = [logits[answered] for logits in (outcomes.before, outcome.after, outcome.control)]
     for point in working_points(classes):
         if {list(classes).index(name) for name in point[:2]} <= set(label.tolist()):
             signal = list(classes).index(point.signal)
-            yield {"label": signal, "metric": point.metric} | _rejection(arms, label, classes, point, seed)
+            row = _rejection(arms, label, classes, point, seed)
+            yield {"label": signal, "metric": point.metric, "mass": _mass(outcome)} | row
 
 
 def _rejection(

@@ -1,11 +1,10 @@
 """Every intervention on the attention of a network, in each layer and head, on a sample of jets."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -17,7 +16,6 @@ from softjet.attention.intervene import (
     Edit,
     Pass,
     argmax_edges,
-    find_donors,
     forward,
     rerun,
     shuffle,
@@ -25,15 +23,15 @@ from softjet.attention.intervene import (
     silence_random,
     subjet_edges,
 )
+from softjet.attention.intervention_sample import Sample, padded
 from softjet.attention.statistics import ALL
 from softjet.config.interventions import Interventions
-from softjet.config.part import ParTModel
-from softjet.jets.features import Particles, particles
-from softjet.jets.substructure import exclusive_subjets
 from softjet.part.model import ParticleTransformer
 from softjet.progress import Progress
 
 Logits = NDArray[np.float32]
+Results = Callable[..., Iterator["Result"]]
+"""Conditions of a batch, from a model, its first pass, the sample, rows of it and a generator."""
 
 
 class Condition(NamedTuple):
@@ -62,19 +60,6 @@ class Outcomes:
     of: dict[Condition, Outcome]
 
 
-class Sample(NamedTuple):
-    """Jets to intervene on, first of a pool, with their subjets and donors.
-
-    inputs : of the whole pool. label, subjet : of the pool's jets, (pool,) and of their particles end to end.
-    donors : place in the pool of a donor of the same class and of one of another, (J,) each; -1 for none.
-    """
-
-    inputs: Particles
-    label: NDArray[np.int64]
-    subjet: NDArray[np.int64]
-    donors: dict[str, NDArray[np.int64]]
-
-
 class Result(NamedTuple):
     """Logits (B, C) of a condition and of its control for a batch, and the mass taken (B,)."""
 
@@ -82,29 +67,6 @@ class Result(NamedTuple):
     after: Tensor
     control: Tensor
     mass: Tensor
-
-
-def sample_of(pool: pa.Table, shape: ParTModel, settings: Interventions) -> Sample:
-    """Inputs, subjets and donors of the jets to intervene on.
-
-    Parameters
-    ----------
-    pool : Table
-        `settings.donors` jets by `softjet.attention.sample.draw_sample`, of which the first `settings.jets`
-        are intervened on.
-    shape : ParTModel
-        Of the network.
-    settings : Interventions
-    """
-    inputs = particles(pool, shape.features, shape.max_particles)
-    offsets = np.concatenate([[0], np.cumsum(inputs.lengths)])
-    subjet = exclusive_subjets(inputs.vectors.astype(np.float64), offsets, settings.subjets)
-    label, jets = pool["label"].to_numpy().astype(np.int64), min(settings.jets, len(pool))
-    donors = {
-        name: find_donors(inputs.lengths, label, jets, same, settings.seed)
-        for name, same in (("patch_same", True), ("patch_other", False))
-    }
-    return Sample(inputs, label, subjet, donors)
 
 
 def intervene(model: ParticleTransformer, sample: Sample, settings: Interventions) -> Outcomes:
@@ -128,15 +90,39 @@ def intervene(model: ParticleTransformer, sample: Sample, settings: Intervention
     ArithmeticError
         A control does not take the mass that it should.
     """
-    jets, classes = len(sample.donors["patch_same"]), model.config.classes
+    return _outcomes(model, sample, settings, _results)
+
+
+def cut_everywhere(model: ParticleTransformer, sample: Sample, settings: Interventions) -> Outcomes:
+    """Answers to the cuts of each query's largest edge and of the edges between subjets, in all layers.
+
+    For what needs many jets, as a rejection does.
+
+    Parameters
+    ----------
+    model, sample, settings
+        As of `intervene`; the sample needs no donors.
+
+    Raises
+    ------
+    ArithmeticError
+        As of `intervene`.
+    """
+    return _outcomes(model, sample, settings, _everywhere)
+
+
+def _outcomes(
+    model: ParticleTransformer, sample: Sample, settings: Interventions, results: Results
+) -> Outcomes:
+    jets, classes = sample.jets, model.config.classes
     before, of = np.empty((jets, classes), np.float32), dict[Condition, Outcome]()
     generator = torch.Generator().manual_seed(settings.seed)
     order = np.argsort(sample.inputs.lengths[:jets], kind="stable")
     with Progress(jets, "intervene", "jets") as progress, torch.inference_mode():
         for rows in np.split(order, range(settings.batch_size, jets, settings.batch_size)):
-            first = forward(model, *_inputs(sample.inputs, rows))
+            first = forward(model, *padded(sample.inputs, rows))
             before[rows] = first.logits.numpy()
-            for result in _results(model, first, sample, rows, generator):
+            for result in results(model, first, sample, rows, generator):
                 outcome = of.setdefault(result.condition, _empty(jets, classes))
                 outcome.after[rows], outcome.control[rows], outcome.mass[rows] = result[1:]
             progress.advance(len(rows))
@@ -147,11 +133,6 @@ def _empty(jets: int, classes: int) -> Outcome:
     return Outcome(*(np.empty(shape, np.float32) for shape in ((jets, classes), (jets, classes), jets)))
 
 
-def _inputs(jets: Particles, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor, Tensor]:
-    features, vectors, mask = map(torch.from_numpy, jets.pad(rows))
-    return features, vectors, mask
-
-
 def _results(
     model: ParticleTransformer,
     first: Pass,
@@ -160,16 +141,31 @@ def _results(
     generator: torch.Generator,
 ) -> Iterator[Result]:
     """All conditions for a batch."""
-    subjet = _subjets(sample, rows, first.real)
-    cuts: dict[str, Edges] = {"argmax": argmax_edges}
-    cuts |= {name: subjet_edges(subjet, name == "between") for name in ("between", "within")}
+    cuts = _cuts(sample, first, rows)
     for layer, layers in _scopes(len(model.blocks)):
         for name, edges in cuts.items():
-            after, mass = _cut(model, first, Cut(edges, first.real), layers)
-            control, _ = _cut(model, first, Cut(edges, first.real, generator), layers)
-            yield Result(Condition(name, layer), after, control, mass)
+            yield _cut_result(model, first, Condition(name, layer), edges, layers, generator)
     yield from _heads(model, first, generator)
     yield from _patches(model, first, sample, rows, generator)
+
+
+def _everywhere(
+    model: ParticleTransformer,
+    first: Pass,
+    sample: Sample,
+    rows: NDArray[np.int64],
+    generator: torch.Generator,
+) -> Iterator[Result]:
+    cuts = _cuts(sample, first, rows)
+    for name in ("argmax", "between"):
+        layers = range(len(model.blocks))
+        yield _cut_result(model, first, Condition(name, ALL), cuts[name], layers, generator)
+
+
+def _cuts(sample: Sample, first: Pass, rows: NDArray[np.int64]) -> dict[str, Edges]:
+    subjet = sample.subjets(rows, first.real)
+    cuts: dict[str, Edges] = {"argmax": argmax_edges}
+    return cuts | {name: subjet_edges(subjet, name == "between") for name in ("between", "within")}
 
 
 def _scopes(layers: int) -> Iterator[tuple[int, Sequence[int]]]:
@@ -178,12 +174,18 @@ def _scopes(layers: int) -> Iterator[tuple[int, Sequence[int]]]:
     yield from ((layer, [layer]) for layer in range(layers))
 
 
-def _subjets(sample: Sample, rows: NDArray[np.int64], real: Tensor) -> Tensor:
-    """Subjets of a batch's particles, (B, P); -1 at padding."""
-    ends = np.cumsum(sample.inputs.lengths)
-    pieces = [sample.subjet[ends[row] - sample.inputs.lengths[row] : ends[row]] for row in rows]
-    found = torch.full(real.shape, -1)
-    return found.masked_scatter(real, torch.from_numpy(np.concatenate(pieces)))
+def _cut_result(
+    model: ParticleTransformer,
+    first: Pass,
+    condition: Condition,
+    edges: Edges,
+    layers: Sequence[int],
+    generator: torch.Generator,
+) -> Result:
+    """A cut in some layers, and random edges of the same mass."""
+    after, mass = _cut(model, first, Cut(edges, first.real), layers)
+    control, _ = _cut(model, first, Cut(edges, first.real, generator), layers)
+    return Result(condition, after, control, mass)
 
 
 def _cut(model: ParticleTransformer, first: Pass, cut: Cut, layers: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -218,7 +220,7 @@ def _patches(
     for name, donors in sample.donors.items():
         found = donors[rows] >= 0
         # A jet without a donor is its own, and its answer is not counted.
-        donor = forward(model, *_inputs(sample.inputs, np.where(found, donors[rows], rows)))
+        donor = forward(model, *padded(sample.inputs, np.where(found, donors[rows], rows)))
         absent = torch.from_numpy(~found)[:, None]
         for (layer, layers), control in zip(scopes, controls, strict=True):
             after = rerun(model, first, {one: _replace(donor.weights[one]) for one in layers})

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from softjet.jets.schema import IDENTITIES
 from softjet.jets.substructure import exclusive_subjets
 from softjet.jets.tables import list_lengths, list_values, order_by_pt
+from softjet.part.rejection import background_of
 
 log = logging.getLogger("softjet")
 
@@ -44,8 +45,59 @@ def draw_sample(paths: Sequence[str | Path], jets: int, seed: int) -> pa.Table:
     Table
         Jets in which classes take turns, so that the first few jets are balanced too.
     """
-    labels = [pq.read_table(path, columns=["label"])["label"].to_numpy() for path in paths]
-    chosen = _balanced(np.concatenate(labels), jets, seed)
+    labels = _labels(paths)
+    return _read(paths, labels, _balanced(np.concatenate(labels), jets, seed))
+
+
+def draw_background(
+    paths: Sequence[str | Path], classes: Sequence[str], sample: pa.Table, jets: int, seed: int
+) -> pa.Table:
+    """Draw jets of the background that are not in a sample, for its rejections.
+
+    Parameters
+    ----------
+    paths, seed
+        Those that `draw_sample` drew the sample with.
+    classes : sequence of str
+        Names of the classes; without one that the field rejects there is nothing to draw.
+    sample : Table
+        By `draw_sample`.
+    jets : int
+        Jets at most.
+    """
+    labels, name = _labels(paths), background_of(classes)
+    if name is None:
+        return _read(paths, labels, np.zeros(0, np.int64))
+    background = list(classes).index(name)
+    rows = _shuffled(np.concatenate(labels), seed).get(background, np.zeros(0, np.int64))
+    taken = int((sample["label"].to_numpy() == background).sum())
+    return _read(paths, labels, rows[taken : taken + jets])
+
+
+def _labels(paths: Sequence[str | Path]) -> list[NDArray[np.int8]]:
+    """Classes of the jets of each file."""
+    return [pq.read_table(path, columns=["label"])["label"].to_numpy() for path in paths]
+
+
+def _shuffled(label: NDArray[np.int8], seed: int) -> dict[int, NDArray[np.int64]]:
+    """Rows of each class in the order in which they are drawn."""
+    generator = np.random.default_rng(seed)
+    return {int(one): generator.permutation(np.flatnonzero(label == one)) for one in np.unique(label)}
+
+
+def _balanced(label: NDArray[np.int8], jets: int, seed: int) -> NDArray[np.int64]:
+    """Rows drawn without replacement, classes taking turns."""
+    rows = _shuffled(label, seed).values()
+    each, fewest = max(1, jets // len(rows)), min(map(len, rows))
+    if fewest < each:
+        log.warning("attention: %d jets a class instead of %d: that is all one class has", fewest, each)
+    return np.stack([one[: min(each, fewest)] for one in rows], axis=1).ravel()
+
+
+def _read(
+    paths: Sequence[str | Path], labels: Sequence[NDArray[np.int8]], chosen: NDArray[np.int64]
+) -> pa.Table:
+    """Rows of files taken as one, in the order in which they are chosen."""
     first = np.cumsum([0, *map(len, labels)])
     parts = [
         _read_rows(path, chosen[(chosen >= a) & (chosen < b)] - a)
@@ -53,18 +105,6 @@ def draw_sample(paths: Sequence[str | Path], jets: int, seed: int) -> pa.Table:
     ]
     # The parts hold the chosen jets in rising order; put them back in the order of the draw.
     return pa.concat_tables(parts).take(np.argsort(np.argsort(chosen)))
-
-
-def _balanced(label: NDArray[np.int8], jets: int, seed: int) -> NDArray[np.int64]:
-    """Rows drawn without replacement, classes taking turns."""
-    classes, counts = np.unique(label, return_counts=True)
-    each = max(1, jets // len(classes))
-    if counts.min() < each:
-        log.warning("attention: %d jets a class instead of %d: that is all one class has", counts.min(), each)
-        each = int(counts.min())
-    generator = np.random.default_rng(seed)
-    rows = [generator.permutation(np.flatnonzero(label == one))[:each] for one in classes]
-    return np.stack(rows, axis=1).ravel()
 
 
 def _read_rows(path: str | Path, rows: NDArray[np.int64]) -> pa.Table:

@@ -15,6 +15,7 @@ from softjet.config.interventions import TopK
 from softjet.latency.pairs import measure_pair
 from softjet.latency.ratio import summarise
 from softjet.part.compare import compare
+from softjet.part.evaluate import metrics_table
 from softjet.part.model import ParticleTransformer
 from softjet.part.prediction import predict
 
@@ -99,16 +100,31 @@ def quality(
     -------
     DataFrame
         A row a k and metric: k, and by `softjet.part.compare.compare` (paired bootstrap on the same jets)
-        metric, class, dense, topk, change (of a rejection the ratio), low, high, n, note.
+        metric, class, dense, topk, change (of a rejection the ratio), low, high, n, note; and dense_low,
+        dense_high, topk_low, topk_high, the intervals of the two values by
+        `softjet.part.evaluate.metrics_table`.
     """
     logits = {}
     for k, model in models.items():
         with with_top_k(model, k, settings.class_blocks):
             logits[k] = predict(model, *inputs).numpy()
+    own = {k: _intervals(one, label, classes, settings.seed) for k, one in logits.items()}
+    place = ["metric", "class"]
     tables = [
-        compare(logits[ALL], logits[k], label, classes, settings.seed).assign(k=k) for k in models if k != ALL
+        compare(logits[ALL], logits[k], label, classes, settings.seed)
+        .assign(k=k)
+        .join(own[ALL].add_prefix("dense_"), place)
+        .join(own[k].add_prefix("topk_"), place)
+        for k in models
+        if k != ALL
     ]
     return pd.concat(tables, ignore_index=True).rename(columns={"reference": "dense", "other": "topk"})
+
+
+def _intervals(
+    logits: NDArray[np.floating], label: NDArray[np.int64], classes: Sequence[str], seed: int
+) -> pd.DataFrame:
+    return metrics_table(logits, label, classes, seed).set_index(["metric", "class"])[["low", "high"]]
 
 
 def times(model: ParticleTransformer, inputs: Inputs, settings: TopK) -> pd.DataFrame:

@@ -13,6 +13,10 @@ class Interventions(Section):
     """Test jets that are intervened on, equally many of each class."""
     donors: int = Field(3000, ge=10)
     """Test jets that may give their attention to another, the former among them."""
+    rejection_jets: int = Field(500, ge=10)
+    """Of these, balanced as well, those that rejections under cuts in all layers are measured on."""
+    background: int = Field(3000, ge=0)
+    """Further test jets of the background (QCD, gluon) for these rejections; 0: none are measured."""
     subjets: int = Field(3, ge=2)
     """Exclusive kT subjets of every jet, the same for all classes, so that they do not tell the class."""
     batch_size: int = Field(32, ge=1)
@@ -32,6 +36,8 @@ class TopK(Section):
     """Whether the class token's attention is cut too."""
     jets: int = Field(1000, ge=10)
     """Test jets, equally many of each class."""
+    background: int = Field(3000, ge=0)
+    """Further test jets of the background (QCD, gluon), for the rejections."""
     tuned: tuple[PositiveInt, ...] = (1,)
     """Those that are fine-tuned as well, each against a dense network fine-tuned as long; may be empty."""
     steps: int = Field(40, ge=1)

@@ -18,7 +18,8 @@ from softjet.attention.intervene import (
     silence_random,
     subjet_edges,
 )
-from softjet.attention.interventions import Condition, Outcome, Outcomes, intervene, sample_of
+from softjet.attention.intervention_sample import sample_of, sample_without_donors
+from softjet.attention.interventions import Condition, Outcome, Outcomes, cut_everywhere, intervene
 from softjet.attention.recording import record
 from softjet.attention.statistics import ALL
 from softjet.config.interventions import Interventions
@@ -291,6 +292,30 @@ def test_rejections_are_quoted_from_fifty_survivors_on():
     row = many[many.metric == "rejection_50"].iloc[0]
     assert row.change_low < row.change < row.change_high < 0
     assert row.before == pytest.approx(2, abs=0.3)
+
+
+def test_rejections_of_many_jets_stand_where_there_are_some():
+    few, many = planted(jets=40), planted(jets=1200)
+    del many.of[Condition("head", 0, 1)]
+    table = effects(few, ("QCD", "Hbb"), bootstrap=100, seed=1, many=many)
+    rows = table[table.metric == "rejection_50"].set_index("intervention")
+    expected = effects(many, ("QCD", "Hbb"), bootstrap=100, seed=1)
+    expected = expected[expected.metric == "rejection_50"].iloc[0]
+    assert rows.n_jets.to_dict() == {"argmax": 600, "head": 20}
+    assert rows.change["argmax"] == expected.change
+    assert (table[table.metric != "rejection_50"].n_jets <= 40).all()
+
+
+def test_cuts_of_many_jets_are_those_of_the_whole_table(model, jet_table, outcomes):
+    sample = sample_without_donors(jet_table, model.config, SETTINGS)
+    wide = cut_everywhere(model, sample, SETTINGS)
+    assert list(wide.of) == [Condition("argmax", ALL), Condition("between", ALL)]
+    jets = len(outcomes.label)
+    assert jets < len(wide.label) == len(jet_table)
+    for condition, outcome in wide.of.items():
+        np.testing.assert_allclose(outcome.after[:jets], outcomes.of[condition].after, rtol=0, atol=2e-5)
+        assert np.abs(outcome.control - outcome.after).max() > 1e-3
+        np.testing.assert_allclose(outcome.mass[:jets], outcomes.of[condition].mass, atol=1e-5)
 
 
 def test_missing_answers_leave_their_jets_out():

@@ -3,7 +3,14 @@ import logging
 import numpy as np
 import pyarrow.parquet as pq
 
-from softjet.attention.sample import draw_sample, identities, particle_lists, prongs_of, subjets
+from softjet.attention.sample import (
+    draw_background,
+    draw_sample,
+    identities,
+    particle_lists,
+    prongs_of,
+    subjets,
+)
 from softjet.jets.features import model_inputs
 from softjet.jets.schema import CLASSES, IDENTITIES
 
@@ -24,6 +31,18 @@ def test_equally_many_of_each_class_taking_turns_none_twice(jet_table, tmp_path)
     assert sample["part_px"].to_pylist() == jet_table.take(sample["entry"])["part_px"].to_pylist()
     assert sample.equals(draw_sample(paths, 20, seed=1))
     assert sample["entry"].to_pylist() != draw_sample(paths, 20, seed=2)["entry"].to_pylist()
+
+
+def test_further_background_has_no_jet_of_the_sample(jet_table, tmp_path):
+    paths = files_of(jet_table, tmp_path)
+    sample = draw_sample(paths, 20, seed=1)
+    further = draw_background(paths, CLASSES, sample, 3, seed=1)
+    assert further["label"].to_pylist() == [0] * 3
+    assert not set(further["entry"].to_pylist()) & set(sample["entry"].to_pylist())
+    assert further["part_px"].to_pylist() == jet_table.take(further["entry"])["part_px"].to_pylist()
+    assert len(draw_background(paths, CLASSES, sample, 100, seed=1)) == 10 - 6
+    assert len(draw_background(paths, CLASSES, sample, 0, seed=1)) == 0
+    assert len(draw_background(paths, CLASSES[1:], sample, 100, seed=1)) == 0
 
 
 def test_the_smallest_class_limits_all_and_the_log_says_so(jet_table, tmp_path, caplog):

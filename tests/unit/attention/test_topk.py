@@ -6,6 +6,7 @@ import torch
 from softjet.attention.recording import record
 from softjet.attention.topk import ALL, keep_largest, middle_jets, quality, times, with_top_k
 from softjet.config.interventions import TopK
+from softjet.part.evaluate import metrics_table
 from softjet.part.prediction import predict
 
 SETTINGS = TopK(keep=(1, 3), jets=10, samples=5)
@@ -79,6 +80,28 @@ def test_quality_is_against_all_weights_on_the_same_jets(model, inputs, label):
         cut = (predict(model, *inputs).argmax(1).numpy() == label).mean()
     assert rows.topk[1] == pytest.approx(cut)
     assert ((rows.low <= rows.change) & (rows.change <= rows.high)).all()
+
+
+def test_rejections_are_measured_with_enough_background(model, inputs, label):
+    few = quality(dict.fromkeys((ALL, 1), model), inputs, label, ("QCD", *CLASSES[1:]), SETTINGS)
+    rows = few[few.metric.str.startswith("rejection")]
+    assert len(rows) == 9
+    assert rows[["dense", "topk", "change", "low", "high"]].isna().all(axis=None)
+    assert rows.note.str.contains("not measured").all()
+    # Six jets a class, and the same 150 jets of the background again and again.
+    places = np.concatenate([np.arange(JETS), np.tile(np.flatnonzero(label == 0), 25)])
+    many = tuple(tensor[places] for tensor in inputs)
+    table = quality(dict.fromkeys((ALL, 1), model), many, label[places], ("QCD", *CLASSES[1:]), SETTINGS)
+    row = table[table.metric.str.startswith("rejection") & table.note.eq("")].iloc[0]
+    assert row.n == 156
+    assert row.dense_low <= row.dense <= row.dense_high
+    assert row.topk_low <= row.topk <= row.topk_high
+    assert row.change == pytest.approx(row.topk / row.dense)
+    with with_top_k(model, 1):
+        cut = predict(model, *many).numpy()
+    expected = metrics_table(cut, label[places], ("QCD", *CLASSES[1:]), SETTINGS.seed)
+    expected = expected[(expected.metric == row.metric) & (expected["class"] == row["class"])].iloc[0]
+    assert (row.topk, row.topk_low, row.topk_high) == (expected.value, expected.low, expected.high)
 
 
 def test_each_k_may_have_its_own_network(model, inputs, label):
