@@ -103,13 +103,16 @@ def draw_focus_by_layer(statistics: pd.DataFrame, target: str | Path) -> None:
         (statistics.layer != ALL) & (statistics["head"] == ALL) & (statistics.n_low == ALL)
     ].copy()
     rows["times"] = rows.value / rows.null
-    panels = {name: title for name, title in (KINDS | GROUPS).items() if (rows.statistic == name).any()}
-    figure, axes = new_figure(-(-len(panels) // 3), 3, width=3.6, height=2.9, squeeze=False)
+    panels = present(rows, KINDS | GROUPS)
+    columns = min(3, len(panels))
+    figure, axes = new_figure(-(-len(panels) // columns), columns, width=3.6, height=2.9, squeeze=False)
     for panel in axes.flat[len(panels) :]:
         panel.remove()
     for panel, (name, title) in zip(axes.flat, panels.items(), strict=False):
         image = _draw_times(panel, rows[rows.statistic == name], title)
-    bar = figure.colorbar(image, ax=axes, label="attention / even share or random choice", extend="both")
+    # The figure's own list, which no longer holds the panels that were removed.
+    bar = figure.colorbar(image, ax=figure.axes, extend="both")
+    bar.set_label("attention / even share or random choice")
     bar.set_ticks([0.5, 1, 2, 4], labels=["½", "1", "2", "4"])
     bar.ax.minorticks_off()
     figure.supxlabel("layer", fontsize=10)
@@ -143,7 +146,7 @@ def draw_partners(statistics: pd.DataFrame, target: str | Path) -> None:
         PNG; a PDF stands beside it.
     """
     rows = _layers(statistics)
-    names = _present(rows, PARTNERS)
+    names = present(rows, PARTNERS)
     rows = rows[rows.statistic.isin(names)]
     figure, axes = new_figure(1, len(names), width=2.9, height=2.9, squeeze=False)
     for panel, (name, title) in zip(axes.flat, names.items(), strict=True):
@@ -223,8 +226,11 @@ def _draw_by_class(
     statistics: pd.DataFrame, names: Mapping[str, str], series: Sequence[Series], target: str | Path
 ) -> None:
     rows = statistics[(statistics.layer == ALL) & (statistics["head"] == ALL) & (statistics.n_low == ALL)]
-    names = _present(rows, names)
+    names = present(rows, names)
     rows = rows[rows.statistic.str.removesuffix("_pt").isin(names) & rows.value.notna()]
+    if rows.empty:
+        _draw_nothing(target)
+        return
     classes = rows.drop_duplicates("label").sort_values("label")
     order = {label: -place for place, label in enumerate([*classes.label[classes.label != ALL], ALL])}
     figure, axes = new_figure(1, len(names), width=2.7, height=3.6, squeeze=False, sharey=True)
@@ -246,9 +252,17 @@ def _draw_by_class(
     save_figure(figure, target)
 
 
-def _present(rows: pd.DataFrame, names: Mapping[str, str]) -> dict[str, str]:
-    """Those of some statistics that a table has."""
-    return {name: title for name, title in names.items() if (rows.statistic == name).any()}
+def _draw_nothing(target: str | Path) -> None:
+    figure, axes = new_figure(width=6.0, height=1.2)
+    axes.set_axis_off()
+    axes.text(0.5, 0.5, "these jets have no two subjets or prongs", ha="center", transform=axes.transAxes)
+    save_figure(figure, target)
+
+
+def present(rows: pd.DataFrame, names: Mapping[str, str]) -> dict[str, str]:
+    """Those of some statistics, with their titles, that have a value in a table."""
+    found = set(rows.statistic[rows.value.notna()])
+    return {name: title for name, title in names.items() if name in found}
 
 
 def _layers(statistics: pd.DataFrame) -> pd.DataFrame:

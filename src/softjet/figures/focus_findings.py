@@ -59,7 +59,16 @@ def focus_findings(statistics: pd.DataFrame) -> Iterator[str]:
         if name in overall:
             yield _received(overall[name], overall[f"{name}_pt"], word)
     yield from _decays(statistics)
+    groups = {f"mass_{group}": f"another {word}" for group, word in GROUP_WORDS.items()}
+    yield from _left_out(overall, KIND_WORDS | groups)
     yield _compared(statistics, GROUPS | KINDS)
+
+
+def _left_out(overall: Mapping[str, pd.Series], words: Mapping[str, str]) -> Iterator[str]:
+    """What is not said, by statistic: the jets do not tell it, or there is none of it in them."""
+    absent = [word for name, word in words.items() if name not in overall]
+    if absent:
+        yield f"Left out, since these jets do not tell it or have none: attention to {', '.join(absent)}."
 
 
 def _within(mass: pd.Series, argmax: pd.Series, word: str) -> str:
@@ -135,7 +144,9 @@ def partner_findings(statistics: pd.DataFrame) -> Iterator[str]:
                 f"of queries that have one: {against[_side(row)]} a random key of the same Delta R would "
                 f"({_percent(row, 'null')}); untrained {_percent(row, 'untrained')}."
             )
-    yield _attributed(overall)
+    yield from _left_out(overall, PARTNER_WORDS)
+    if CONTRIBUTION_WORDS.keys() <= overall.keys():
+        yield _attributed(overall)
     yield _compared(statistics, PARTNERS | CONTRIBUTIONS)
 
 
@@ -186,9 +197,9 @@ def distance_findings(statistics: pd.DataFrame, planes: pd.DataFrame) -> Iterato
 
 
 def _overall(statistics: pd.DataFrame) -> dict[str, pd.Series]:
-    """The row over all layers, heads, classes and multiplicities of each statistic."""
+    """The row over all layers, heads, classes and multiplicities of each statistic that has a value."""
     every = (statistics[["layer", "head", "label", "n_low"]] == ALL).all(axis=1)
-    return _by(statistics[every], "statistic")
+    return _by(statistics[every & statistics.value.notna()], "statistic")
 
 
 def _by(rows: pd.DataFrame, column: str) -> dict[str, pd.Series]:

@@ -49,14 +49,12 @@ def build_report(
     ]
     sections.append(Section("How this was made", list(provenance_parts(results, settings))))
     findings = list(find_most_important(results, settings, attention))
-    write_report(
-        target, "What Particle Transformer attends to, and how small it can be", _lead(), findings, sections
-    )
+    write_report(target, _title(settings), _lead(settings), findings, sections)
 
 
 def _chapters(settings: Settings, attention: Mapping[str, Sentences]) -> list[Chapter]:
     return [
-        ("Simulation", settings["datasets"], dataset_parts),
+        ("Simulation" if _simulated(settings) else "Jets", settings["datasets"], dataset_parts),
         ("Training", settings["part"], training_parts),
         ("Comparison", by_name(settings["comparisons"]), comparison_parts),
         ("Attention", settings["part"], lambda r, run, s: attention_parts(r, run, s, attention[run])),
@@ -68,10 +66,23 @@ def _chapters(settings: Settings, attention: Mapping[str, Sentences]) -> list[Ch
     ]
 
 
-def _lead() -> str:
+def _simulated(settings: Settings) -> bool:
+    """Whether some of the jets were simulated here."""
+    return any(dataset["source"] == "simulation" for dataset in settings["datasets"].values())
+
+
+def _title(settings: Settings) -> str:
+    return "What Particle Transformer attends to" + (
+        ", and how small it can be" if settings["compress"] else ""
+    )
+
+
+def _lead(settings: Settings) -> str:
     machine = host()
+    start = "simulated collisions" if _simulated(settings) else "files of jets"
+    end = ", attention and learned ranks to time" if settings["compress"] else " to attention"
     return (
-        "From simulated collisions through training, attention and learned ranks to time, in one workflow. "
+        f"From {start} through training{end}, in one workflow. "
         f"Written on {datetime.now(UTC):%Y-%m-%d} on a machine with {machine['cores']} cores "
         f"({machine['processor']}), from commit {commit_name(git_state())}."
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from softjet.figures.chapters.shared import Settings
+from softjet.figures.focus import GROUPS, present
 from softjet.figures.focus_findings import distance_findings, focus_findings, partner_findings
 from softjet.figures.report import Heading, Part, Picture, Text
 
@@ -26,14 +27,15 @@ def focus_parts(results: Path, run: str, settings: Settings) -> Iterator[Part]:
     names = ("focus", "partners", "distance", "planes")
     tables = {name: pd.read_parquet(folder / run / settings["dataset"] / f"{name}.parquet") for name in names}
     figures = figures / run / settings["dataset"]
-    yield Heading(f"What {run} attends to: subjets, decay products, partners")
+    yield Heading(f"What {run} attends to: particles, subjets, partners")
     yield Text(
         "A particle's attention to itself is left out here. Nulls are exact expectations from the "
         "composition of each jet. Lines marked truth stand only where the simulation knows the decay."
     )
     yield from map(Text, focus_findings(tables["focus"]))
     yield Picture(figures / "focus.png", "Attention that kinds of particles receive, by class.")
-    yield Picture(figures / "subjets.png", "Attention within kT subjets and prongs, by class.")
+    if present(tables["focus"], GROUPS):
+        yield Picture(figures / "subjets.png", "Attention within kT subjets and prongs, by class.")
     yield Picture(figures / "focus_layers.png", "The same over its null, class by layer.")
     yield from map(Text, partner_findings(tables["partners"]))
     yield Picture(figures / "partners.png", "Whom the largest weight is on, by layer.")

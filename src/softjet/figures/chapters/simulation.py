@@ -1,6 +1,6 @@
-"""Chapter on datasets: where jets come from, and how simulated ones compare with published ones."""
+"""Chapter on jets: where they come from, what they look like, simulated beside published ones."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,15 +36,24 @@ def dataset_parts(results: Path, name: str, dataset: Settings) -> Iterator[Part]
     table = table.loc[[*known, *sorted(set(table.index) - set(known))], order]
     table = pd.concat([table, table.sum().to_frame("all classes").T]).rename_axis("class").reset_index()
     yield Table(table, "Jets by class and split. Every jet read is in one split or listed as rejected.")
-    yield Picture(
-        results / "figures" / name / "jets.png",
-        "Test jets of four classes. Peaks of the soft-drop mass stand at the W, Higgs and top masses while "
-        "QCD "
-        "falls; low tau2/tau1 marks two prongs, low tau3/tau2 three.",
-    )
+    yield Picture(results / "figures" / name / "jets.png", _shapes(set(counts["class"])))
     if dataset["reference"]:
         yield Table(_comparison_rows(results / "jets" / name / "comparison.parquet"), _COMPARISON_CAPTION)
         yield Picture(results / "figures" / name / "comparison.png", "Simulated and published jets.")
+
+
+def _shapes(classes: Collection[str]) -> str:
+    """What is seen in the distributions of these classes."""
+    if set(CLASSES) <= set(classes):
+        drawn, masses = "four classes", "the W, Higgs and top masses while QCD falls"
+    elif "Top" in classes:
+        drawn, masses = "each class", "the top mass where one jet holds all that the top quark decays to"
+    else:
+        return "Test jets by class. Low tau2/tau1 marks two prongs, low tau3/tau2 three."
+    return (
+        f"Test jets of {drawn}. Peaks of the soft-drop mass stand at {masses}; low tau2/tau1 marks two "
+        "prongs, low tau3/tau2 three."
+    )
 
 
 def _comparison_rows(path: Path) -> pd.DataFrame:
