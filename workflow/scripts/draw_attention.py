@@ -24,7 +24,8 @@ with job(snakemake):
     classes = table_facts(pq.read_schema(snakemake.input.maps)).classes
     first = tables["maps"].groupby("label").jet.min()
     of_class = {name: int(first[label]) for label, name in enumerate(classes) if label in first}
-    jets = [of_class[name] for name in PAIRS if name in of_class] or [int(first.iloc[0])]
+    shown = PAIRS if set(PAIRS) <= set(classes) else classes[: len(PAIRS)]
+    jets = [of_class[name] for name in shown if name in of_class] or [int(first.iloc[0])]
     out = snakemake.output
     draw_shares(tables["binary"], out.shares_png)
     draw_heads(tables["binary"], out.heads_png, float(tables["binary"].threshold.min()))
@@ -33,4 +34,4 @@ with job(snakemake):
     draw_parts(tables["parts"], out.parts_png)
     draw_maps(tables["maps"], of_class.get(HEATED, jets[0]), out.maps_png, classes=classes)
     draw_pairs(tables["maps"], tables["particles"], jets, out.pairs_png, classes=classes)
-    draw_weights(tables["weights"], tables["untrained"], out.weights_png)
+    draw_weights(tables["weights"], out.weights_png)
