@@ -3,12 +3,14 @@
 from pathlib import Path
 
 import pandas as pd
+import pyarrow.parquet as pq
 import torch
 
 from softjet.attention.sample import draw_sample
 from softjet.config.attention import Attention
 from softjet.figures.explorer import jet_facts, write_explorer
 from softjet.jets.features import model_inputs
+from softjet.jets.schema import table_facts
 from softjet.part.checkpoint import load_part
 from softjet.part.prediction import predict
 from softjet.provenance.job import job
@@ -25,4 +27,5 @@ with job(snakemake) as step:
     logits = predict(model, features, vectors, mask, precision="float32")
     facts = jet_facts(jets, kept, logits.softmax(-1).numpy())
     title = f"{snakemake.wildcards.run} on test jets of {snakemake.wildcards.dataset}"
-    write_explorer(snakemake.output.page, title, maps, particles, facts)
+    classes = table_facts(pq.read_schema(snakemake.input.maps)).classes
+    write_explorer(snakemake.output.page, title, maps, particles, facts, classes)

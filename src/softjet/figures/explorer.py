@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from softjet.errors import InputError
 from softjet.figures.attention import IDENTITY
 from softjet.figures.style import COLOURS, SEQUENTIAL
-from softjet.jets.schema import CLASSES
+from softjet.jets.schema import CLASSES, table_facts
 from softjet.provenance.files import whole_file
 
 STEP = 1 / 128
@@ -49,7 +49,12 @@ class PackedJet:
 
 
 def write_explorer(
-    target: str | Path, title: str, maps: pd.DataFrame, particles: pd.DataFrame, facts: pd.DataFrame
+    target: str | Path,
+    title: str,
+    maps: pd.DataFrame,
+    particles: pd.DataFrame,
+    facts: pd.DataFrame,
+    classes: Sequence[str] = CLASSES,
 ) -> None:
     """Write the explorer of all jets in a maps table.
 
@@ -63,6 +68,8 @@ def write_explorer(
         The maps and particles tables of `softjet.attention.dataset`.
     facts : DataFrame
         A row a jet: jet, and those of `FACTS` that are known; `jet_facts` makes it.
+    classes : sequence of str
+        Names of the classes, as the metadata of the maps table has them (`softjet.jets.schema.table_facts`).
 
     Raises
     ------
@@ -82,7 +89,7 @@ def write_explorer(
         "shape": shape,
         "jets": jets,
         "first": _first(jets),
-        "classes": CLASSES,
+        "classes": list(classes),
         "identities": [list(kind) for kind in IDENTITY],
         "colours": _colours(),
         "difference": max(one.difference for one in packed),
@@ -102,7 +109,7 @@ def jet_facts(jets: pa.Table, places: Sequence[int], probabilities: NDArray[np.f
     places : sequence of int
         Their places in the sample.
     probabilities : (N, C)
-        What the network gives each class; used where these are the classes of `softjet.jets.schema`.
+        What the network gives each class; used where these are the classes that the jets' metadata names.
 
     Returns
     -------
@@ -120,9 +127,10 @@ def jet_facts(jets: pa.Table, places: Sequence[int], probabilities: NDArray[np.f
             "sdmass": jets["jet_sdmass"].to_numpy(),
         }
     )
-    if probabilities.shape[1] != len(CLASSES):
+    classes = table_facts(jets.schema).classes
+    if probabilities.shape[1] != len(classes):
         return facts
-    best = [CLASSES[place] for place in probabilities.argmax(1)]
+    best = [classes[place] for place in probabilities.argmax(1)]
     return facts.assign(predicted=best, probability=probabilities.max(1))
 
 

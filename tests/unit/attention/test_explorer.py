@@ -2,9 +2,11 @@ import base64
 import json
 import re
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from numpy.testing import assert_allclose
 
@@ -12,6 +14,7 @@ from softjet.attention.dataset import TABLES, record_dataset
 from softjet.config.attention import Attention
 from softjet.errors import InputError
 from softjet.figures.explorer import STEP, jet_facts, pack_jet, write_explorer
+from softjet.jets.schema import JETCLASS, table_facts
 
 JETS = 6
 
@@ -125,6 +128,28 @@ def test_facts_that_are_not_known_are_left_out(tables, tmp_path):
 def test_a_network_of_other_classes_makes_no_prediction_here(jet_table):
     facts = jet_facts(jet_table.slice(0, 1), [0], np.ones((1, 2), np.float32))
     assert "predicted" not in facts
+
+
+def test_jets_of_two_classes_have_their_own_names(tables, jet_table, tmp_path):
+    maps, particles, _ = tables
+    told = jet_table.replace_schema_metadata(replace(JETCLASS, classes=("background", "Top")).metadata)
+    facts = jet_facts(told.slice(0, JETS), range(JETS), np.eye(2, dtype=np.float32)[[1] * JETS])
+    assert set(facts.predicted) == {"Top"}
+    maps = maps.assign(label=maps.jet % 2)
+    write_explorer(tmp_path / "page.html", "top", maps, particles, facts, ("background", "Top"))
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    index = json.loads(re.search(r'id="index">(.*?)</script>', page)[1])
+    assert index["classes"] == ["background", "Top"]
+    assert [index["classes"][jet["label"]] for jet in index["jets"]] == ["background", "Top"] * 3
+
+
+def test_recorded_maps_tell_their_classes(model, jet_table, tmp_path):
+    classes = tuple(f"kind {place}" for place in range(10))
+    told = jet_table.replace_schema_metadata(replace(JETCLASS, classes=classes).metadata)
+    paths = {name: tmp_path / f"{name}.parquet" for name in TABLES}
+    record_dataset(model, told.slice(0, 3), Attention(maps=2), paths)
+    for name in ("maps", "particles"):
+        assert table_facts(pq.read_schema(paths[name])).classes == classes
 
 
 def test_page_opens_with_a_jet_of_several_subjets(tables, tmp_path):
