@@ -23,10 +23,10 @@ from softjet.part.optimiser import optimiser_of, set_rate
 from softjet.part.precision import autocast, determinism, device_of
 from softjet.part.prediction import JetBatch, device_of_model, predict_loader
 from softjet.part.schedule import learning_rate, total_steps
-from softjet.part.state import load_state, save_state
 from softjet.part.team import RunningAverages, Team, local_rank
 from softjet.progress import Progress
 from softjet.provenance.files import write_tables
+from softjet.state import load_state, save_state
 
 HISTORY = "history.parquet"
 COLUMNS = ("step", "loss", "lr", "jets_per_second", "validation_loss", "validation_accuracy")
