@@ -7,6 +7,9 @@ from pydantic import Field, model_validator
 from softjet.config.section import Section
 
 Family = Literal["bert", "mpnet", "gpt2", "llama", "mamba"]
+TaskName = Literal[
+    "cola", "sst2", "mrpc", "qqp", "mnli", "qnli", "rte", "wnli", "wikitext2", "wikitext103", "text"
+]
 
 
 class Source(Section):
@@ -38,9 +41,13 @@ class Tuning(Section):
     batch_size: int = Field(32, ge=1)
     """Sentences, or windows of text, a step."""
     learning_rate: float = Field(5e-5, gt=0)
-    """Learning rate after its rise over the first tenth; it falls linearly to zero."""
+    """Learning rate after its rise; it falls linearly to zero."""
+    warmup: float = Field(0.1, ge=0, lt=1)
+    """Share of the steps over which it rises."""
     weight_decay: float = Field(0.01, ge=0)
     """Weight decay of matrices; offsets, norms and embeddings have none."""
+    clip: float | None = Field(1.0, gt=0)
+    """Largest norm of the gradient; null: any."""
     save_every: float = Field(60.0, gt=0)
     """Seconds between two saved states, from which a killed run goes on."""
     seed: int = Field(1, ge=0)
@@ -50,8 +57,8 @@ class Tuning(Section):
 class Task(Section):
     """Text, and what is asked about it."""
 
-    name: str = "sst2"
-    """A GLUE task (sst2, mrpc, cola, rte, qnli, qqp, mnli, wnli), or wikitext2."""
+    name: TaskName = "sst2"
+    """A classification task of GLUE, WikiText, or text of your own (files named by their split)."""
     source: Source
     """Where the text comes from."""
     training: Source | None = None
@@ -62,6 +69,12 @@ class Task(Section):
     """Tokens between two windows of text at evaluation; null: the length, windows that do not overlap."""
     evaluate: int | None = Field(None, ge=1)
     """First examples of the validation (GLUE), windows of the test (WikiText) split that count; null: all."""
+
+    @model_validator(mode="after")
+    def _every_token_scored(self) -> "Task":
+        if self.stride is not None and self.stride > self.length:
+            raise ValueError("stride: is larger than length, so that tokens would never be scored")
+        return self
 
 
 class LanguageModel(Section):

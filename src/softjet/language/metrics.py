@@ -1,0 +1,116 @@
+"""Metrics of GLUE and of language modelling, as functions of arrays, and their intervals."""
+
+import math
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from softjet.config.language import Task
+from softjet.language.wikitext import FOLDERS
+
+LEVEL = 0.95
+RESAMPLES = 1000
+
+Outputs = NDArray[np.floating]
+Labels = NDArray[np.integer]
+Metric = Callable[[Outputs, Labels], float]
+
+
+def accuracy(logits: Outputs, labels: Labels) -> float:
+    """Share of examples whose largest logit is the true class's; logits (N, C), labels (N,)."""
+    return float(np.mean(logits.argmax(1) == labels))
+
+
+def f1(logits: Outputs, labels: Labels) -> float:
+    """F1 score of class 1, as GLUE asks for in MRPC and QQP: 2 TP / (2 TP + FP + FN); 0 without any."""
+    chosen, true = logits.argmax(1) == 1, labels == 1
+    both = int(chosen.sum()) + int(true.sum())
+    return 2 * int((chosen & true).sum()) / both if both else 0.0
+
+
+def matthews(logits: Outputs, labels: Labels) -> float:
+    """Matthews correlation of two classes, as GLUE asks for in CoLA; 0 where only one is chosen or true."""
+    chosen, true = logits.argmax(1) == 1, labels == 1
+    spread = float(chosen.std() * true.std())
+    return float(np.mean(chosen & true) - chosen.mean() * true.mean()) / spread if spread else 0.0
+
+
+def perplexity(windows: Outputs, _labels: Labels) -> float:
+    """Perplexity of windows (N, 2) of tokens and summed nll: exp of the mean over all scored tokens."""
+    tokens, nll = windows.sum(0, dtype=np.float64)
+    return math.exp(nll / tokens)
+
+
+METRICS: Mapping[str, Mapping[str, Metric]] = {
+    "cola": {"matthews": matthews, "accuracy": accuracy},
+    "mrpc": {"accuracy": accuracy, "f1": f1},
+    "qqp": {"accuracy": accuracy, "f1": f1},
+    **{name: {"perplexity": perplexity} for name in FOLDERS},
+}
+"""Metrics by task, those that GLUE asks for; accuracy for a task that is not named."""
+
+RATIOS = frozenset({"perplexity"})
+"""Metrics of which a change is a ratio, not a difference."""
+
+
+def metrics_of(task: str) -> Mapping[str, Metric]:
+    """Metrics of a task by their names, the chief one first."""
+    return METRICS.get(task, {"accuracy": accuracy})
+
+
+def outputs_of(examples: pd.DataFrame) -> tuple[Outputs, Labels]:
+    """Arrays that the metrics take, from a table of :func:`softjet.language.evaluate.examples_table`.
+
+    Returns
+    -------
+    outputs : (N, C) or (N, 2)
+        Logits; or tokens and nll of each window.
+    labels : (N,)
+        Classes; zeros for windows, which have none.
+    """
+    if "nll" in examples:
+        return examples[["tokens", "nll"]].to_numpy(np.float64), np.zeros(len(examples), np.int64)
+    logits = [name for name in examples.columns if name.startswith("logit_")]
+    return examples[logits].to_numpy(), examples["label"].to_numpy()
+
+
+def metrics_table(
+    examples: pd.DataFrame, task: Task, resamples: int = RESAMPLES, seed: int = 1
+) -> pd.DataFrame:
+    """Metrics of a model on its task with intervals by bootstrap over examples, or over windows.
+
+    Parameters
+    ----------
+    examples : DataFrame
+        Of :func:`softjet.language.evaluate.examples_table`.
+    task : Task
+        Which metrics; length and stride for the note.
+    resamples : int
+        Resamples of the bootstrap.
+    seed : int
+        Of the bootstrap.
+
+    Returns
+    -------
+    DataFrame
+        metric, value, low, high (95 % interval), n (examples or windows), note (for a perplexity: tokens,
+        context and stride).
+    """
+    outputs, labels = outputs_of(examples)
+    generator = np.random.default_rng(seed)
+    draws = [generator.integers(len(labels), size=len(labels)) for _ in range(resamples)]
+    rows = []
+    for name, metric in metrics_of(task.name).items():
+        values = [metric(outputs[draw], labels[draw]) for draw in draws]
+        low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+        rows.append((name, metric(outputs, labels), low, high, len(labels), _note(examples, task)))
+    return pd.DataFrame(rows, columns=["metric", "value", "low", "high", "n", "note"])
+
+
+def _note(examples: pd.DataFrame, task: Task) -> str:
+    if "nll" not in examples:
+        return ""
+    stride = task.stride or task.length
+    return f"{examples['tokens'].sum()} tokens scored in windows of {task.length}, one every {stride}"

@@ -1,0 +1,100 @@
+"""Texts as token numbers, held end to end."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from transformers import PreTrainedTokenizerBase
+
+from softjet.language.wikitext import JOIN
+
+EXAMPLES_A_CALL = 8192
+CHARACTERS_A_CALL = 1 << 22
+"""Text that is handed to the tokenizer at once: it keeps some hundred bytes a token for so long."""
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Sentences or pairs as tokens.
+
+    Attributes
+    ----------
+    tokens : array of int32
+        All of them, one example after the other.
+    types : array of int8 or None
+        0 for tokens of the first sentence and 1 of the second, where the tokenizer tells them apart.
+    ends : (N + 1,) array of int
+        Example n is tokens[ends[n] : ends[n + 1]].
+    """
+
+    tokens: NDArray[np.int32]
+    types: NDArray[np.int8] | None
+    ends: NDArray[np.int64]
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Tokens of each example."""
+        return np.diff(self.ends)
+
+
+def tokenise_examples(table: pd.DataFrame, tokenizer: PreTrainedTokenizerBase, length: int) -> Examples:
+    """Tokens of each row of text and, where there is one, pair; cut to `length` tokens, longer texts first.
+
+    Parameters
+    ----------
+    table : DataFrame
+        text, pair.
+    tokenizer : PreTrainedTokenizerBase
+        With its own special tokens.
+    length : int
+        Most tokens of an example.
+    """
+    paired = bool(table["pair"].notna().any())
+    parts = []
+    for start in range(0, len(table), EXAMPLES_A_CALL):
+        rows = table.iloc[start : start + EXAMPLES_A_CALL]
+        parts.append(
+            tokenizer(
+                rows["text"].tolist(),
+                rows["pair"].tolist() if paired else None,
+                truncation=True,
+                max_length=length,
+                return_attention_mask=False,
+            )
+        )
+    lists = [tokens for part in parts for tokens in part["input_ids"]]
+    typed = paired and all("token_type_ids" in part for part in parts)
+    types = [kinds for part in parts for kinds in part["token_type_ids"]] if typed else None
+    ends = np.concatenate([[0], np.cumsum([len(tokens) for tokens in lists], dtype=np.int64)])
+    return Examples(_flat(lists, np.int32), None if types is None else _flat(types, np.int8), ends)
+
+
+def tokenise_text(lines: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> NDArray[np.int32]:
+    """Tokens of the lines joined into one text, with the special tokens that the tokenizer puts before it.
+
+    The text goes to the tokenizer in one piece up to four million characters (WikiText's test split has 1.3
+    million) and beyond that in pieces that end with a line, so that memory stays bounded; a seam can
+    change a token or two beside it.
+
+    Parameters
+    ----------
+    lines : sequence of str
+        As :func:`softjet.language.wikitext.text_rows` gives them.
+    tokenizer : PreTrainedTokenizerBase
+    """
+    sizes = np.cumsum([len(line) + len(JOIN) for line in lines])
+    pieces = sizes // CHARACTERS_A_CALL
+    starts = [0, *(np.flatnonzero(np.diff(pieces)) + 1), len(lines)]
+    parts = []
+    for first, last in pairwise(starts):
+        text = JOIN.join(lines[first:last]) + (JOIN if last < len(lines) else "")
+        tokens = tokenizer(text, return_attention_mask=False, add_special_tokens=first == 0, verbose=False)
+        parts.append(np.asarray(tokens["input_ids"], dtype=np.int32))
+    return np.concatenate(parts)
+
+
+def _flat(lists: list[list[int]], kind: type) -> NDArray:
+    return np.fromiter((number for numbers in lists for number in numbers), dtype=kind)
