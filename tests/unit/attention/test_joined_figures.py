@@ -1,0 +1,174 @@
+from itertools import product
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from softjet.figures import joined
+from softjet.figures.joined import draw_joined, losses, spread_apart
+from softjet.figures.joined_findings import joined_findings, what_went_first
+
+KEEPS = (0.7, 0.5, 0.3)
+HALF = 0.02
+
+
+def row(quantity, detail="", layer=-1, head=-1, value=0.9, dense=1.0, q=0.001, n=400):
+    """A row whose loss and change have intervals of +- HALF."""
+    change, loss = value - dense, 1 - value / dense
+    ends = {"low": change - HALF, "high": change + HALF, "loss_low": loss - HALF, "loss_high": loss + HALF}
+    names = {"quantity": quantity, "detail": detail, "layer": layer, "head": head}
+    return names | {"value": value, "dense": dense, "change": change, "loss": loss, "q": q, "n": n} | ends
+
+
+def at_keep(keep, lost):
+    """Rows of one keep ratio; `lost` says what share of a quantity is gone."""
+    rows = [row("above", "0.5"), row("above", "0.8", value=0.1 * (1 - lost["binary"]), dense=0.1)]
+    rows += [row("effective_keys", value=8.0, dense=10.0), row("agreement_by_draws", value=0.2, dense=0.2)]
+    rows += [row("agreement", value=0.8 * (1 - lost["agreement"]), dense=0.8)]
+    rows += [row("probe_token_within", name, value=0.5 * (1 - lost[name]), dense=0.5) for name in PROBED]
+    rows += [row("agreement", layer=layer, value=0.6 + 0.1 * layer, dense=0.8) for layer in (0, 1)]
+    rows += [row("above", "0.8", layer=layer) for layer in (0, 1)]
+    for matrix, layer, head in product(("query", "key", "value", "output"), (0, 1, 2), (0, 1)):
+        share = 0.1 if (matrix, layer, head) == ("key", 1, 0) else 0.5
+        rows.append(row("head_effective_rank", matrix, layer, head, 10 * share, 10.0, np.nan, 0))
+    for one in rows:
+        one["q"] = 0.8 if one["loss"] < HALF else one["q"]
+    about = {
+        "run": f"soft-threshold-{keep}",
+        "method": "soft-threshold",
+        "keep": keep,
+        "seed": -1,
+        "seeds": 1,
+    }
+    return pd.DataFrame(rows).assign(**about)
+
+
+PROBED = ("tau21", "tau32", "ln_sdmass", "d2")
+NOTHING = dict.fromkeys((*PROBED, "binary", "agreement"), 0.0)
+
+
+def compressed(by_keep):
+    return pd.concat([at_keep(keep, NOTHING | lost) for keep, lost in by_keep.items()], ignore_index=True)
+
+
+def comparison(keeps=KEEPS, accuracy=0.0, rejection=1.0):
+    """Accuracy changes by a difference, a rejection by a factor; a second one is not measured."""
+    rows = []
+    for keep in keeps:
+        known = {"method": "soft-threshold", "keep": keep, "against": "dense", "better": "higher", "n": 9000}
+        rows += [
+            known | {"metric": "accuracy", "change_is": "difference", "reference": 0.8, "value": 0.8}
+            | {"change": accuracy, "low": accuracy - 0.004, "high": accuracy + 0.004},
+            known | {"metric": "Hbb rejection", "change_is": "ratio", "reference": 100, "value": 100}
+            | {"change": rejection, "low": rejection - 0.03, "high": rejection + 0.03},
+            known | {"metric": "Tbl rejection", "change_is": "ratio"}
+            | dict.fromkeys(("reference", "value", "change", "low", "high"), np.nan),
+        ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture
+def figures(monkeypatch):
+    """Figures, kept open instead of written."""
+    kept = []
+    monkeypatch.setattr(joined, "save_figure", lambda figure, target: kept.append(figure))
+    yield kept
+    plt.close("all")
+
+
+def test_losses_of_differences_ratios_and_shares_are_on_one_scale():
+    table = losses(compressed({0.5: {"d2": 0.2}}), comparison([0.5], -0.08, 0.9)).set_index("name")
+    assert set(table.index) == {*NOTHING, "accuracy", "Hbb rejection"}
+    for name, loss in {"d2": 0.2, "accuracy": 0.1, "Hbb rejection": 0.1, "tau21": 0.0}.items():
+        assert table.loss[name] == pytest.approx(loss)
+    assert (table.low["accuracy"], table.high["accuracy"]) == pytest.approx((0.095, 0.105))
+    assert (table.low["Hbb rejection"], table.high["Hbb rejection"]) == pytest.approx((0.07, 0.13))
+    assert set(table.index[table.told]) == {"d2", "accuracy", "Hbb rejection"}
+    assert table.value["binary"] == pytest.approx(0.1)
+
+
+def test_a_loss_that_many_tests_explain_is_not_told():
+    table = compressed({0.5: {"d2": 0.2}})
+    table["q"] = 0.2
+    assert not losses(table, comparison([0.5])).told.any()
+
+
+def test_the_first_to_go_is_what_is_lost_at_the_largest_keep():
+    by_keep = {0.7: {"tau32": 0.3}, 0.5: {"tau32": 0.35, "d2": 0.9}, 0.3: {"tau32": 0.4, "d2": 0.95}}
+    text = what_went_first(compressed(by_keep), comparison())
+    assert text.startswith(
+        "At keep 0.7, where the first losses are told from chance, one thing is lost: tau_32 30.0"
+    )
+    assert "Then go D2 (at 0.5)." in text
+    assert "Never told as lost down to 0.3: accuracy, Hbb rejection, tau_21" in text
+    other = what_went_first(compressed({0.7: {"d2": 0.3}}), comparison([0.7]))
+    assert "lost: D2" in other
+    assert "an order of size, not of time" in other
+
+
+def test_what_is_lost_most_is_named_only_where_intervals_part():
+    apart = what_went_first(compressed({0.5: {"tau32": 0.5, "d2": 0.3}}), comparison([0.5]))
+    assert "tau_32 goes furthest, its interval above all others" in apart
+    alike = what_went_first(compressed({0.5: {"tau32": 0.5, "d2": 0.48, "tau21": 0.1}}), comparison([0.5]))
+    assert "which of tau_32 and D2 is lost most cannot be told" in alike
+
+
+def test_nothing_lost_is_said():
+    text = what_went_first(compressed({0.7: {}, 0.5: {}}), comparison([0.7, 0.5]))
+    assert "cannot be told" in text
+    assert "(0.7 and 0.5)" in text
+    assert "any of 8 quantities" in text
+    assert "400 test jets" in text
+
+
+def test_sentences_follow_the_table():
+    table = compressed({0.5: {"agreement": 0.25}})
+    _, keys, sharp, heads, tests = joined_findings(table, comparison([0.5]))
+    assert "60.0 % of queries is on the key of the dense model, fewer than" in keys
+    assert "(80.0 %; difference -20.0 [-22.0, -18.0] points)" in keys
+    assert "Least agree queries of layer 0 (60.0 %), most those of layer 1 (70.0 %)" in keys
+    assert "becomes sharper: the effective number of keys changes by -2.00" in sharp
+    assert "the key of head 0 in layer 1 (1.0 of 10.0)" in heads
+    assert "query 50 %" in heads
+    assert "one training of each model" in tests
+    same = compressed({0.5: {}})
+    same.loc[same.quantity == "effective_keys", ["low", "high"]] = [-1.0, 1.0]
+    _, keys, sharp, *_ = joined_findings(same, comparison([0.5]))
+    assert "no fewer, as far as these jets tell, than" in keys
+    assert "as sharp as before" in sharp
+
+
+def test_lines_end_at_their_losses_and_fill_what_is_told(figures):
+    by_keep = {0.7: {}, 0.5: {"d2": 0.2}, 0.3: {"d2": 0.4}}
+    draw_joined(compressed(by_keep), comparison(), "joined.png")
+    panel = next(axes for axes in figures[-1].axes if axes.get_xlabel().startswith("share"))
+    ends = {tuple(np.round(line.get_ydata(), 6)) for line in panel.lines}
+    assert (0, 0, 20, 40) in ends
+    filled = [
+        line for line in panel.lines if line.get_fillstyle() == "full" and line.get_linestyle() == "None"
+    ]
+    assert sum(len(line.get_xdata()) for line in filled if line.get_marker() in "os^DvPX<>") == 2
+    assert len(panel.texts) == 8
+    assert panel.get_xlim()[0] > panel.get_xlim()[1]
+
+
+def test_maps_hold_the_share_of_the_smallest_keep(figures):
+    table = compressed({0.7: {}, 0.3: {}})
+    key = (table.quantity == "head_effective_rank") & (table.detail == "key") & (table.keep == 0.3)
+    table.loc[key & (table.layer == 2) & (table["head"] == 1), "value"] = 2.0
+    draw_joined(table, comparison([0.7, 0.3]), "joined.png")
+    panel = next(axes for axes in figures[-1].axes if axes.get_title() == "key")
+    grid = panel.images[0].get_array()
+    assert grid.shape == (3, 2)
+    assert grid[2, 1] == pytest.approx(0.2)
+    assert grid[1, 0] == pytest.approx(0.1)
+    assert [text.get_text() for text in panel.get_yticklabels()] == ["0", "1", "c0"]
+
+
+def test_labels_are_pushed_apart_in_order():
+    found = spread_apart(np.array([0.5, 0.1, 0.5, 0.52]), 0.1)
+    assert np.diff(np.sort(found)).min() == pytest.approx(0.1)
+    assert found[1] == 0.1
+    assert found[0] < found[2] < found[3]
+    assert np.mean(found[[0, 2, 3]]) == pytest.approx(np.mean([0.5, 0.5, 0.52]))
