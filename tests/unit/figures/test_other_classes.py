@@ -109,21 +109,35 @@ def test_subjets_of_jets_with_one_are_no_panel(drawn):
 
 
 @pytest.mark.parametrize(
-    ("source", "compress", "heading", "said"),
+    ("source", "weights", "compress", "heading", "said"),
     [
-        ("top_landscape", {}, "Jets", "From files of jets through training to attention, in"),
-        ("simulation", {"a": {}}, "Simulation", "From simulated collisions through training, attention and"),
+        ("top_landscape", None, {}, "Jets", "From files of jets through training to attention, in"),
+        (
+            "parquet",
+            {"name": "a"},
+            {},
+            "Jets",
+            "From files of jets through imported weights to attention, in",
+        ),
+        (
+            "simulation",
+            None,
+            {"a": {}},
+            "Simulation",
+            "From simulated collisions through training, attention",
+        ),
     ],
 )
-def test_head_of_the_report_says_what_was_done(monkeypatch, tmp_path, source, compress, heading, said):
+def test_head_of_the_report_says_what_was_done(
+    monkeypatch, tmp_path, source, weights, compress, heading, said
+):
     written = []
-    for chapter in ("dataset_parts", "compression_parts", "speed_parts"):
-        monkeypatch.setattr(build, chapter, lambda *_: iter(()))
-    for made in ("provenance_parts", "find_most_important"):
-        monkeypatch.setattr(build, made, lambda *_: iter(()))
+    for place in [name for name in vars(build) if name.endswith("_parts")] + ["find_most_important"]:
+        monkeypatch.setattr(build, place, lambda *_: iter(()))
     monkeypatch.setattr(build, "write_report", lambda *parts: written.extend(parts))
-    settings = {"datasets": {"mine": {"source": source}}, "part": {}, "comparisons": [], "compress": compress}
-    build.build_report(tmp_path / "report.html", tmp_path, settings, {})
+    settings = {"datasets": {"mine": {"source": source}}, "part": {"net": {"weights": weights}}}
+    settings |= {"comparisons": [], "compress": compress}
+    build.build_report(tmp_path / "report.html", tmp_path, settings, {"net": {}})
     _, title, lead, _, sections = written
     assert sections[0].heading == heading
     assert lead.startswith(said)

@@ -80,9 +80,11 @@ def _title(settings: Settings) -> str:
 def _lead(settings: Settings) -> str:
     machine = host()
     start = "simulated collisions" if _simulated(settings) else "files of jets"
+    trained = any(not run["weights"] for run in settings["part"].values())
+    weights = "training" if trained else "imported weights"
     end = ", attention and learned ranks to time" if settings["compress"] else " to attention"
     return (
-        f"From {start} through training{end}, in one workflow. "
+        f"From {start} through {weights}{end}, in one workflow. "
         f"Written on {datetime.now(UTC):%Y-%m-%d} on a machine with {machine['cores']} cores "
         f"({machine['processor']}), from commit {commit_name(git_state())}."
     )
