@@ -11,7 +11,6 @@ rule record_attention:
             queries="<results>/attention/{network}/{dataset}/queries.parquet",
             jets="<results>/attention/{network}/{dataset}/jets.parquet",
             maps="<results>/attention/{network}/{dataset}/maps.parquet",
-            weights="<results>/attention/{network}/{dataset}/weights.parquet",
             particles="<results>/attention/{network}/{dataset}/particles.parquet",
         ),
     log:

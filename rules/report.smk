@@ -97,10 +97,9 @@ rule draw_attention:
     input:
         binary="<results>/statistics/{run}/{dataset}/binary.parquet",
         parts="<results>/statistics/{run}/{dataset}/parts.parquet",
+        weights="<results>/statistics/{run}/{dataset}/weights.parquet",
         maps="<results>/attention/{run}/{dataset}/maps.parquet",
         particles="<results>/attention/{run}/{dataset}/particles.parquet",
-        weights="<results>/attention/{run}/{dataset}/weights.parquet",
-        untrained="<results>/attention/{run}-untrained/{dataset}/weights.parquet",
     output:
         **drawn(
             "<results>/figures/{run}/{dataset}",

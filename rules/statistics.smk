@@ -11,6 +11,7 @@ rule statistics_attention:
     output:
         **recorded(
             binary="<results>/statistics/{run}/{dataset}/binary.parquet",
+            weights="<results>/statistics/{run}/{dataset}/weights.parquet",
             parts="<results>/statistics/{run}/{dataset}/parts.parquet",
             focus="<results>/statistics/{run}/{dataset}/focus.parquet",
             partners="<results>/statistics/{run}/{dataset}/partners.parquet",

@@ -18,8 +18,22 @@ from softjet.provenance.job import job
 
 PAIRS = ("QCD", "Hbb", "Tbqq", "Hqql")
 HEATED = "Hbb"
+DRAWN_FROM = {
+    "shares": ("binary",),
+    "heads": ("binary",),
+    "choices": ("binary",),
+    "multiplicity": ("binary",),
+    "parts": ("parts",),
+    "weights": ("weights",),
+    "maps": ("maps",),
+    "pairs": ("maps", "particles"),
+}
+"""Tables that each figure draws; they are noted in the figures' sidecars."""
 
-with job(snakemake):
+with job(snakemake) as step:
+    step.notes["drawn_from"] = {
+        name: [str(snakemake.input[table]) for table in own] for name, own in DRAWN_FROM.items()
+    }
     tables = {name: pd.read_parquet(path) for name, path in snakemake.input.items()}
     classes = table_facts(pq.read_schema(snakemake.input.maps)).classes
     first = tables["maps"].groupby("label").jet.min()

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from softjet.attention.queries import SCHEMA as QUERIES
-from softjet.attention.queries import Jets, Null, nulls, query_table
+from softjet.attention.queries import Jets, nulls, query_table
 from softjet.attention.recording import Recording, record
 from softjet.attention.sample import identities, particle_lists, prongs_of, subjets
 from softjet.config.attention import Attention
@@ -66,21 +66,7 @@ PARTICLES = pa.schema(
 )
 """A particle of a jet whose maps are kept; pt in GeV."""
 
-WEIGHTS = pa.schema(
-    [
-        ("layer", pa.int8()),
-        ("low", pa.float32()),
-        ("high", pa.float32()),
-        ("count", pa.int64()),
-        ("null", pa.int64()),
-    ]
-)
-"""Pairs of real particles whose weight lies in a bin, of all jets and heads of a layer; and of the null."""
-
-TABLES = {"queries": QUERIES, "jets": JETS, "maps": MAPS, "particles": PARTICLES, "weights": WEIGHTS}
-
-BINS = 50
-"""Bins of the weights table on [0, 1]."""
+TABLES = {"queries": QUERIES, "jets": JETS, "maps": MAPS, "particles": PARTICLES}
 
 
 @dataclass(frozen=True)
@@ -109,7 +95,7 @@ def record_dataset(
     settings : Attention
         Batch size, number of maps, largest residual accepted, seed.
     outputs : mapping of str to path
-        Where each of queries, jets, maps, particles and weights goes.
+        Where each of queries, jets, maps and particles goes.
 
     Returns
     -------
@@ -121,7 +107,6 @@ def record_dataset(
     ArithmeticError
         A residual is above the bound; no table is written.
     """
-    counts = np.zeros((2, len(model.blocks), BINS), np.int64)
     known: list[pa.Table] = []
     metadata = table_facts(sample.schema).metadata
     with _writers(outputs, metadata) as write, Progress(len(sample), "record attention", "jets") as progress:
@@ -134,12 +119,10 @@ def record_dataset(
             for place in map(int, np.flatnonzero(batch.jets.jet < settings.maps)):
                 write["maps"].write_table(jet_maps(recording, batch.jets, place))
                 write["particles"].write_table(jet_particles(batch, place))
-            counts += weight_counts(recording, random, batch.jets.real)
             known.append(jet_rows(batch, recording))
             progress.advance(len(rows))
         jets = pa.concat_tables(known).sort_by("jet")
         write["jets"].write_table(jets)
-        write["weights"].write_table(weight_table(counts))
     return float(pc.max(jets["residual"]).as_py())
 
 
@@ -210,31 +193,6 @@ def jet_particles(batch: Batch, place: int) -> pa.Table:
         "subjet": batch.jets.subjet[place, real],
     }
     return pa.table(columns).cast(PARTICLES)
-
-
-def weight_counts(recording: Recording, random: list[Null], real: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Pairs of real particles in each bin of weight, (2, L, BINS): of the record and of its null."""
-    present = torch.from_numpy(real)
-    pairs = (present[:, :, None] & present[:, None, :])[:, None].expand_as(recording.bias)
-    of_layers = (recording.weights, [null.weights for null in random])
-    return np.array([[_histogram(layer[pairs]) for layer in layers] for layers in of_layers])
-
-
-def _histogram(weights: Tensor) -> NDArray[np.int64]:
-    """Weights in each of BINS equal bins on [0, 1]; 1 belongs to the last."""
-    return (weights * BINS).long().clamp(max=BINS - 1).bincount(minlength=BINS).numpy()
-
-
-def weight_table(counts: NDArray[np.int64]) -> pa.Table:
-    """The weights table from counts (2, L, BINS)."""
-    layers, edges = counts.shape[1], np.linspace(0, 1, BINS + 1)
-    columns = [
-        np.repeat(np.arange(layers), BINS),
-        np.tile(edges[:-1], layers),
-        np.tile(edges[1:], layers),
-        *counts.reshape(2, -1),
-    ]
-    return pa.table(columns, names=WEIGHTS.names).cast(WEIGHTS)
 
 
 def _by_length(sample: pa.Table, size: int) -> Iterator[NDArray[np.int64]]:

@@ -20,7 +20,7 @@ ENERGIES = (0.9, 0.95, 0.99)
 FEWEST_PARTICLES = 32
 """A jet of fewer says little about the rank of U, which is at most their number."""
 
-EVERY_PARTS, EVERY_RATIO, EVERY_SPECTRUM = 8, 16, 16
+EVERY_PARTS, EVERY_RATIO, EVERY_SPECTRUM = 8, 32, 32
 """What takes long looks at one jet in this many."""
 
 

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 from softjet.attention.attribution import attribution
 from softjet.attention.binary import binary
 from softjet.attention.chance import Chance, tabulate
+from softjet.attention.distribution import distribution
 from softjet.attention.focus import focus
 from softjet.attention.partners import partners
 from softjet.attention.parts import parts
@@ -35,12 +36,13 @@ def statistics_by_table(
     columns : collection of str
         Of the jet tables; what needs others is left out.
     settings : Attention
-        Thresholds.
+        Thresholds and seed.
     chance : Chance
         By `chance_of`.
     """
     return {
         "binary": {"binary": binary(settings.thresholds, chance)},
+        "weights": {"weights": distribution(settings.seed)},
         "parts": parts(settings.thresholds),
         "focus": {"focus": focus(columns)},
         "partners": {"partners": partners(columns), "attribution": attribution(model)},

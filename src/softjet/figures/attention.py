@@ -5,6 +5,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -12,8 +13,9 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import PowerNorm, to_rgba
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
+from scipy.special import softmax
 
-from softjet.figures.style import COLOURS, new_figure, save_figure
+from softjet.figures.style import COLOURS, LINES, SEQUENTIAL, new_figure, save_figure
 from softjet.jets.schema import CLASSES
 
 ALL = -1
@@ -264,14 +266,15 @@ def draw_pairs(
 
     A line from query to key for each ordered pair whose weight is above `above`: its width and opacity
     rise with the weight; solid within a subjet, dotted between subjets. Colour tells the kT subjet, the
-    marker what the particle is, its area the pT.
+    marker what the particle is, its area the pT. Beside each jet stands how far the eye can be fooled: its
+    particles with the softmax of random logits, each row with the variance of the recorded one.
 
     Parameters
     ----------
     maps, particles : DataFrame
         The maps and particles tables.
     jets : sequence of int
-        Places in the sample, a panel each.
+        Places in the sample, two panels each.
     target : path
         PNG; a PDF stands beside it.
     layer : int, optional
@@ -287,21 +290,29 @@ def draw_pairs(
     rows = maps[maps.jet.isin(jets) & (maps.layer == layer)]
     head = _sharpest_head(rows) if head is None else head
     of_head = {row["jet"]: row for row in rows[rows["head"] == head].to_dict("records")}
-    columns = min(2, len(jets))
-    figure, axes = new_figure(-(-len(jets) // columns), columns, width=4.4, height=4.0, squeeze=False)
-    for panel in axes.flat[len(jets) :]:
-        panel.remove()
-    for panel, jet in zip(axes.flat, jets, strict=False):
-        of_jet = particles[particles.jet == jet].sort_values("particle")
-        _draw_lines(panel, of_jet, _square(of_head[jet]), above)
-        _draw_particles(panel, of_jet)
-        name = classes[of_head[jet]["label"]]
-        panel.set(xlabel=r"$\Delta\eta$", ylabel=r"$\Delta\phi$ (rad)")
-        panel.set_title(f"{name}, {len(of_jet)} particles, {of_jet.pt.sum():.0f} GeV")
+    figure, axes = new_figure(len(jets), 2, width=4.4, height=4.0, squeeze=False)
+    for line, jet in zip(axes, jets, strict=True):
+        of_jet, row = particles[particles.jet == jet].sort_values("particle"), of_head[jet]
+        control = random_weights(row, np.random.default_rng((jet, layer, head)))
+        name = f"{classes[row['label']]}, {len(of_jet)} particles, {of_jet.pt.sum():.0f} GeV"
+        for panel, weights, what in zip(line, (_square(row), control), (name, "random logits"), strict=True):
+            lines = _draw_lines(panel, of_jet, weights, above)
+            _draw_particles(panel, of_jet)
+            panel.set(xlabel=r"$\Delta\eta$", ylabel=r"$\Delta\phi$ (rad)", title=f"{what}: {lines} lines")
     subjets = int(particles[particles.jet.isin(jets)].subjet.max()) + 1
     figure.legend(handles=_legend(above, subjets), loc="outside lower center", ncols=4)
     figure.suptitle(f"layer {layer}, head {head}", fontsize=10)
     save_figure(figure, target)
+
+
+def random_weights(row: Mapping[Hashable, Any], generator: np.random.Generator) -> NDArray[np.float64]:
+    """Softmax of Gaussian logits, (n, n), each row with the variance of that of a row of the maps table."""
+    recorded = np.asarray(row["qk"], float) + np.asarray(row["bias"], float)
+    spread = recorded.reshape(row["n"], row["n"]).std(1, keepdims=True)
+    gauss = generator.standard_normal((row["n"], row["n"]))
+    gauss -= gauss.mean(1, keepdims=True)
+    unit = gauss.std(1, keepdims=True)
+    return softmax(spread * np.divide(gauss, unit, out=np.zeros(gauss.shape), where=unit > 0), axis=1)
 
 
 def _sharpest_head(rows: pd.DataFrame) -> int:
@@ -311,7 +322,8 @@ def _sharpest_head(rows: pd.DataFrame) -> int:
     return int(sharpness.groupby(level=0).mean().to_numpy().argmax())
 
 
-def _draw_lines(panel: Axes, particles: pd.DataFrame, weights: NDArray[np.float32], above: float) -> None:
+def _draw_lines(panel: Axes, particles: pd.DataFrame, weights: NDArray[np.floating], above: float) -> int:
+    """Draw the lines, and give their number."""
     query, key = np.nonzero((weights > above) & ~np.eye(len(weights), dtype=bool))
     place, subjet = particles[["deta", "dphi"]].to_numpy(), particles.subjet.to_numpy()
     weight = weights[query, key]
@@ -323,6 +335,7 @@ def _draw_lines(panel: Axes, particles: pd.DataFrame, weights: NDArray[np.float3
             paths, linewidths=0.4 + 2.2 * weight, colors=colours, linestyles=list(styles), zorder=1
         )
     )
+    return len(paths)
 
 
 def _bow(start: NDArray, end: NDArray, bend: float = 0.12) -> NDArray:
@@ -362,24 +375,37 @@ def _legend(above: float, subjets: int) -> list[Line2D]:
     ]
 
 
-def draw_weights(weights: pd.DataFrame, untrained: pd.DataFrame, target: str | Path) -> None:
-    """Distribution of all weights, against random logits of the same spread and an untrained network.
+def draw_weights(statistics: pd.DataFrame, target: str | Path) -> None:
+    """Distribution of all weights beside both nulls, and by layer.
 
     Parameters
     ----------
-    weights, untrained : DataFrame
-        Weights tables of the trained and of the untrained network.
+    statistics : DataFrame
+        Of `softjet.attention.distribution`, by `softjet.attention.statistics.statistics_table`.
     target : path
         PNG; a PDF stands beside it.
     """
-    figure, panel = new_figure(width=5.4, height=3.8)
-    curves = ((weights, "count", "-"), (weights, "null", "--"), (untrained, "count", "-."))
-    for (table, column, line), (*_, name, colour, _) in zip(curves, SERIES, strict=True):
-        bins = table.groupby(["low", "high"], as_index=False)[column].sum()
-        share = bins[column] / bins[column].sum()
-        edges = np.append(bins.low, bins.high.iloc[-1])
-        panel.stairs(share.where(share > 0), edges, color=colour, linestyle=line, linewidth=1.6, label=name)
-    panel.set(yscale="log", xlim=(0, 1), xlabel="attention weight", ylabel="share of ordered pairs per bin")
-    panel.set_title(f"{weights['count'].sum():,} pairs of real particles, all layers and heads", fontsize=9)
-    panel.legend()
+    rows = statistics[(statistics[["head", "label", "n_low"]] == ALL).all(axis=1)].sort_values("threshold")
+    whole, layers = rows[rows.layer == ALL], rows[rows.layer != ALL]
+    edges = np.append(whole.threshold, 1)
+    figure, (left, right) = new_figure(1, 2, width=4.8, height=3.6, sharey=True)
+    for (value, low, high, name, colour, _), line in zip(SERIES, LINES, strict=False):
+        left.stairs(_positive(whole[value]), edges, color=colour, linestyle=line, linewidth=1.6, label=name)
+        ends = _positive(whole[low]), _positive(whole[high])
+        left.stairs(ends[1], edges, baseline=ends[0], fill=True, color=colour, alpha=0.2)
+    shades = plt.colormaps[SEQUENTIAL](np.linspace(0, 0.9, layers.layer.nunique()))
+    for colour, (layer, own) in zip(shades, layers.groupby("layer"), strict=True):
+        right.stairs(_positive(own["value"]), edges, color=colour, label=f"layer {layer}")
+    left.set(ylabel="share of ordered pairs", title="all layers and heads; bands: 95 % over jets")
+    right.set(title="trained, by layer")
+    for panel in (left, right):
+        panel.set(yscale="log", xlim=(0, 1), xlabel="attention weight")
+        panel.legend(fontsize=7.5)
+    first = whole.iloc[0]
+    figure.suptitle(f"{first.n_jets:,} test jets, {first.denominator:,.0f} pairs", fontsize=9)
     save_figure(figure, target)
+
+
+def _positive(share: pd.Series) -> NDArray[np.float64]:
+    """Shares for a logarithmic axis: what is not above 0 is not drawn."""
+    return share.where(share > 0).to_numpy()

@@ -13,7 +13,9 @@ from softjet.figures.attention import (
     draw_parts,
     draw_shares,
     draw_weights,
+    random_weights,
 )
+from softjet.jets.schema import CLASSES
 
 
 @pytest.fixture
@@ -41,7 +43,16 @@ STATISTICS = pd.DataFrame(
 
 WEIGHTS = np.array([[0.0, 0.9, 0.1], [0.3, 0.5, 0.2], [0.05, 0.05, 0.9]])
 MAPS = pd.DataFrame(
-    {"jet": jet, "label": 8, "layer": layer, "head": head, "n": 3, "weights": list(weights.ravel())}
+    {
+        "jet": jet,
+        "label": 8,
+        "layer": layer,
+        "head": head,
+        "n": 3,
+        "weights": list(weights.ravel()),
+        "qk": list(np.log(weights + 1e-3).ravel()),
+        "bias": [0.5] * 9,
+    }
     for jet in (0, 1)
     for layer in (0, 1)
     for head, weights in enumerate([np.full((3, 3), 1 / 3), WEIGHTS])
@@ -132,23 +143,51 @@ def test_a_line_for_each_ordered_pair_above_the_cut(axes):
 def test_every_particle_is_drawn_with_area_by_pt(axes):
     draw_pairs(MAPS, PARTICLES, [1], "pairs.png")
     dots = axes()[0].collections[1:]
+    assert len(axes()[1].collections) == len(axes()[0].collections)
     found = sorted((tuple(d.get_offsets()[0]), d.get_sizes()[0]) for d in dots)
     assert [place for place, _ in found] == [(0, 0), (0.1, 0.3), (0.2, 0.1)]
     assert np.allclose([size for _, size in found], 8 + 220 * np.array([1, 0.5, 0.25]))
 
 
-def test_weights_are_shares_of_all_pairs(axes):
+def test_control_beside_a_jet_has_the_spread_of_its_rows(axes):
+    generator = np.random.default_rng(1)
+    n = 30
+    row = {"n": n, "qk": generator.normal(0, 2, n * n), "bias": generator.normal(0, 1, n * n)}
+    control = random_weights(row, generator)
+    assert np.allclose(control.sum(1), 1)
+    logits = np.log(control)
+    recorded = (row["qk"] + row["bias"]).reshape(n, n)
+    assert np.allclose(logits.std(1), recorded.std(1))
+    assert np.abs(logits - recorded).max() > 1
+    assert np.array_equal(random_weights({"n": 1, "qk": [3.0], "bias": [1.0]}, generator), [[1.0]])
+    draw_pairs(MAPS, PARTICLES, [0, 1], "pairs.png", above=0.15)
+    real, other, *_ = axes()
+    assert real.get_title() == f"{CLASSES[8]}, 3 particles, 70 GeV: 3 lines"
+    lines = len(other.collections[0].get_paths())
+    assert other.get_title() == f"random logits: {lines} lines"
+
+
+def test_weights_are_shares_of_all_pairs_beside_both_nulls_and_by_layer(axes):
+    known = {"statistic": "weight", "head": -1, "label": -1, "n_low": -1, "n_jets": 9, "denominator": 90.0}
     table = pd.DataFrame(
-        {
-            "layer": [0, 0, 1, 1],
-            "low": [0, 0.5] * 2,
-            "high": [0.5, 1] * 2,
-            "count": [5, 1, 3, 1],
-            "null": [6, 0, 4, 0],
+        known
+        | {
+            "threshold": low, "layer": layer, "value": share + 0.01 * layer, "low": 0.1, "high": 0.9,
+            "null": 1 - low, "null_low": 0.0, "null_high": 0.5, "untrained": 0.3, "untrained_low": 0.2,
+            "untrained_high": 0.4,
         }
-    )
-    draw_weights(table, table, "weights.png")
-    trained, null, _ = axes()[0].patches
-    assert trained.get_data().values.tolist() == [0.8, 0.2]
-    assert null.get_data().values[0] == 1
-    assert np.isnan(null.get_data().values[1])
+        for layer in (-1, 0, 1)
+        for low, share in ((0.5, 0.2), (0.0, 0.8))
+    )  # fmt: skip
+    of_head = table.assign(head=0, value=0.5)
+    of_class = table.assign(label=1, value=0.5)
+    draw_weights(pd.concat([of_head, table, of_class]), "weights.png")
+    left, right = axes()
+    trained, band, null, *_ = left.patches
+    assert np.allclose(trained.get_data().values, [0.79, 0.19])
+    assert np.allclose(trained.get_data().edges, [0, 0.5, 1])
+    assert np.allclose([band.get_data().baseline, band.get_data().values], [[0.1] * 2, [0.9] * 2])
+    assert np.allclose(null.get_data().values, [1, 0.5])
+    assert [np.round(patch.get_data().values, 2).tolist() for patch in right.patches] == [
+        [0.8, 0.2], [0.81, 0.21],
+    ]  # fmt: skip

@@ -4,7 +4,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from softjet.attention import record
-from softjet.attention.dataset import BINS, TABLES, prepare, record_dataset
+from softjet.attention.dataset import TABLES, prepare, record_dataset
 from softjet.config.attention import Attention
 
 SETTINGS = Attention(jets=30, maps=4, batch_size=7)
@@ -60,19 +60,6 @@ def test_maps_are_the_recorded_weights_of_the_first_jets(recorded, model, jet_ta
     px, py = batch.inputs[1][0, :2].numpy()
     assert np.allclose(of_jet.pt, np.hypot(px, py))
     assert np.allclose(of_jet.deta, batch.inputs[0][0, 5])
-
-
-def test_weights_table_counts_every_pair_of_real_particles(recorded):
-    weights, jets, maps = (recorded[0][name] for name in ("weights", "jets", "maps"))
-    for column in ("count", "null"):
-        assert (weights.groupby("layer")[column].sum() == 2 * (jets.n.astype(int) ** 2).sum()).all()
-    assert len(weights) == 3 * BINS
-    queries = recorded[0]["queries"]
-    # above a half the weights are each the largest of their query, and each query has one at most
-    halves = weights[weights.low >= 0.5]
-    assert halves["count"].sum() == (queries["max"] >= 0.5).sum()
-    assert halves["null"].sum() == (queries["null_max"] >= 0.5).sum()
-    assert len(maps)
 
 
 def test_a_residual_above_the_bound_leaves_no_file(model, jet_table, tmp_path):

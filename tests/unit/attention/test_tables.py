@@ -24,7 +24,7 @@ def test_all_tables_come_from_one_pass_over_each_network(model, jet_table, tmp_p
     batches = len(list(JetReader([tmp_path / "jets.parquet"], 30, 1, model.config, 15)))
     assert list(passes.values()) == [batches, batches]
     assert 0 <= residual < 1e-5
-    assert {"binary", "parts"} <= set(found)
+    assert {"binary", "parts", "weights"} <= set(found)
     binary = found["binary"]
     row = binary[(binary.statistic == "largest") & (binary.layer == -1) & (binary.label == -1)].iloc[0]
     assert row.n_jets == 30
