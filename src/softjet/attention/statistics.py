@@ -60,7 +60,8 @@ def statistics_table(trained: Mapping[str, "Sums"], untrained: Mapping[str, "Sum
         untrained_ before them; p_null, p_untrained: that the difference is chance (two-sided, normal);
         q_null, q_untrained: the same among all cells of layer, head and class of the statistic, as false
         discovery rates (Benjamini-Hochberg); n_jets; denominator, what the value is a share or mean of.
-        Where classes are taken together, each counts alike. Intervals hold 95 %, by resampling jets.
+        Where classes are taken together, each counts alike (in a bin of multiplicity: each that has five jets
+        there or more). Intervals hold 95 %, by resampling jets.
 
     Raises
     ------
@@ -88,18 +89,27 @@ def _groups(sums: "Sums") -> Iterator[_Groups]:
     """Overall, layers, heads, classes, cells of layer, head and class, and bins of multiplicity."""
     jets = sums.jets[:, 0]
     present = np.flatnonzero(jets)
-    with np.errstate(divide="ignore"):
-        share = np.where(sums.jets > 0, 1 / sums.jets, 0)
-    whole = np.einsum("crklh,cr->rklh", sums.by_class, share) * jets.sum() / len(present)
+    whole = _alike(sums.by_class[present], sums.jets[present])
     enough = jets[present] >= FEWEST_JETS
     yield from _marginals(whole, jets.sum(), bool(enough.all()), {"label": ALL, "n_low": ALL})
     for label in present:
         known = {"label": int(label), "n_low": ALL}
         yield from _marginals(sums.by_class[label], jets[label], jets[label] >= FEWEST_JETS, known)
-    for place in np.flatnonzero(sums.jets_of_length[:, 0]):
-        some = sums.jets_of_length[place, 0]
-        known = {"label": ALL, "n_low": MULTIPLICITIES[place]}
-        yield from _marginals(sums.by_length[place][..., None], some, some >= FEWEST_JETS, known)
+    for place, n_low in enumerate(MULTIPLICITIES):
+        some = sums.jets_of_length[:, place]
+        enough = some[:, 0] >= FEWEST_JETS
+        # A class with a jet or two in a bin would carry its noise there with the weight of a class.
+        used = np.flatnonzero(enough if enough.any() else some[:, 0])
+        if len(used):
+            cells = _alike(sums.by_length[used, place], some[used])[..., None]
+            known = {"label": ALL, "n_low": n_low}
+            yield from _marginals(cells, some[used, 0].sum(), bool(enough.any()), known)
+
+
+def _alike(cells: Floats, jets: Floats) -> Floats:
+    """Sums (1 + R, K, ...) in which each class counts alike, of those by class (C, 1 + R, K, ...)."""
+    share = np.divide(1, jets, out=np.zeros(jets.shape), where=jets > 0)
+    return np.einsum("cr...,cr->r...", cells, share) * jets[:, 0].sum() / len(jets)
 
 
 def _marginals(cells: Floats, jets: float, enough: bool, known: dict[str, int]) -> Iterator[_Groups]:

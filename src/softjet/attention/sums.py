@@ -82,9 +82,9 @@ class Sums:
         Place of top, bottom, null and its error of each among the K different columns; -1 for none.
     by_class : (C, 1 + R, K, L, H)
         L layers and H heads. Row 0 of axis 1 is of the jets, the others of the R resamples.
-    by_length : (M, 1 + R, K, L)
-        By bin of multiplicity.
-    jets, jets_of_length : (C, 1 + R), (M, 1 + R)
+    by_length : (C, M, 1 + R, K, L)
+        By class and bin of multiplicity.
+    jets, jets_of_length : (C, 1 + R), (C, M, 1 + R)
         Jets, and how many they are in each resample.
     """
 
@@ -135,7 +135,8 @@ class Sums:
         self._waiting.clear()
         counts = draws(key, self.resamples, self.seed)
         _add(self.by_class, self.jets, values, counts, label)
-        _add(self.by_length, self.jets_of_length, values.sum(-1), counts, length_bin(n))
+        cells, jets = (whole.reshape(-1, *whole.shape[2:]) for whole in (self.by_length, self.jets_of_length))
+        _add(cells, jets, values.sum(-1), counts, label * len(MULTIPLICITIES) + length_bin(n))
 
     def _begin(self, layers: Sequence[Sequence[Ratio]], classes: tuple[str, ...]) -> None:
         columns, self.columns = _unique(layers[0])
@@ -143,9 +144,10 @@ class Sums:
         self.classes = classes
         shape, resamples = (len(columns), len(layers), columns[0].shape[1]), 1 + self.resamples
         self.by_class = np.zeros((len(classes), resamples, *shape))
-        self.by_length = np.zeros((len(MULTIPLICITIES), resamples, *shape[:2]))
+        bins = (len(classes), len(MULTIPLICITIES), resamples)
+        self.by_length = np.zeros((*bins, *shape[:2]))
         self.jets = np.zeros((len(classes), resamples))
-        self.jets_of_length = np.zeros((len(MULTIPLICITIES), resamples))
+        self.jets_of_length = np.zeros(bins)
 
 
 def length_bin(n: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -43,10 +43,36 @@ def test_sums_by_multiplicity_are_of_the_jets_in_the_bin():
     sums.flush()
     assert len(MULTIPLICITIES) == 4
     top, bottom = sums.columns[0, :2]
-    assert sums.by_length[:, 0, top, 0].tolist() == [1, 5, 9, 13]
-    assert sums.by_length[:, 0, bottom, 0].tolist() == sums.jets_of_length[:, 0].tolist() == [2] * 4
+    assert sums.by_length[0, :, 0, top, 0].tolist() == [1, 5, 9, 13]
+    assert sums.by_length[0, :, 0, bottom, 0].tolist() == sums.jets_of_length[0, :, 0].tolist() == [2] * 4
+    assert not sums.by_length[1].any()
     weights = draws(KEYS[:8], 5, 1)
     assert np.array_equal(sums.by_class[0, :, top, 0, 0], weights @ np.arange(8.0))
+
+
+def test_bins_of_multiplicity_do_not_depend_on_the_mix_of_classes():
+    # Class 0 has a share of 0.2 and class 1 one of 0.6 whatever the multiplicity; their jets are not as long.
+    label = np.repeat([0, 1, 0, 1, 1], [90, 10, 10, 90, 3])
+    n = np.repeat([30, 30, 50, 50, 10], [90, 10, 10, 90, 3])
+    sums = Sums(50, 1)
+    top = torch.tensor(np.where(label == 0, 0.2, 0.6))[:, None]
+    sums.add([[Ratio("share", top, torch.ones_like(top))]], KEYS[: len(n)], label, n, ("a", "b"))
+    sums.flush()
+    table = statistics_table({"share": sums}, {"share": sums})
+    bins = table[table.n_low > 0].set_index("n_low")
+    assert bins.value.to_dict() == pytest.approx({1: 0.6, 25: 0.4, 40: 0.4})
+    assert bins.n_jets.to_dict() == {1: 3, 25: 100, 40: 100}
+    assert bins.low.notna().to_dict() == {1: False, 25: True, 40: True}
+
+
+def test_a_class_with_few_jets_in_a_bin_is_left_out_of_it():
+    label, n = np.repeat([0, 1], [20, 2]), np.full(22, 30)
+    sums = Sums(50, 1)
+    top = torch.tensor(label.astype(float))[:, None]
+    sums.add([[Ratio("share", top, torch.ones_like(top))]], KEYS[:22], label, n, ("a", "b"))
+    sums.flush()
+    row = statistics_table({"share": sums}, {"share": sums}).set_index("n_low").loc[25]
+    assert (row.value, row.n_jets) == (0, 20)
 
 
 def test_interval_covers_the_truth_as_often_as_it_says():
