@@ -22,6 +22,9 @@ BINARY = 0.8
 OBSERVABLES = ("tau21", "tau32", "ln_sdmass", "d2")
 """Those that the figure shows: two and three prongs, mass, and D2."""
 
+REJECTION = "rejection_"
+"""How names of rejections begin in the table of the comparison, as "rejection_50 Hbb"."""
+
 ANSWER, STATE, ATTENTION = "answer", "observable", "attention"
 
 LOOKS: dict[str, dict[str, Any]] = {
@@ -51,9 +54,9 @@ def losses(compressed: pd.DataFrame, comparison: pd.DataFrame, method: str = LEA
     Returns
     -------
     DataFrame
-        kind ("answer", "observable", "attention"), name (the metric, the observable, "binary" or
-        "agreement"), keep, value, dense, loss (share of the dense model's value), low, high, told (that it is
-        lost: for the answer its whole interval is above zero, for the others also q < 0.05), n.
+        kind ("answer", "observable", "attention"), name ("accuracy", "Hbb rejection at 50 %", the observable,
+        "binary" or "agreement"), keep, value, dense, loss (share of the dense model's value), low, high, told
+        (that it is lost: for the answer its whole interval is above zero, for the others also q < 0.05), n.
     """
     own = compressed[(compressed.method == method) & (compressed.seed == ALL)]
     own = own[(own.layer == ALL) & (own["head"] == ALL)]
@@ -82,15 +85,28 @@ def _answers(comparison: pd.DataFrame, method: str) -> pd.DataFrame:
     rows = comparison[
         (comparison.method == method) & (comparison.against == "dense") & comparison.change.notna()
     ]
-    rows = rows[rows.better == "higher"]
+    # An AUC is close to 1 whatever happens; a share of it says nothing.
+    rows = rows[(rows.metric == "accuracy") | rows.metric.str.startswith(REJECTION)]
     ratio = rows.change_is == "ratio"
     # A ratio of 0.9 and a difference of -0.1 of what the dense model has are the same loss.
     loss, low, high = (
         (1 - rows[name]).where(ratio, -rows[name] / rows.reference) for name in ("change", "high", "low")
     )
     return rows.assign(
-        kind=ANSWER, name=rows.metric, dense=rows.reference, loss=loss, low=low, high=high, told=low > 0
+        kind=ANSWER,
+        name=rows.metric.map(_answer),
+        dense=rows.reference,
+        loss=loss,
+        low=low,
+        high=high,
+        told=low > 0,
     )
+
+
+def _answer(metric: str) -> str:
+    """A rejection by its signal and efficiency, "Hbb rejection at 50 %"; other metrics as they are."""
+    percent, _, signal = metric.removeprefix(REJECTION).partition(" ")
+    return f"{signal} rejection at {percent} %" if metric.startswith(REJECTION) else metric
 
 
 def draw_joined(compressed: pd.DataFrame, comparison: pd.DataFrame, target: str | Path) -> None:

@@ -60,9 +60,11 @@ def comparison(keeps=KEEPS, accuracy=0.0, rejection=1.0):
         rows += [
             known | {"metric": "accuracy", "change_is": "difference", "reference": 0.8, "value": 0.8}
             | {"change": accuracy, "low": accuracy - 0.004, "high": accuracy + 0.004},
-            known | {"metric": "Hbb rejection", "change_is": "ratio", "reference": 100, "value": 100}
+            known | {"metric": "rejection_50 Hbb", "change_is": "ratio", "reference": 100, "value": 100}
             | {"change": rejection, "low": rejection - 0.03, "high": rejection + 0.03},
-            known | {"metric": "Tbl rejection", "change_is": "ratio"}
+            known | {"metric": "auc", "change_is": "difference", "reference": 0.9, "value": 0.8}
+            | {"change": -0.1, "low": -0.1, "high": -0.1},
+            known | {"metric": "rejection_99.5 Tbl", "change_is": "ratio"}
             | dict.fromkeys(("reference", "value", "change", "low", "high"), np.nan),
         ]  # fmt: skip
     return pd.DataFrame(rows)
@@ -79,12 +81,14 @@ def figures(monkeypatch):
 
 def test_losses_of_differences_ratios_and_shares_are_on_one_scale():
     table = losses(compressed({0.5: {"d2": 0.2}}), comparison([0.5], -0.08, 0.9)).set_index("name")
-    assert set(table.index) == {*NOTHING, "accuracy", "Hbb rejection"}
-    for name, loss in {"d2": 0.2, "accuracy": 0.1, "Hbb rejection": 0.1, "tau21": 0.0}.items():
+    assert set(table.index) == {*NOTHING, "accuracy", "Hbb rejection at 50 %"}
+    for name, loss in {"d2": 0.2, "accuracy": 0.1, "Hbb rejection at 50 %": 0.1, "tau21": 0.0}.items():
         assert table.loss[name] == pytest.approx(loss)
     assert (table.low["accuracy"], table.high["accuracy"]) == pytest.approx((0.095, 0.105))
-    assert (table.low["Hbb rejection"], table.high["Hbb rejection"]) == pytest.approx((0.07, 0.13))
-    assert set(table.index[table.told]) == {"d2", "accuracy", "Hbb rejection"}
+    assert (table.low["Hbb rejection at 50 %"], table.high["Hbb rejection at 50 %"]) == pytest.approx(
+        (0.07, 0.13)
+    )
+    assert set(table.index[table.told]) == {"d2", "accuracy", "Hbb rejection at 50 %"}
     assert table.value["binary"] == pytest.approx(0.1)
 
 
@@ -101,7 +105,7 @@ def test_the_first_to_go_is_what_is_lost_at_the_largest_keep():
         "At keep 0.7, where the first losses are told from chance, one thing is lost: tau_32 30.0"
     )
     assert "Then go D2 (at 0.5)." in text
-    assert "Never told as lost down to 0.3: accuracy, Hbb rejection, tau_21" in text
+    assert "Never told as lost down to 0.3: accuracy, Hbb rejection at 50 %, tau_21" in text
     other = what_went_first(compressed({0.7: {"d2": 0.3}}), comparison([0.7]))
     assert "lost: D2" in other
     assert "an order of size, not of time" in other
