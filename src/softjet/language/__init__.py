@@ -1,0 +1,13 @@
+"""Language models and their text: where both come from, how they are loaded, and what is asked of them."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "download": ["fetch_package"],
+        "registry": ["files_of", "resolve"],
+        "models": ["build_model", "describe", "load_model", "new_model", "save_model"],
+        "tokenizers": ["load_tokenizer", "save_tokenizer", "train_bpe"],
+    },
+)

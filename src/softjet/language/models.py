@@ -1,0 +1,194 @@
+"""Models of transformers: loaded from plain files, made new, saved, and described to be built again.
+
+Weights are read from safetensors, or from a GGUF or llama2.c file; no code of a model's author runs.
+"""
+
+import difflib
+import tempfile
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
+from transformers import PreTrainedConfig, PreTrainedModel
+from transformers.initialization import no_init_weights
+
+from softjet.config.language import Family
+from softjet.errors import InputError
+from softjet.language.gguf import load_gguf
+from softjet.language.llama2c import load_llama2c
+from softjet.language.plain import check_plain, quiet
+
+CLASSES: Mapping[str, type[PreTrainedModel]] = {
+    "bert": transformers.BertForSequenceClassification,
+    "mpnet": transformers.MPNetForSequenceClassification,
+    "gpt2": transformers.GPT2LMHeadModel,
+    "llama": transformers.LlamaForCausalLM,
+    "mamba": transformers.MambaForCausalLM,
+}
+"""Class of each family: sentences are classified, or the next token is told."""
+
+_HEAD = ("classifier.", "bert.pooler.", "lm_head.")
+
+
+def load_model(
+    folder: str | Path, family: Family, labels: int | None = None, seed: int = 0
+) -> PreTrainedModel:
+    """Model of a folder, in float32 and in evaluation mode.
+
+    Parameters
+    ----------
+    folder : path
+        config.json with model.safetensors (in the hub's layout, one file or several), one GGUF file, or
+        model.bin of llama2.c.
+    family : str
+        What it has to be.
+    labels : int, optional
+        Classes, for families that classify; by default as many as the configuration of the model says.
+    seed : int
+        Seed of what the files do not hold: the classifying head of a model that had another task.
+
+    Raises
+    ------
+    InputError
+        Files are absent, damaged, of another family or need code or a pickle to be read.
+    """
+    folder = Path(folder)
+    other = [*folder.glob("*.gguf"), *folder.glob("model.bin")]
+    if other and not (folder / "config.json").exists():
+        if family != "llama" or len(other) > 1:
+            raise InputError(other[0], "family", f"one file of Llama's weights was looked for, for {family}")
+        return load_gguf(other[0]) if other[0].suffix == ".gguf" else load_llama2c(other[0])
+    kind = CLASSES[family]
+    check_plain(folder, kind.config_class.model_type)
+    return _load(folder, kind, labels, seed)
+
+
+def _load(folder: Path, kind: type[PreTrainedModel], labels: int | None, seed: int) -> PreTrainedModel:
+    heads = {} if labels is None else {"num_labels": labels}
+    try:
+        with quiet(), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model, notes = kind.from_pretrained(
+                folder,
+                **heads,
+                dtype=torch.float32,
+                use_safetensors=True,
+                local_files_only=True,
+                output_loading_info=True,
+            )
+    except (OSError, ValueError, RuntimeError, SafetensorError, StrictDataclassError) as error:
+        said = str(error).strip().splitlines()[0]
+        raise InputError(folder, kind.__name__, f"cannot be loaded ({said})") from error
+    missing = sorted(name for name in notes["missing_keys"] if not name.startswith(_HEAD))
+    if missing:
+        raise InputError(folder, missing[0], f"is not among the weights ({len(missing)} are missing)")
+    return model.eval()
+
+
+def new_model(
+    family: Family, architecture: Mapping[str, Any], seed: int, labels: int | None = None
+) -> PreTrainedModel:
+    """Model with random weights, in float32 and in evaluation mode.
+
+    Parameters
+    ----------
+    family : str
+        One of `CLASSES`.
+    architecture : mapping
+        Keys of transformers' configuration class of the family.
+    seed : int
+        Seed of the weights.
+    labels : int, optional
+        Classes, for families that classify.
+
+    Raises
+    ------
+    InputError
+        A key is unknown or its value impossible.
+    """
+    kind = CLASSES[family]
+    known = _keys(kind.config_class)
+    for key in architecture:
+        if key not in known:
+            close = difflib.get_close_matches(key, known, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
+            raise InputError(f"architecture of {family}", key, f"unknown key; {hint}")
+    heads = {} if labels is None else {"num_labels": labels}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return _build(kind, {**architecture, **heads}, f"architecture of {family}")
+
+
+def _keys(config: type[PreTrainedConfig]) -> list[str]:
+    own = [entry.name for entry in fields(config)]  # type: ignore[arg-type]
+    shared = [entry.name for entry in fields(PreTrainedConfig)]  # type: ignore[arg-type]
+    return sorted((set(own) - set(shared)) | set(config.attribute_map))
+
+
+def _build(kind: type[PreTrainedModel], values: Mapping[str, Any], where: str) -> PreTrainedModel:
+    try:
+        with quiet():
+            return kind(kind.config_class(**values)).float().eval()
+    except (StrictDataclassError, ValueError, TypeError, RuntimeError, ZeroDivisionError) as error:
+        said = " ".join(str(error).split())
+        raise InputError(where, kind.__name__, f"cannot be built ({said})") from error
+
+
+def save_model(folder: str | Path, model: PreTrainedModel) -> None:
+    """Write model.safetensors and config.json, in the hub's layout, each whole or not at all.
+
+    Parameters
+    ----------
+    folder : path
+        Made if it is absent.
+    model : PreTrainedModel
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".partial-", dir=folder) as scratch, quiet():
+        model.save_pretrained(scratch, max_shard_size="1TB")
+        for name in ("model.safetensors", "config.json"):
+            (Path(scratch) / name).replace(folder / name)
+
+
+def describe(model: PreTrainedModel) -> dict[str, Any]:
+    """Class and configuration of a model, in plain values; `build_model` is its inverse.
+
+    Raises
+    ------
+    InputError
+        The model is of none of the five classes.
+    """
+    name = type(model).__name__
+    return {"class": _class_of(name).__name__, "config": model.config.to_diff_dict()}
+
+
+def build_model(about: Mapping[str, Any]) -> PreTrainedModel:
+    """Model of a description, its weights not set: they are expected to be loaded next.
+
+    Parameters
+    ----------
+    about : mapping
+        `class`, one of five, and `config`, the keys of its configuration.
+
+    Raises
+    ------
+    InputError
+        The class is not one of five, or the configuration is impossible.
+    """
+    kind = _class_of(str(about.get("class")))
+    values = {key: value for key, value in dict(about.get("config") or {}).items() if key != "model_type"}
+    with no_init_weights():
+        return _build(kind, values, "description")
+
+
+def _class_of(name: str) -> type[PreTrainedModel]:
+    by_name = {kind.__name__: kind for kind in CLASSES.values()}
+    if name not in by_name:
+        raise InputError("description", "class", f"is {name!r}; known are {', '.join(by_name)}")
+    return by_name[name]

@@ -1,0 +1,61 @@
+"""What a folder of a model's files must be before a library reads it, and that library kept quiet."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from transformers.utils import logging as their_logging
+
+from softjet.errors import InputError
+
+
+def check_plain(folder: Path, model_type: str) -> None:
+    """See that a folder holds weights of this type as safetensors, and asks for no code.
+
+    Raises
+    ------
+    InputError
+        config.json is absent, unreadable, of another type, or names code; or there are no safetensors.
+    """
+    path = folder / "config.json"
+    config = read_object(path)
+    if config.get("model_type") != model_type:
+        found = config.get("model_type")
+        raise InputError(path, "model_type", f"is {found!r}, not {model_type!r}; is the family right?")
+    if "auto_map" in config:
+        raise InputError(path, "auto_map", "asks to run its author's code; refused: give plain weights")
+    if any((folder / name).exists() for name in ("model.safetensors", "model.safetensors.index.json")):
+        return
+    pickled = sorted(entry.name for pattern in ("*.bin", "*.pt", "*.pth") for entry in folder.glob(pattern))
+    problem = "is a pickle and is not loaded; convert it to model.safetensors"
+    if pickled:
+        raise InputError(folder, pickled[0], problem)
+    raise InputError(folder, "model.safetensors", "is absent; give the folder that holds the weights")
+
+
+def read_object(path: Path) -> dict[str, object]:
+    """JSON object of a file; `InputError` if it is absent or something else."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(path, "file", f"cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise InputError(path, "JSON", f"is damaged ({error})") from error
+    if not isinstance(found, dict):
+        raise InputError(path, "JSON", "holds no object of keys and values")
+    return found
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep transformers' advice and bars out of the log, which has its own."""
+    level, bar = their_logging.get_verbosity(), their_logging.is_progress_bar_enabled()
+    their_logging.set_verbosity_error()
+    their_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        their_logging.set_verbosity(level)
+        if bar:
+            their_logging.enable_progress_bar()

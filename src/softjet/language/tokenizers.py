@@ -1,0 +1,144 @@
+"""Tokenizers: loaded from plain files, or trained on the text."""
+
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+from softjet.errors import InputError
+from softjet.language.gguf import load_gguf_tokenizer
+from softjet.language.llama2c import load_llama2c_tokenizer
+from softjet.language.plain import quiet, read_object
+
+_END = "<|endoftext|>"
+_SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+
+
+def load_tokenizer(folder: str | Path, rows: int | None = None) -> PreTrainedTokenizerBase:
+    """Fast tokenizer of a folder.
+
+    A tokenizer without a token for padding pads with its end of text; the attention mask tells the two apart.
+
+    Parameters
+    ----------
+    folder : path
+        Holds tokenizer.json, or vocab.json and merges.txt of a byte-level BPE, or a GGUF file, or
+        tokenizer.bin of llama2.c.
+    rows : int, optional
+        Rows of the model's embedding, which every token must have one of.
+
+    Raises
+    ------
+    InputError
+        No such file is there, it is damaged, or it has more tokens than the embedding has rows.
+    """
+    folder = Path(folder)
+    tokenizer = _read(folder, rows)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    if rows is not None and len(tokenizer) > rows:
+        problem = f"has {len(tokenizer)} tokens, the model's embedding {rows} rows; give the model's own"
+        raise InputError(folder, "tokenizer", problem)
+    return tokenizer
+
+
+def _read(folder: Path, rows: int | None) -> PreTrainedTokenizerBase:
+    if (path := folder / "tokenizer.json").exists():
+        return _fast(path)
+    if (path := folder / "vocab.json").exists():
+        return _byte_level(folder)
+    if found := sorted(folder.glob("*.gguf")):
+        return load_gguf_tokenizer(found[0])
+    if (path := folder / "tokenizer.bin").exists():
+        return load_llama2c_tokenizer(path, rows)
+    raise InputError(folder, "tokenizer.json", "is absent; give the folder that holds the tokenizer")
+
+
+def _fast(path: Path) -> PreTrainedTokenizerBase:
+    settings = path.with_name("tokenizer_config.json")
+    said = read_object(settings) if settings.exists() else {}
+    special: dict[str, Any] = {name: _text(said[name]) for name in _SPECIAL if said.get(name)}
+    if str(said.get("tokenizer_class")).startswith("Bert"):  # which of two sentences a token is of
+        special["model_input_names"] = ["input_ids", "token_type_ids", "attention_mask"]
+    try:
+        return PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_file(str(path)), **special)
+    except Exception as error:  # tokenizers raises nothing more special
+        raise InputError(path, "tokenizer", f"cannot be read ({error})") from error
+
+
+def _text(token: object) -> str:
+    """A special token is written as a string, or as an object with its content."""
+    return str(token["content"] if isinstance(token, dict) else token)
+
+
+def _byte_level(folder: Path) -> PreTrainedTokenizerBase:
+    try:
+        model = models.BPE.from_file(str(folder / "vocab.json"), str(folder / "merges.txt"))
+    except Exception as error:  # tokenizers raises nothing more special
+        raise InputError(folder, "vocab.json and merges.txt", f"cannot be read ({error})") from error
+    return _wrapped(_around(model))
+
+
+def _around(model: models.BPE) -> Tokenizer:
+    """Byte-level BPE as GPT-2 has it."""
+    tokenizer = Tokenizer(model)
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
+    return tokenizer
+
+
+def _wrapped(tokenizer: Tokenizer) -> PreTrainedTokenizerBase:
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=_END, eos_token=_END, pad_token=_END)
+
+
+def train_bpe(texts: Iterable[str], size: int) -> PreTrainedTokenizerBase:
+    """Byte-level BPE trained on texts, as GPT-2 has it.
+
+    Parameters
+    ----------
+    texts : iterable of str
+    size : int
+        Tokens, at least 257: those of 256 bytes and the end of text. Short texts give fewer.
+
+    Returns
+    -------
+    PreTrainedTokenizerBase
+        The same for the same texts.
+
+    Raises
+    ------
+    InputError
+        The size is too small.
+    """
+    if size < 257:
+        raise InputError("tokenizer", "vocab_size", f"is {size}; byte-level BPE needs at least 257")
+    trainer = trainers.BpeTrainer(
+        vocab_size=size,
+        special_tokens=[_END],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer = _around(models.BPE())
+    tokenizer.train_from_iterator(texts, trainer)
+    return _wrapped(tokenizer)
+
+
+def save_tokenizer(folder: str | Path, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Write tokenizer.json and tokenizer_config.json, each whole or not at all.
+
+    Parameters
+    ----------
+    folder : path
+        Made if it is absent.
+    tokenizer : PreTrainedTokenizerBase
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".partial-", dir=folder) as scratch, quiet():
+        tokenizer.save_pretrained(scratch)
+        for name in ("tokenizer.json", "tokenizer_config.json"):
+            (Path(scratch) / name).replace(folder / name)

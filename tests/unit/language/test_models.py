@@ -1,0 +1,159 @@
+import json
+import pickle
+
+import pytest
+import torch
+from transformers import BertConfig, BertForMaskedLM
+
+from softjet.errors import InputError
+from softjet.language.models import CLASSES, build_model, describe, load_model, new_model, save_model
+
+SMALL = {
+    "bert": {
+        "vocab_size": 60,
+        "hidden_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+    },
+    "gpt2": {"vocab_size": 60, "n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 32},
+    "mamba": {"vocab_size": 60, "hidden_size": 16, "num_hidden_layers": 2, "state_size": 4},
+}
+SMALL["mpnet"] = SMALL["bert"]
+SMALL["llama"] = SMALL["bert"] | {"num_key_value_heads": 1}
+LABELS = {"bert": 3, "mpnet": 3}
+
+
+def small(family, seed=1):
+    return new_model(family, SMALL[family], seed, LABELS.get(family))
+
+
+def answer(model):
+    with torch.no_grad():
+        return model(torch.arange(4, 24).reshape(2, 10)).logits
+
+
+@pytest.mark.parametrize("family", list(CLASSES))
+def test_model_is_saved_and_loaded_to_the_bit(tmp_path, family):
+    model = small(family)
+    save_model(tmp_path, model)
+    loaded = load_model(tmp_path, family)
+    assert torch.equal(answer(loaded), answer(model))
+    assert answer(model).shape == ((2, 3) if family in LABELS else (2, 10, 60))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
+    assert not loaded.training
+
+
+@pytest.mark.parametrize("family", list(CLASSES))
+def test_description_builds_the_same_model(family):
+    model = small(family)
+    about = json.loads(json.dumps(describe(model)))
+    built = build_model(about)
+    built.load_state_dict(model.state_dict())
+    assert torch.equal(answer(built), answer(model))
+    assert describe(built) == describe(model)
+
+
+def test_seed_alone_gives_the_weights():
+    torch.manual_seed(5)
+    first = answer(small("gpt2"))
+    state = torch.get_rng_state()
+    torch.manual_seed(6)
+    assert torch.equal(answer(small("gpt2")), first)
+    assert not torch.equal(answer(small("gpt2", seed=2)), first)
+    torch.manual_seed(5)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_new_head_of_a_model_with_another_task_comes_of_the_seed(tmp_path):
+    other = BertForMaskedLM(BertConfig(**SMALL["bert"]))
+    other.save_pretrained(tmp_path)
+    models = [load_model(tmp_path, "bert", labels=2, seed=seed) for seed in (1, 1, 2)]
+    heads = [model.classifier.weight for model in models]
+    assert heads[0].shape == (2, 16)
+    assert torch.equal(heads[0], heads[1])
+    assert not torch.equal(heads[0], heads[2])
+    inside = "encoder.layer.0.attention.self.query.weight"
+    assert torch.equal(models[0].bert.get_parameter(inside), other.bert.get_parameter(inside))
+
+
+def test_half_precision_is_loaded_in_float32(tmp_path):
+    save_model(tmp_path, small("llama").to(torch.bfloat16))
+    assert {value.dtype for value in load_model(tmp_path, "llama").parameters()} == {torch.float32}
+
+
+def refused(folder, family="bert", match=""):
+    with pytest.raises(InputError, match=match) as caught:
+        load_model(folder, family)
+    assert "\n" not in str(caught.value)
+
+
+def test_pickle_is_refused_and_not_loaded(tmp_path):
+    save_model(tmp_path, small("bert"))
+    (tmp_path / "model.safetensors").unlink()
+    (tmp_path / "pytorch_model.bin").write_bytes(pickle.dumps(Trap(tmp_path / "ran")))
+    refused(tmp_path, match=r"pytorch_model\.bin: is a pickle and is not loaded")
+    assert not (tmp_path / "ran").exists()
+
+
+class Trap:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+def edit(folder, **values):
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def test_code_is_refused(tmp_path):
+    save_model(tmp_path, small("bert"))
+    edit(tmp_path, auto_map={"AutoModel": "evil.Evil"})
+    refused(tmp_path, match="auto_map: asks to run its author's code")
+
+
+def test_another_family_is_refused(tmp_path):
+    save_model(tmp_path, small("gpt2"))
+    refused(tmp_path, "llama", match="model_type: is 'gpt2', not 'llama'")
+
+
+def test_weights_that_are_missing_damaged_or_of_another_shape_are_refused(tmp_path):
+    refused(tmp_path, match=r"config\.json: file: cannot be read")
+    save_model(tmp_path, small("bert"))
+    edit(tmp_path, num_hidden_layers=3)
+    refused(tmp_path, match=r"bert\.encoder\.layer\.2\.\S+: is not among the weights")
+    edit(tmp_path, num_hidden_layers=2, intermediate_size=40)
+    refused(tmp_path, match="cannot be loaded")
+    (tmp_path / "model.safetensors").write_bytes(b"no weights")
+    refused(tmp_path, match="cannot be loaded")
+    (tmp_path / "model.safetensors").unlink()
+    refused(tmp_path, match=r"model\.safetensors: is absent")
+    (tmp_path / "config.json").write_text("{")
+    refused(tmp_path, match="JSON: is damaged")
+
+
+@pytest.mark.parametrize(
+    ("family", "architecture", "match"),
+    [
+        ("gpt2", {"n_layers": 2}, "n_layers: unknown key; did you mean 'n_layer'"),
+        ("bert", {"num_labels": "x", "zzz": 1}, "unknown key"),
+        ("llama", {"hidden_size": "wide"}, "cannot be built"),
+        ("bert", {"hidden_size": 10, "num_attention_heads": 3}, "cannot be built"),
+    ],
+)
+def test_impossible_architecture_is_one_line(family, architecture, match):
+    with pytest.raises(InputError, match=match) as caught:
+        new_model(family, architecture, 1)
+    assert "\n" not in str(caught.value)
+
+
+def test_names_of_any_family_are_keys():
+    assert new_model("gpt2", {"hidden_size": 16, "num_hidden_layers": 1, "n_head": 2, "vocab_size": 60}, 1)
+
+
+def test_class_outside_the_list_is_refused():
+    with pytest.raises(InputError, match="class: is 'OPTForCausalLM'; known are BertFor"):
+        build_model({"class": "OPTForCausalLM", "config": {}})
