@@ -16,9 +16,9 @@ from softjet.provenance.files import whole_file
 
 
 def default_yaml() -> str:
-    """The default configuration as YAML, every key with its description."""
+    """The default configuration as YAML, every key with its description where it first stands."""
     head = "# The default configuration, generated from src/softjet/config by `make defaults`.\n"
-    return head + "".join(f"{line}\n" for line in _yaml_lines(Config(), 0))
+    return head + "".join(f"{line}\n" for line in _yaml_lines(Config(), 0, set()))
 
 
 def schema_json() -> str:
@@ -54,18 +54,21 @@ def _fields(section: BaseModel) -> Iterator[tuple[str, str, Any]]:
         yield name, field.description or "", getattr(section, name)
 
 
-def _yaml_lines(section: BaseModel, depth: int) -> Iterator[str]:
+def _yaml_lines(section: BaseModel, depth: int, told: set[str]) -> Iterator[str]:
+    """Lines of a section; a key is described where it comes first."""
     margin = "  " * depth
     for name, description, value in _fields(section):
-        yield f"{margin}# {description}"
+        if description not in told:
+            yield f"{margin}# {description}"
+            told.add(description)
         if isinstance(value, BaseModel):
             yield f"{margin}{name}:"
-            yield from _yaml_lines(value, depth + 1)
-        elif isinstance(value, dict) and value:
+            yield from _yaml_lines(value, depth + 1, told)
+        elif _is_named(value):
             yield f"{margin}{name}:"
             for key, inner in value.items():
                 yield f"{margin}  {key}:"
-                yield from _yaml_lines(inner, depth + 2)
+                yield from _yaml_lines(inner, depth + 2, told)
         else:
             yield f"{margin}{name}: {_plain(value)}"
 
@@ -75,11 +78,16 @@ def _rows(section: BaseModel, prefix: str) -> Iterator[tuple[str, str, str]]:
         key = f"{prefix}{name}"
         if isinstance(value, BaseModel):
             yield from _rows(value, f"{key}.")
-        elif isinstance(value, dict) and value:
+        elif _is_named(value):
             inner = next(iter(value.values()))
             yield from _rows(inner, f"{key}.*.")
         else:
             yield key, f"`{_plain(value)}`", description.replace("|", "\\|").replace("\n", " ")
+
+
+def _is_named(value: Any) -> bool:
+    """Whether a value holds sections by names of the user's."""
+    return isinstance(value, dict) and any(isinstance(inner, BaseModel) for inner in value.values())
 
 
 def _plain(value: Any) -> str:

@@ -111,6 +111,11 @@ class Compression(Section):
     grids: tuple[Grid, ...] = (Grid(),)
     """The runs."""
 
+    def shown(self) -> str:
+        """Name of the run that the report shows in detail: the first that learns ranks by soft thresholds."""
+        runs = self.runs()
+        return next((name for name, run in runs.items() if run.method == "soft-threshold"), next(iter(runs)))
+
     def runs(self) -> dict[str, RankLearning]:
         """Settings of every run by its name, method-keep-seed; the dense model once for each seed."""
         found: list[tuple[Method, float, int]] = [

