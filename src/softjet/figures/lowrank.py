@@ -6,8 +6,18 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from softjet.figures.style import COLOURS, new_figure, save_figure
+from softjet.figures.style import COLOURS, SEQUENTIAL, new_figure, save_figure
+
+EMBEDDINGS = "embeddings"
+"""Stack of the matrices that lie in no block (`softjet.lowrank.selection`)."""
+
+WIDEST = 9.0
+"""Inches that the blocks of a heat map share."""
+
+TICKS = 12
+"""Most blocks named beside the colour bar of the spectra."""
 
 
 def rank_grid(ranks: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -37,7 +47,7 @@ def rank_grid(ranks: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     return share, text
 
 
-def draw_ranks(ranks: pd.DataFrame, target: str | Path) -> None:
+def draw_ranks(ranks: pd.DataFrame, target: str | Path, title: str = "") -> None:
     """Heat map of what is kept of every matrix, its rank written in the cell.
 
     Parameters
@@ -46,33 +56,41 @@ def draw_ranks(ranks: pd.DataFrame, target: str | Path) -> None:
         As for :func:`rank_grid`.
     target : str or path
         PNG; a PDF is written beside it.
+    title : str
+        The model and the method.
     """
     share, text = rank_grid(ranks)
-    figure, axes = new_figure(width=1.8 + 0.55 * share.shape[1], height=1.2 + 0.42 * share.shape[0])
+    cell = min(0.55, WIDEST / share.shape[1])
+    figure, axes = new_figure(width=2.2 + cell * share.shape[1], height=1.4 + 0.42 * share.shape[0])
     image = axes.imshow(share.to_numpy(float), vmin=0, vmax=1, aspect="auto")
     for (row, column), value in np.ndenumerate(share.to_numpy(float)):
         if np.isfinite(value):
             colour = "black" if value > 0.6 else "white"
-            axes.text(column, row, text.iat[row, column], ha="center", va="center", fontsize=8, color=colour)
+            size = min(8, 20 * cell)
+            axes.text(
+                column, row, text.iat[row, column], ha="center", va="center", fontsize=size, color=colour
+            )
     axes.set_xticks(range(share.shape[1]), share.columns)
-    sizes = ranks.drop_duplicates("type").set_index("type")
-    axes.set_yticks(range(share.shape[0]), [f"{t}  {sizes.m[t]}×{sizes.n[t]}" for t in share.index])
+    axes.set_yticks(range(share.shape[0]), [_type_name(ranks, kind) for kind in share.index])
     axes.tick_params(which="both", length=0)
     axes.set_xlabel("block")
-    axes.set_title(_kept_title(ranks), loc="left")
+    axes.set_title(f"{title}\n{_kept_title(ranks)}".strip(), loc="left", x=0)
     figure.colorbar(image, ax=axes, label="parameters kept / dense", pad=0.02)
     save_figure(figure, target)
 
 
-def draw_spectra(ranks: pd.DataFrame, target: str | Path) -> None:
+def draw_spectra(ranks: pd.DataFrame, target: str | Path, title: str = "") -> None:
     """Singular values of every matrix, a panel a type: solid where kept, dotted where dropped.
 
     Parameters
     ----------
     ranks : DataFrame
-        As for :func:`rank_grid`, with scale and spectrum.
+        As for :func:`rank_grid`, with learned_rank, threshold (NaN where a method learns none), scale and
+        spectrum.
     target : str or path
         PNG; a PDF is written beside it.
+    title : str
+        The model and the method.
     """
     types = ranks["type"].drop_duplicates().tolist()
     columns = min(3, len(types))
@@ -82,25 +100,29 @@ def draw_spectra(ranks: pd.DataFrame, target: str | Path) -> None:
     norm = mpl.colors.Normalize(0, max(len(blocks) - 1, 1))
     for panel, kind in zip(axes.flat, types, strict=False):
         for (_, row), name in zip(*_of_type(ranks, kind), strict=True):
-            _draw_spectrum(panel, row, mpl.colormaps["viridis"](0.9 * norm(blocks.index(name))))
-        panel.set_title(kind, loc="left")
+            _draw_spectrum(panel, row, mpl.colormaps[SEQUENTIAL](0.9 * norm(blocks.index(name))))
+        panel.set_title(_type_name(ranks, kind), loc="left", fontsize=9)
         panel.set_yscale("log")
         panel.set_ylim(bottom=0.03)
     for panel in axes.flat[len(types) :]:
         panel.set_visible(False)
-    figure.supxlabel("direction, by singular value", fontsize=10)
+    figure.suptitle(title, fontsize=10, ha="left", x=0.01)
+    figure.supxlabel("direction, by singular value, over their number", fontsize=10)
     figure.supylabel("singular value / median of the dense matrix", fontsize=10)
-    scale = mpl.cm.ScalarMappable(
-        norm, mpl.colors.ListedColormap(mpl.colormaps["viridis"](np.linspace(0, 0.9, 256)))
-    )
-    bar = figure.colorbar(scale, ax=axes, label="block", pad=0.01, aspect=40)
-    bar.set_ticks(range(len(blocks)), labels=blocks)
-    bar.minorticks_off()
-    _explain_spectra(axes.flat[0])
+    _name_blocks(figure, axes, norm, blocks)
+    _explain_spectra(axes.flat[0], thresholds=bool(ranks["threshold"].notna().any()))
     save_figure(figure, target)
 
 
-def draw_budget(history: pd.DataFrame, target: str | Path) -> None:
+def _name_blocks(figure: Figure, axes: np.ndarray, norm: mpl.colors.Normalize, blocks: list[str]) -> None:
+    colours = mpl.colors.ListedColormap(mpl.colormaps[SEQUENTIAL](np.linspace(0, 0.9, 256)))
+    bar = figure.colorbar(mpl.cm.ScalarMappable(norm, colours), ax=axes, label="block", pad=0.01, aspect=40)
+    named = range(0, len(blocks), -(-len(blocks) // TICKS))
+    bar.set_ticks(list(named), labels=[blocks[i] for i in named])
+    bar.minorticks_off()
+
+
+def draw_budget(history: pd.DataFrame, target: str | Path, title: str = "") -> None:
     """Task loss and kept parameters against the step, with the phases apart.
 
     Parameters
@@ -109,8 +131,11 @@ def draw_budget(history: pd.DataFrame, target: str | Path) -> None:
         Of :func:`softjet.lowrank.learn_ranks`.
     target : str or path
         PNG; a PDF is written beside it.
+    title : str
+        The model and the method.
     """
     figure, (above, below) = new_figure(2, 1, width=5.5, height=2.2, sharex=True)
+    above.set_title(title, loc="left")
     smooth = history.groupby("phase", sort=False)["task"].transform(
         lambda s: s.rolling(15, min_periods=1).mean()
     )
@@ -124,10 +149,11 @@ def draw_budget(history: pd.DataFrame, target: str | Path) -> None:
         last = history[f"keep_{share}"].iloc[-1]
         label = f"{share}, ends at {last:.3f}"
         below.plot(history["step"], history[f"keep_{share}"], style, color=COLOURS[i], label=label)
-    learned = history.loc[history["phase"] == "learning", "step"].max()
-    for panel in (above, below):
-        panel.axvline(learned + 0.5, color="0.4", linewidth=0.8)
-    below.set_xlabel("step (the line: ranks are fixed)")
+    learned = history.loc[history["phase"] == "learning", "step"]
+    if len(learned):
+        for panel in (above, below):
+            panel.axvline(learned.max() + 0.5, color="0.4", linewidth=0.8)
+    below.set_xlabel("step (the line: ranks are fixed)" if len(learned) else "step")
     below.set_ylabel("parameters kept / dense")
     below.set_ylim(0, 1.05)
     below.legend(loc="upper right", bbox_to_anchor=(0.98, 0.95))
@@ -135,10 +161,18 @@ def draw_budget(history: pd.DataFrame, target: str | Path) -> None:
 
 
 def _block_names(ranks: pd.DataFrame) -> pd.Series:
-    """Number of the block, led by its stack's first letter except in the first stack."""
-    first = ranks["stack"].iloc[0]
+    """Number of the block, led by its stack's first letter except in the first stack of blocks."""
+    first = next((stack for stack in ranks["stack"] if stack != EMBEDDINGS), EMBEDDINGS)
     prefix = ranks["stack"].map(lambda stack: "" if stack == first else stack[0])
-    return prefix + (ranks["block"] + 1).astype(str)
+    names = prefix + (ranks["block"] + 1).astype(str)
+    return names.where(ranks["stack"] != EMBEDDINGS, "emb")
+
+
+def _type_name(ranks: pd.DataFrame, kind: str) -> str:
+    """The type, of an embedding table the last part of its path, and its size."""
+    row = ranks[ranks["type"] == kind].iloc[0]
+    name = kind.rpartition(".")[2] if row["stack"] == EMBEDDINGS else kind
+    return f"{name}  {row['m']}×{row['n']}"
 
 
 def _of_type(ranks: pd.DataFrame, kind: str) -> tuple[list[tuple], pd.Series]:
@@ -148,20 +182,23 @@ def _of_type(ranks: pd.DataFrame, kind: str) -> tuple[list[tuple], pd.Series]:
 
 def _draw_spectrum(panel: Axes, row: pd.Series, colour: tuple) -> None:
     values = np.asarray(row["spectrum"], float) / row["scale"]
-    place, kept = np.arange(1, len(values) + 1), row["rank"]
+    place, kept = np.arange(1, len(values) + 1) / len(values), row["rank"]
     panel.plot(place[:kept], values[:kept], "-", color=colour, linewidth=1.2)
     panel.plot(place[kept:], values[kept:], ":", color=colour, linewidth=0.9)
     if not row["dense"]:
-        panel.plot(kept, values[kept - 1], "o", color=colour, markersize=3.5)
+        panel.plot(place[kept - 1], values[kept - 1], "o", color=colour, markersize=3.5)
+    if pd.notna(row["threshold"]):
+        panel.plot(row["learned_rank"] / len(values), row["threshold"], "_", color=colour, markersize=9)
 
 
-def _explain_spectra(panel: Axes) -> None:
-    entries = (("kept", "-", ""), ("dropped", ":", ""), ("last kept", "", "o"))
-    for label, line, marker in entries:
+def _explain_spectra(panel: Axes, thresholds: bool) -> None:
+    entries = [("kept", "-", "", 0), ("dropped", ":", "", 0), ("last kept", "", "o", 3.5)]
+    entries += [("threshold", "", "_", 9)] if thresholds else []
+    for label, line, marker, size in entries:
         panel.plot(
-            [], [], linestyle=line, marker=marker, markersize=3.5, color="0.2", linewidth=1.2, label=label
+            [], [], linestyle=line, marker=marker, markersize=size, color="0.2", linewidth=1.2, label=label
         )
-    panel.legend(loc="lower left", bbox_to_anchor=(0.02, 0.08), handlelength=1.6)
+    panel.legend(loc="lower left", bbox_to_anchor=(0.02, 0.08), handlelength=1.6, fontsize=7.5)
 
 
 def _kept_title(ranks: pd.DataFrame) -> str:

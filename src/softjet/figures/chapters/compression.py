@@ -1,54 +1,92 @@
-"""Chapter on compression: ranks learned, parameters kept, and what it costs in quality."""
+"""Chapter on compression: methods beside dense and beside each other, ranks learned, parameters kept."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 
-from softjet.figures.chapters.shared import Settings, change_rows, first_row
-from softjet.figures.report import Heading, Part, Picture, Table, Text, percent
+from softjet.figures.chapters.shared import Settings
+from softjet.figures.compression_findings import change_words, compression_findings, removed_finding
+from softjet.figures.pareto import DENSE, METHODS
+from softjet.figures.report import Heading, Part, Picture, Table, Text, percent, with_interval
 
-_CHANGE_CAPTION = (
-    "Dense against compressed on the same test jets; the interval is that of the change, by paired "
-    "bootstrap over jets. "
-    "For rejections the change is the ratio. The compressed model was trained longer than the dense one "
-    "(learning and "
-    "recovery), which can hide a loss: a dense reference with equal training is not part of this table."
+_COMPARISON_CAPTION = (
+    "Every method, keep ratio and metric. All models, the dense one too, were trained for the same number of "
+    "steps, learning of ranks included. Changes are of the method against the model named, with paired 95 % "
+    "bootstrap intervals over examples and seeds; sizes are what was achieved after rounding."
 )
 
 
-def compression_parts(results: Path, folder: str, settings: Settings) -> Iterator[Part]:
-    """Ranks learned, parameters kept, and what it costs in quality."""
-    here, figures = results / "lowrank" / folder, results / "figures" / folder
-    metrics, ranks, history = (
-        pd.read_parquet(here / f"{name}.parquet") for name in ("metrics", "ranks", "history")
+def compression_parts(results: Path, model: str, settings: Settings) -> Iterator[Part]:
+    """What smaller models cost in quality, by method, and which ranks were learned.
+
+    Parameters
+    ----------
+    results : path
+        Folder of the workflow's results: lowrank/{model}/comparison.parquet and removed.parquet,
+        lowrank/{model}/{run}/ranks.parquet and history.parquet; pictures in figures/{model}.
+    model : str
+        Name of the compressed model.
+    settings : mapping
+        Its section of the configuration, with `note` (said beside its numbers, may be empty) and `shown`, the
+        run whose ranks are shown: "soft-threshold-0.5-1".
+    """
+    here, run = results / "lowrank" / model, settings["shown"]
+    comparison, removed = (pd.read_parquet(here / f"{name}.parquet") for name in ("comparison", "removed"))
+    ranks, history = (pd.read_parquet(here / run / f"{name}.parquet") for name in ("ranks", "history"))
+    yield Heading(
+        f"{model}, made from {settings['base']}" + f" ({settings['note']})" * bool(settings["note"])
     )
-    steps = history.groupby("phase", sort=False).size()
-    yield Heading(f"{folder}, made from {settings['base']}")
-    yield Text(
-        f"Soft-threshold rank learning with a budget of {percent(settings['learning']['keep'], 0)} of "
-        f"{settings['learning']['of']} parameters: "
-        + ", ".join(f"{count} steps of {phase}" for phase, count in steps.items())
-        + f". The mean rank of the {len(ranks)} matrices is {ranks['rank'].mean():.0f}, "
-        f"{int(ranks.dense.sum())} of them stay dense."
+    yield Text(_how(settings, ranks, history))
+    keep = float(run.split("-")[-2])
+    yield from map(Text, compression_findings(comparison, keep))
+    yield from (Text(removed_finding(removed, metric)) for metric in removed["metric"].unique())
+    yield Picture(
+        results / "figures" / model / "pareto.png",
+        "Quality against size. Above the values, below their paired change from the dense model trained as "
+        "long; methods of one size are moved apart a little.",
     )
-    yield Table(
-        _kept_rows(first_row(here / "metrics.parquet")),
-        "Parameters kept, after rounding. The wording '50 %' may mean each.",
-    )
-    yield Table(change_rows(metrics, {"dense": "dense", "compressed": "compressed"}), _CHANGE_CAPTION)
+    yield Table(_comparison_rows(comparison), _COMPARISON_CAPTION, folded=True)
     captions = {
         "budget": "Parameters and loss along rank learning and recovery.",
-        "ranks": "Rank that each matrix was given, relative to its full rank.",
+        "ranks": "Rank that each matrix was given, and the share of its parameters that stay.",
         "spectra": "Singular values and the learned thresholds.",
     }
-    yield from (Picture(figures / f"{name}.png", caption) for name, caption in captions.items())
+    folder = results / "figures" / model / run
+    yield from (
+        Picture(folder / f"{name}.png", f"{caption} Run {run}.") for name, caption in captions.items()
+    )
 
 
-def _kept_rows(row: pd.Series) -> pd.DataFrame:
-    kept = {
-        "compressed matrices": row.keep_linears,
-        "all blocks": row.keep_blocks,
-        "whole model": row.keep_total,
-    }
-    return pd.DataFrame({"of": kept.keys(), "kept": [percent(share, 2) for share in kept.values()]})
+def _how(settings: Settings, ranks: pd.DataFrame, history: pd.DataFrame) -> str:
+    steps = history.groupby("phase", sort=False).size()
+    last = history.iloc[-1]
+    return (
+        f"Keep ratios are of {settings['learning']['of']} parameters. Run {settings['shown']} took "
+        + ", ".join(f"{count} steps of {phase}" for phase, count in steps.items())
+        + f", and every other method as many in all. It keeps {percent(last.keep_linears)} of the compressed "
+        f"matrices, {percent(last.keep_blocks)} of the blocks, {percent(last.keep_total)} of the whole "
+        f"model. The mean rank of the {len(ranks)} matrices is {ranks['rank'].mean():.0f}, "
+        f"{int(ranks.dense.sum())} of them stay dense."
+    )
+
+
+def _comparison_rows(table: pd.DataFrame) -> pd.DataFrame:
+    rows = [
+        {
+            "method": METHODS[row["method"]][0],
+            "keep": f"{row['keep']:g}",
+            "metric": row["metric"],
+            "value [95 % interval]": row["note"]
+            or with_interval(row["value"], row["value_low"], row["value_high"]),
+            "against": row["against"].replace("-", " "),
+            "its value": "" if row["note"] else f"{row['reference']:.3f}",
+            "change [95 % interval]": "" if row["note"] else change_words(row),
+            "of blocks": percent(row["keep_blocks"]),
+            "of total": percent(row["keep_total"]),
+            "n": row["n"],
+            "seeds": row["seeds"],
+        }
+        for row in table[table["method"] != DENSE].to_dict("records")
+    ]
+    return pd.DataFrame(rows)

@@ -1,0 +1,108 @@
+"""Tables of compared methods in plain English, for the report."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pandas as pd
+
+from softjet.figures.pareto import DENSE, METHODS
+from softjet.figures.report import percent, with_interval
+
+LEARNED = "soft-threshold"
+
+Row = Mapping[Any, Any]
+
+
+def compression_findings(table: pd.DataFrame, keep: float) -> Iterator[str]:
+    """What a comparison of methods shows at one keep ratio, for each metric that was measured.
+
+    Parameters
+    ----------
+    table : DataFrame
+        By `softjet.lowrank.compare.compare_methods`.
+    keep : float
+        The keep ratio.
+    """
+    at = table[(table["keep"] == keep) & (table["note"] == "")]
+    for metric, own in at.groupby("metric", sort=False):
+        against_dense = own[(own["method"] == LEARNED) & (own["against"] == DENSE)]
+        for row in against_dense.to_dict("records"):
+            yield f"{_beside_dense(str(metric), row)} {seeds_sentence(row)}"
+        baselines = own[own["against"] == LEARNED].to_dict("records")
+        if baselines:
+            yield _baselines(str(metric), baselines)
+    left_out = table.loc[(table["keep"] == keep) & (table["note"] != ""), "metric"].unique()
+    if len(left_out):
+        yield f"Not measured on so few examples: {', '.join(left_out)}."
+
+
+def removed_finding(removed: pd.DataFrame, metric: str) -> str:
+    """The largest share that can go, by method.
+
+    Parameters
+    ----------
+    removed : DataFrame
+        By `softjet.lowrank.margins.largest_removed`, one margin.
+    metric : str
+        Which metric of the table.
+    """
+    own = removed[removed["metric"] == metric]
+    shares = "; ".join(
+        f"{METHODS[row['method']][0]} {percent(row['removed'], 0)} (shown by the whole interval: "
+        f"{percent(row['shown'], 0)})"
+        for row in own.to_dict("records")
+    )
+    return (
+        f"The largest share of the budgeted parameters that was removed with {metric} within "
+        f"{own['margin'].iloc[0]:g} of dense, all gentler keep ratios included: {shares}."
+    )
+
+
+def change_words(row: Row) -> str:
+    """A change with its interval, as a difference or as a factor."""
+    words = with_interval(row["change"], row["low"], row["high"])
+    return f"a factor of {words}" if row["change_is"] == "ratio" else words
+
+
+def side(row: Row) -> int:
+    """1 where a model is shown to be better than the other, -1 worse, 0 neither."""
+    none = 1 if row["change_is"] == "ratio" else 0
+    sign = (row["low"] > none) - (row["high"] < none)
+    return sign if row["better"] == "higher" else -sign
+
+
+def seeds_sentence(row: Row) -> str:
+    """What the number of seeds means for an interval."""
+    if row["seeds"] == 1:
+        return "With one seed the interval holds the choice of examples alone."
+    return f"Between single seeds the change differs by {row['spread']:.3f} (standard deviation)."
+
+
+def _beside_dense(metric: str, row: Row) -> str:
+    verdict = {
+        1: "it is better than the dense model trained as long",
+        0: "a difference from the dense model trained as long is not shown, which does not show equality",
+        -1: "it is worse than the dense model trained as long",
+    }[side(row)]
+    seeds = "1 seed" if row["seeds"] == 1 else f"{row['seeds']} seeds"
+    return (
+        f"With a budget of {percent(row['keep'], 0)}, soft thresholds reach a value of {row['value']:.3f} in "
+        f"{metric} where dense has {row['reference']:.3f}, a change by {change_words(row)} (paired, "
+        f"n = {row['n']:,}, {seeds}): {verdict}."
+    )
+
+
+def _baselines(metric: str, rows: list[dict[Any, Any]]) -> str:
+    """How the other methods do beside soft thresholds at the same size."""
+    said: dict[int, list[str]] = {-1: [], 0: [], 1: []}
+    for row in rows:
+        said[side(row)].append(f"{METHODS[row['method']][0]} ({change_words(row)})")
+    words = {
+        -1: "soft thresholds beat {}",
+        0: "they are not told from {}",
+        1: "they lose to {}",
+    }
+    told = "; ".join(words[s].format(", ".join(names)) for s, names in said.items() if names)
+    return (
+        f"In {metric} at equal size and equal training {told}. Changes are of the other method against them."
+    )

@@ -1,0 +1,100 @@
+"""The headline of rank learning: a row a model family, beside what the paper claims."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from softjet.figures.compression_findings import LEARNED, change_words
+from softjet.figures.pareto import DENSE
+from softjet.figures.report import percent, with_interval
+
+PUBLISHED_REMOVED = 0.5
+PUBLISHED_SPEED = (1.33, 1.72)
+"""Share of all parameters that SoftLMs (arXiv 2411.10543) removes, and how much faster its models run."""
+
+HEADLINE_CAPTION = (
+    "Soft thresholds, family by family: quality beside the dense model trained as long, with the paired "
+    "95 % interval of the change, what was removed, and the time of the dense model over that of the "
+    "compressed one, measured on the same weights. The paper (arXiv 2411.10543) has "
+    f"{PUBLISHED_SPEED[0]} to {PUBLISHED_SPEED[1]} times with half of all parameters removed, on other "
+    "machines."
+)
+
+
+class Family(NamedTuple):
+    """What one row of the headline is made from."""
+
+    facts: Mapping[str, Any]
+    """family, model, note ("stand-in", "trained here", "2-bit source" or empty), task, metric, keep, margin
+    (largest loss that was aimed at, as a difference or a distance from the ratio 1)."""
+    comparison: pd.DataFrame
+    """By `softjet.lowrank.compare.compare_methods`, with keep_linears, keep_blocks, keep_total."""
+    ratios: pd.DataFrame | None = None
+    """By `softjet.latency.summarise`, with macs_a and macs_b, of the same model; None: not measured."""
+
+
+def headline_table(families: Sequence[Family]) -> pd.DataFrame:
+    """A row a family, in words and numbers.
+
+    Parameters
+    ----------
+    families : sequence of Family
+
+    Returns
+    -------
+    DataFrame
+        family, model, task, dense, compressed with its change, parameters removed (matrices, blocks, whole
+        model), multiply-accumulates, times as fast, published, not reached.
+    """
+    return pd.DataFrame([_row(family) for family in families])
+
+
+def _row(family: Family) -> dict[str, Any]:
+    facts, quality = family.facts, _quality(family)
+    speeds = [] if family.ratios is None else family.ratios.to_dict("records")
+    shares = (percent(1 - quality[f"keep_{what}"], 0) for what in ("linears", "blocks", "total"))
+    return {
+        "family": facts["family"],
+        "model": f"{facts['model']} ({facts['note']})" if facts["note"] else facts["model"],
+        "task, metric": f"{facts['task']}, {facts['metric']} ({quality['better']} is better)",
+        "dense": f"{quality['reference']:.3f}",
+        "compressed": f"{quality['value']:.3f}",
+        "change [95 %]": f"{change_words(quality)}, n = {quality['n']:,}, seeds: {quality['seeds']}",
+        "removed: matrices, blocks, total": ", ".join(shares),
+        "MACs a call [M]": "; ".join(_macs(row) for row in speeds if "macs_a" in row) or None,
+        "times as fast [95 %]": "; ".join(map(_speed, speeds)) or "not measured",
+        "published": f"{PUBLISHED_SPEED[0]} to {PUBLISHED_SPEED[1]}",
+        "not reached": "; ".join(_missed(quality, speeds, facts["margin"])) or "none",
+    }
+
+
+def _quality(family: Family) -> dict[Any, Any]:
+    table, facts = family.comparison, family.facts
+    chosen = (table["method"] == LEARNED) & (table["against"] == DENSE) & (table["metric"] == facts["metric"])
+    return table[chosen & (table["keep"] == facts["keep"])].to_dict("records")[0]
+
+
+def _macs(row: Mapping[Any, Any]) -> str:
+    return f"{row['macs_a'] / 1e6:,.0f} to {row['macs_b'] / 1e6:,.0f}"
+
+
+def _speed(row: Mapping[Any, Any]) -> str:
+    where = f"batch {row['batch']}, length {row['length']}, threads: {row['threads']}"
+    return f"{row['note'] or with_interval(row['ratio'], row['low'], row['high'], digits=2)} ({where})"
+
+
+def _missed(quality: Mapping[Any, Any], speeds: Sequence[Mapping[Any, Any]], margin: float) -> list[str]:
+    """What was aimed at and not reached, in words."""
+    missed, gone = [], 1 - quality["keep_total"]
+    if round(gone, 2) < PUBLISHED_REMOVED:
+        missed.append(f"half of the whole model (removed: {percent(gone, 0)})")
+    loss = quality["change"] - (1 if quality["change_is"] == "ratio" else 0)
+    if (loss if quality["better"] == "lower" else -loss) > margin:
+        missed.append(f"a loss of at most {margin:g}")
+    measured = [row for row in speeds if not row["note"]]
+    if not measured:
+        missed.append("a measurement of the time")
+    elif max(row["ratio"] for row in measured) < PUBLISHED_SPEED[0]:
+        missed.append(f"the published {PUBLISHED_SPEED[0]} times as fast")
+    return missed

@@ -1,0 +1,131 @@
+"""Sentences, headline and chapter follow their tables."""
+
+import pandas as pd
+import pytest
+
+from softjet.figures.chapters.compression import compression_parts
+from softjet.figures.compression_findings import compression_findings, removed_finding, side
+from softjet.figures.headline import Family, headline_table
+from softjet.figures.report import Picture, Text
+
+
+def _row(method="soft-threshold", against="dense", change=-0.02, half=0.01, **other):
+    return {
+        "metric": "accuracy", "better": "higher", "change_is": "difference", "method": method, "keep": 0.5,
+        "against": against, "n": 872, "seeds": 3, "value": 0.87, "value_low": 0.85, "value_high": 0.89,
+        "reference": 0.89, "change": change, "low": change - half, "high": change + half, "spread": 0.004,
+        "note": "", "keep_linears": 0.45, "keep_blocks": 0.5, "keep_total": 0.7,
+    } | other  # fmt: skip
+
+
+def _said(*rows):
+    return " ".join(compression_findings(pd.DataFrame(rows), 0.5))
+
+
+@pytest.mark.parametrize(
+    ("change", "verdict"),
+    [(-0.02, "is worse than the dense"), (0.001, "is not shown"), (0.02, "is better than the dense")],
+)
+def test_the_verdict_follows_the_interval(change, verdict):
+    said = _said(_row(change=change))
+    assert verdict in said
+    assert f"{change:.3f} [{change - 0.01:.3f}, {change + 0.01:.3f}]" in said
+    assert "n = 872, 3 seeds" in said
+
+
+@pytest.mark.parametrize(
+    ("change", "verdict"),
+    [(-0.02, "beat uniform SVD"), (0.0, "told from uniform SVD"), (0.02, "lose to uniform SVD")],
+)
+def test_a_baseline_that_wins_is_said_to(change, verdict):
+    assert verdict in _said(_row(), _row("svd", "soft-threshold", change))
+
+
+def test_lower_is_better_and_ratios_have_their_own_zero():
+    perplexity = {"better": "lower", "change_is": "ratio"}
+    assert side(_row(change=1.2, **perplexity)) == -1
+    assert side(_row(change=0.8, **perplexity)) == 1
+    assert side(_row(change=1.005, **perplexity)) == 0
+
+
+def test_one_seed_and_what_is_not_measured_are_said():
+    said = _said(_row(seeds=1), _row(metric="rejection_50 Hbb", note="not measured"))
+    assert "choice of examples alone" in said
+    assert "Not measured on so few examples: rejection_50 Hbb" in said
+
+
+def test_keep_ratios_are_not_mixed():
+    assert _said(_row(keep=0.3)) == ""
+
+
+REMOVED = pd.DataFrame(
+    [{"metric": "accuracy", "method": "svd", "margin": 0.01, "removed": 0.3, "shown": 0.2}]
+)
+
+
+def test_what_can_go_is_said():
+    assert "uniform SVD 30 % (shown by the whole interval: 20 %)" in removed_finding(REMOVED, "accuracy")
+
+
+FACTS = {
+    "family": "BERT", "model": "MiniLM", "note": "trained here", "task": "SST-2", "metric": "accuracy",
+    "keep": 0.5, "margin": 0.01,
+}  # fmt: skip
+
+
+def _ratio(ratio, note=""):
+    row = {"batch": 8, "length": 64, "threads": 2, "ratio": ratio, "low": ratio - 0.02, "high": ratio + 0.02}
+    return pd.DataFrame([row | {"macs_a": 4e9, "macs_b": 2e9, "note": note}])
+
+
+def _missed(row, ratios):
+    return headline_table([Family(FACTS, pd.DataFrame([row]), ratios)]).iloc[0]
+
+
+def test_the_headline_tells_what_was_not_reached():
+    found = _missed(_row(), _ratio(1.1))
+    assert found["not reached"] == (
+        "half of the whole model (removed: 30 %); a loss of at most 0.01; the published 1.33 times as fast"
+    )
+    assert found["removed: matrices, blocks, total"] == "55 %, 50 %, 30 %"
+    assert found["times as fast [95 %]"] == "1.10 [1.08, 1.12] (batch 8, length 64, threads: 2)"
+    assert found["MACs a call [M]"] == "4,000 to 2,000"
+    assert found["model"] == "MiniLM (trained here)"
+
+
+def test_a_headline_that_reaches_all_misses_nothing():
+    assert _missed(_row(change=-0.005, keep_total=0.5), _ratio(1.5))["not reached"] == "none"
+
+
+def test_time_that_was_not_measured_is_not_reached():
+    for ratios in (None, _ratio(float("nan"), "too noisy")):
+        assert "a measurement of the time" in _missed(_row(), ratios)["not reached"]
+
+
+def test_the_chapter_shows_every_method_but_not_dense_as_one(tmp_path):
+    here = tmp_path / "lowrank" / "bert"
+    (here / "soft-threshold-0.5-1").mkdir(parents=True)
+    rows = [_row("dense", keep=1.0), _row(), _row("svd", "soft-threshold", -0.03)]
+    pd.DataFrame(rows).to_parquet(here / "comparison.parquet")
+    REMOVED.to_parquet(here / "removed.parquet")
+    run = here / "soft-threshold-0.5-1"
+    pd.DataFrame({"rank": [3, 5], "dense": [False, True]}).to_parquet(run / "ranks.parquet")
+    history = {"phase": ["learning", "recovery"], "keep_linears": 0.45, "keep_blocks": 0.5, "keep_total": 0.7}
+    pd.DataFrame(history).to_parquet(run / "history.parquet")
+    settings = {
+        "base": "minilm", "note": "stand-in", "shown": "soft-threshold-0.5-1", "learning": {"of": "blocks"},
+    }  # fmt: skip
+    heading, *parts = compression_parts(tmp_path, "bert", settings)
+    assert heading.text == "bert, made from minilm (stand-in)"
+    texts = " ".join(part.text for part in parts if isinstance(part, Text))
+    assert "1 steps of learning, 1 steps of recovery" in texts
+    assert "70.0 % of the whole model" in texts
+    assert "beat uniform SVD" in texts
+    table = next(part for part in parts if part.kind == "table").frame
+    assert table["method"].tolist() == ["soft threshold", "uniform SVD"]
+    pictures = [
+        part.path.relative_to(tmp_path / "figures/bert") for part in parts if isinstance(part, Picture)
+    ]
+    assert [str(path) for path in pictures] == [
+        "pareto.png", *(f"soft-threshold-0.5-1/{name}.png" for name in ("budget", "ranks", "spectra"))
+    ]  # fmt: skip
