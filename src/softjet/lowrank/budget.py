@@ -1,12 +1,11 @@
 """Parameters before and after, and the choice of ranks that meets a budget."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from softjet.config.lowrank import Selection
@@ -90,11 +89,17 @@ def possible_ranks(m: int, n: int, multiple: int, floor: int) -> list[int]:
     return [r for r in range(lowest, min(m, n) + 1, multiple) if r * (m + n) < m * n] + [min(m, n)]
 
 
-def choose_ranks(factors: Sequence[Factors], allowed: int, multiple: int = 1, floor: int = 8) -> list[int]:
-    """Choose the rank of every matrix by its learned threshold, as near below the budget as ranks allow.
+def choose_ranks(
+    factors: Sequence[Factors],
+    allowed: int,
+    multiple: int = 1,
+    floor: int = 8,
+    margins: Callable[[Factors], Tensor] = Factors.margins,
+) -> list[int]:
+    """Choose the rank of every matrix, as near below the budget as ranks allow.
 
-    All matrices start from the floor; then directions are admitted in the order of x - alpha, their height
-    over their matrix's threshold, so that the outcome is that of moving all learned thresholds by one
+    All matrices start from the floor; then directions are admitted by falling margin. With the margin of a
+    soft threshold, the height x - alpha over it, the outcome is that of moving all learned thresholds by one
     common amount. A step that would pass the budget is left out and its matrix stays there; smaller ones
     may still follow. What stays unused is therefore less than the cheapest step left out. Ranks rise by
     `multiple`, a step taken by its middle direction, which rounds to the nearest; the last step of a matrix
@@ -106,6 +111,9 @@ def choose_ranks(factors: Sequence[Factors], allowed: int, multiple: int = 1, fl
     allowed : int
         Parameters that the matrices may have together.
     multiple, floor : int
+    margins : callable
+        From a matrix to the margins of its directions, shape (k,), in any order; by default those of
+        its gate.
 
     Returns
     -------
@@ -122,7 +130,7 @@ def choose_ranks(factors: Sequence[Factors], allowed: int, multiple: int = 1, fl
     if left < 0:
         problem = f"even at rank {floor} the matrices have {allowed - left} parameters, {allowed} are allowed"
         raise InputError("rank learning", "keep", f"{problem}; raise keep or lower rank_floor")
-    steps = [step for i, f in enumerate(factors) for step in _steps(i, f, multiple, floor)]
+    steps = [step for i, f in enumerate(factors) for step in _steps(i, f.shape, margins(f), multiple, floor)]
     stopped: set[int] = set()
     for step in sorted(steps, key=lambda s: (-s.margin, s.matrix, s.place)):
         if step.matrix in stopped or step.cost > left:
@@ -132,19 +140,9 @@ def choose_ranks(factors: Sequence[Factors], allowed: int, multiple: int = 1, fl
     return ranks
 
 
-def _steps(matrix: int, factors: Factors, multiple: int, floor: int) -> list[Step]:
-    m, n = factors.shape
-    margins = _margins(factors)
-    ranks = possible_ranks(m, n, multiple, floor)
-    steps = []
-    for place, (low, high) in enumerate(pairwise(ranks)):
+def _steps(matrix: int, shape: tuple[int, int], margins: Tensor, multiple: int, floor: int) -> Iterator[Step]:
+    falling, (m, n) = margins.sort(descending=True).values, shape
+    for place, (low, high) in enumerate(pairwise(possible_ranks(m, n, multiple, floor))):
         paid = min(high, math.ceil(m * n / (m + n)))
         cost = kept_parameters(high, m, n) - kept_parameters(low, m, n)
-        steps.append(Step(float(margins[(low + paid - 1) // 2]), matrix, place, high, cost))
-    return steps
-
-
-@torch.no_grad()
-def _margins(factors: Factors) -> Tensor:
-    """Height of each direction over the threshold, descending, in units of the matrix's scale."""
-    return (factors.spectrum() - factors.alpha).sort(descending=True).values
+        yield Step(float(falling[(low + paid - 1) // 2]), matrix, place, high, cost)

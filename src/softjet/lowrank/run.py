@@ -9,10 +9,10 @@ from torch import nn
 
 from softjet.config.lowrank import RankLearning, Selection
 from softjet.errors import InputError
-from softjet.lowrank.budget import Counts, weights_allowed
-from softjet.lowrank.layer import Factors, kept_parameters
+from softjet.lowrank.budget import Counts, parameter_counts, weights_allowed
+from softjet.lowrank.factors import Factors
 from softjet.lowrank.selection import all_factors
-from softjet.provenance.files import whole_file
+from softjet.state import load_state, save_state
 
 Phase = Literal["learning", "recovery", "done"]
 
@@ -24,15 +24,17 @@ class Run:
     Attributes
     ----------
     model, selection, settings
-        As given to :func:`softjet.lowrank.learn_ranks`; the model is already decomposed.
+        As given to :func:`softjet.lowrank.learn_ranks`; the model is decomposed, if the method does so.
     dense : Counts
         Parameters of the model as it came.
+    weight : float
+        Present weight of the compression term.
     phase, step, began
         Phase under way, steps taken in all, and the step at which the phase began.
     history, ranks : list of dict
         Rows of the two tables so far.
-    weight : float
-        Present weight of the compression term.
+    counts : Counts
+        Parameters that the ranks left when they were last counted.
     optimiser : torch.optim.Optimizer
         Of the phase under way.
     """
@@ -41,61 +43,74 @@ class Run:
     selection: Selection
     settings: RankLearning
     dense: Counts
+    weight: float = 0.0
     phase: Phase = "learning"
     step: int = 0
     began: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
     ranks: list[dict[str, Any]] = field(default_factory=list)
-    weight: float = field(init=False)
+    counts: Counts = field(init=False)
     optimiser: torch.optim.Optimizer = field(init=False)
 
     def __post_init__(self) -> None:
-        self.weight = self.settings.weight
+        self.recount()
         self.start_optimiser()
 
     @property
     def factors(self) -> list[Factors]:
-        """The matrices, in the order of the model."""
+        """The matrices, in the order of the model; none if it stays dense."""
         return all_factors(self.model)
 
     @property
     def limit(self) -> int:
-        """Most steps of the phase under way."""
-        return self.settings.learn_steps if self.phase == "learning" else self.settings.recover_steps
+        """Most steps of the phase under way; recovery has those that learning left over."""
+        learning, recovery = self.settings.learn_steps, self.settings.recover_steps
+        return learning if self.phase == "learning" else learning + recovery - self.began
 
     @property
     def left(self) -> int:
         """Steps left of the phase under way, at most."""
         return self.began + self.limit - self.step
 
-    def counts(self) -> Counts:
-        """Parameters that the present ranks leave."""
-        kept = sum(kept_parameters(f.rank(), *f.shape) for f in self.factors)
-        return Counts(*(count - self.dense.linears + kept for count in self.dense))
+    def recount(self) -> None:
+        """Count the parameters that the present ranks leave."""
+        self.counts = parameter_counts(self.model, self.selection, self.settings.embeddings)
 
     def allowed(self) -> int:
         """Parameters that the budget leaves to the selected matrices."""
         return weights_allowed(self.dense, self.settings.keep, self.settings.of)
 
     def start_optimiser(self) -> None:
-        """Begin a fresh AdamW without weight decay; thresholds are in it only while ranks are learned."""
-        thresholds = {id(f.alpha): f.alpha for f in self.factors if f.alpha.requires_grad}
-        weights = [p for p in self.model.parameters() if p.requires_grad and id(p) not in thresholds]
+        """Begin a fresh AdamW without weight decay; gates are in it only while ranks are learned."""
+        gates = {id(p): p for f in self.factors for p in f.gate.parameters() if p.requires_grad}
+        weights = [p for p in self.model.parameters() if p.requires_grad and id(p) not in gates]
         groups = [{"params": weights}]
-        if thresholds:
-            groups.append({"params": list(thresholds.values())})
+        if gates:
+            groups.append({"params": list(gates.values())})
         self.optimiser = torch.optim.AdamW(groups, weight_decay=0.0)
+
+    def decompose_afresh(self) -> None:
+        """Make the directions of every matrix orthonormal again, where training has moved them.
+
+        Where a gate belongs to directions, they stay: it has learned about these and no others.
+        """
+        for factors in self.factors:
+            if factors.gate.by_size and factors.left.requires_grad:
+                factors.redecompose()
+                for parameter in (factors.left, factors.sigma, factors.right):
+                    self.optimiser.state.pop(parameter, None)  # moments along the old directions
 
     def enter(self, phase: Phase) -> None:
         """Go over to `phase`."""
         self.phase, self.began = phase, self.step
+        self.recount()
         if phase == "recovery":
             self.start_optimiser()
 
 
 def save_run(run: Run, target: Path) -> None:
     """Write the run's state, whole or not at all."""
-    state = {
+    content = {
         "identity": _identity(run),
         "place": [run.phase, run.step, run.began, run.weight],
         "history": run.history,
@@ -107,8 +122,7 @@ def save_run(run: Run, target: Path) -> None:
             *(torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []),
         ],
     }
-    with whole_file(target) as partial:
-        torch.save(state, partial)
+    save_state(target, content)
 
 
 def take_up(run: Run, source: Path) -> None:
@@ -117,19 +131,20 @@ def take_up(run: Run, source: Path) -> None:
     Raises
     ------
     InputError
-        The state is that of a run with other settings.
+        The state cannot be read, or is that of a run with other settings.
     """
-    state = torch.load(source, weights_only=True)
+    state = load_state(source)
     if state["identity"] != _identity(run):
         raise InputError(source, "settings", "belong to another run; give another folder or remove this file")
     run.phase, run.step, run.began, run.weight = state["place"]
     run.history, run.ranks = state["history"], state["ranks"]
     if run.phase != "learning":
-        for factors in run.factors:
-            factors.freeze()
+        for factors, row in zip(run.factors, run.ranks, strict=False):  # no factors where all is dense
+            factors.fix(row["rank"])
         run.start_optimiser()
     run.model.load_state_dict(state["model"])
     run.optimiser.load_state_dict(state["optimiser"])
+    run.recount()
     torch.set_rng_state(state["random"][0])
     if torch.cuda.is_available():
         torch.cuda.set_rng_state_all(state["random"][1:])

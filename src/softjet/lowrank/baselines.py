@@ -1,0 +1,23 @@
+"""Margins by which methods that do not learn ranks admit directions to the budget."""
+
+import torch
+from torch import Tensor
+
+from softjet.lowrank.factors import Factors
+
+
+def by_share(factors: Factors) -> Tensor:
+    """Margins that give every matrix the same share of its parameters, shape (k,), falling."""
+    m, n = factors.shape
+    return -torch.arange(1, min(m, n) + 1) * (m + n) / (m * n)
+
+
+@torch.no_grad()
+def by_energy(factors: Factors) -> Tensor:
+    """Margins that give every matrix the same share of its energy, shape (k,), falling.
+
+    The energy of a matrix is the sum of its squared singular values. A direction comes when the common share
+    passes what the larger ones hold, so that the admitted ones hold at least the share.
+    """
+    energy = factors.spectrum().double().sort(descending=True).values.square()
+    return -(energy.cumsum(0) - energy) / energy.sum().clamp(min=torch.finfo(energy.dtype).tiny)

@@ -1,0 +1,89 @@
+"""What sets one method of rank learning apart from the others; the loop is the same for all."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from torch import Tensor
+
+from softjet.config.lowrank import Method, RankLearning
+from softjet.lowrank.baselines import by_energy, by_share
+from softjet.lowrank.factors import Factors
+from softjet.lowrank.gates import MaskGate, NewGate, soft_gate
+from softjet.lowrank.mask import mask_penalty, raise_mask_weight
+from softjet.lowrank.run import Run
+from softjet.lowrank.soft import raise_pressure, threshold_penalty
+
+
+def _soft(settings: RankLearning) -> NewGate:
+    return partial(soft_gate, sharpness=settings.sharpness)
+
+
+@dataclass(frozen=True)
+class Learning:
+    """How ranks fall while they are learned.
+
+    Attributes
+    ----------
+    penalty : callable
+        What is added to the task loss.
+    weight, rate : callable
+        From the settings to the penalty's weight at the start and to the learning rate of the gates.
+    raise_weight : callable
+        Called after every step.
+    """
+
+    penalty: Callable[[Run], Tensor]
+    weight: Callable[[RankLearning], float]
+    rate: Callable[[RankLearning], float]
+    raise_weight: Callable[[Run], None]
+
+
+@dataclass(frozen=True)
+class Procedure:
+    """A method.
+
+    Attributes
+    ----------
+    margins : callable, optional
+        From a matrix to the margins by which its directions are admitted to the budget; None if every matrix
+        stays dense.
+    learning : Learning, optional
+        None if ranks are chosen before the first step.
+    whitened : bool
+        Cut so that outputs change least, rather than weights.
+    gate : callable
+        From the settings to what makes the gate of a matrix from its number of directions.
+    """
+
+    margins: Callable[[Factors], Tensor] | None
+    learning: Learning | None = None
+    whitened: bool = False
+    gate: Callable[[RankLearning], NewGate] = _soft
+
+
+PROCEDURES: Mapping[Method, Procedure] = {
+    "soft-threshold": Procedure(
+        Factors.margins,
+        Learning(
+            penalty=threshold_penalty,
+            weight=lambda settings: settings.weight,
+            rate=lambda settings: settings.threshold_rate,
+            raise_weight=raise_pressure,
+        ),
+    ),
+    "learned-mask": Procedure(
+        Factors.margins,
+        Learning(
+            penalty=mask_penalty,
+            weight=lambda settings: settings.mask_weight,
+            rate=lambda settings: settings.mask_rate,
+            raise_weight=raise_mask_weight,
+        ),
+        gate=lambda _: MaskGate,
+    ),
+    "svd": Procedure(by_share),
+    "energy-svd": Procedure(by_energy),
+    "whitened-svd": Procedure(by_share, whitened=True),
+    "dense": Procedure(None),
+}

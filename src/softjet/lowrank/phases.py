@@ -1,0 +1,115 @@
+"""Phases of a run: how it begins, when one is over, and how ranks are fixed between them."""
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch import nn
+
+from softjet.config.lowrank import RankLearning, Selection
+from softjet.errors import InputError
+from softjet.lowrank.budget import choose_ranks, parameter_counts
+from softjet.lowrank.methods import PROCEDURES
+from softjet.lowrank.ranks import table_rows
+from softjet.lowrank.run import Run
+from softjet.lowrank.selection import all_factors, decompose
+from softjet.lowrank.whitening import whiten
+
+
+def begin(model: nn.Module, selection: Selection, settings: RankLearning) -> Run:
+    """Decompose a model, as its method does, and start a run before its first step.
+
+    Raises
+    ------
+    InputError
+        A selection that does not fit the model, or a budget below the rank floors.
+    """
+    procedure = PROCEDURES[settings.method]
+    dense = parameter_counts(model, selection, settings.embeddings)
+    if procedure.margins is not None or settings.train == "spectrum":
+        decompose(model, selection, procedure.gate(settings), settings.train, settings.embeddings)
+    if settings.train == "spectrum":
+        _freeze_matrices(model)
+    weight = procedure.learning.weight(settings) if procedure.learning else 0.0
+    run = Run(model, selection, settings, dense, weight)
+    choose(run)  # an impossible budget fails before the first step
+    return run
+
+
+def _freeze_matrices(model: nn.Module) -> None:
+    """Train vectors and numbers alone: singular values, gates, offsets, scales of norms."""
+    for parameter in model.parameters():
+        parameter.requires_grad_(parameter.requires_grad and parameter.ndim < 2)
+
+
+def open_run(run: Run, calibrate: Callable[[], None]) -> None:
+    """Fix the ranks at once, where the method does not learn them.
+
+    Parameters
+    ----------
+    run : Run
+        Before its first step.
+    calibrate : callable
+        Runs the model over the batches whose activations whiten its matrices.
+    """
+    procedure = PROCEDURES[run.settings.method]
+    if procedure.learning is not None:
+        return
+    if procedure.whitened:
+        whiten(run.model, choose(run), calibrate)
+    fix_ranks(run)
+
+
+def turn(run: Run) -> None:
+    """Go over to the next phase where this one is over.
+
+    Raises
+    ------
+    InputError
+        Learning is over and has not met the budget.
+    """
+    if run.phase == "learning":
+        if run.counts.linears <= run.allowed():
+            fix_ranks(run)
+        elif run.left == 0:
+            _complain(run)
+    if run.phase == "recovery" and run.left == 0:
+        run.enter("done")
+
+
+def fix_ranks(run: Run) -> None:
+    """Choose the ranks, write them down, and go over to recovery."""
+    if run.phase == "learning" and run.step:
+        run.decompose_afresh()
+    ranks = choose(run)
+    run.ranks = _rows(run, run.model, ranks) if run.factors else _dense_rows(run)
+    for factors, rank in zip(run.factors, ranks, strict=True):
+        factors.fix(rank)
+    run.enter("recovery")
+
+
+def choose(run: Run) -> list[int]:
+    """Rank of every matrix by the margins of the method, as near below the budget as ranks allow."""
+    margins = PROCEDURES[run.settings.method].margins
+    if margins is None:
+        return [min(factors.shape) for factors in run.factors]
+    multiple, floor = run.settings.rank_multiple, run.settings.rank_floor
+    return choose_ranks(run.factors, run.allowed(), multiple, floor, margins)
+
+
+def _rows(run: Run, model: nn.Module, ranks: Sequence[int]) -> list[dict[str, Any]]:
+    return table_rows(model, run.selection, ranks, run.settings.embeddings)
+
+
+def _dense_rows(run: Run) -> list[dict[str, Any]]:
+    """Rows of a model that stays dense, from a decomposition of a copy."""
+    copied = copy.deepcopy(run.model)
+    decompose(copied, run.selection, embeddings=run.settings.embeddings)
+    return _rows(run, copied, [min(factors.shape) for factors in all_factors(copied)])
+
+
+def _complain(run: Run) -> None:
+    share = getattr(run.counts.over(run.dense), run.settings.of)
+    reached = f"{share:.3f} of {run.settings.of} is kept after {run.settings.learn_steps} steps"
+    problem = f"not reached: {reached}; raise learn_steps, or the rate of the thresholds or mask, or pressure"
+    raise InputError("rank learning", f"keep {run.settings.keep}", problem)

@@ -1,0 +1,150 @@
+"""Truncation that keeps a layer's outputs rather than its weights: activation-whitened SVD."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from softjet.lowrank.embedding import SoftThresholdEmbedding
+from softjet.lowrank.factors import Factors
+from softjet.lowrank.layer import SoftThresholdLinear
+from softjet.lowrank.selection import all_factors, soft_layers
+
+Layer = SoftThresholdLinear | SoftThresholdEmbedding
+
+NUMBERS_AT_ONCE = 2**27
+"""Entries of second moments that one pass over the batches may gather: 1 GiB."""
+
+ROWS_AT_ONCE = 4096
+"""Rows of a layer's input that stand in float64 at once."""
+
+
+@torch.no_grad()
+def whiten(model: nn.Module, ranks: Sequence[int], calibrate: Callable[[], None]) -> None:
+    """Replace every matrix that gets a lower rank by its whitened truncation.
+
+    The moments of all layers are those of the dense model. Where they would need too much memory at once, the
+    batches are run through it several times. A layer that they do not reach stays as it is.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Decomposed, at full rank.
+    ranks : sequence of int
+        Rank of each matrix, in the order of the model.
+    calibrate : callable
+        Runs the model over the same batches, in evaluation mode, whenever it is called.
+    """
+    wanted = dict(zip(all_factors(model), ranks, strict=True))
+    for factors in wanted:
+        factors.fix(min(factors.shape))
+    pairs: dict[Factors, tuple[Tensor, Tensor]] = {}
+    for group in _groups(_layers(model)):
+        for layer, moments in _gather(group, calibrate).items():
+            for factors in layer.factors():
+                if wanted[factors] < min(factors.shape):
+                    pairs[factors] = _truncated(factors.weight(), moments, wanted[factors])
+    for factors, (outer, inner) in pairs.items():
+        factors.reset(outer @ inner)
+
+
+def _layers(model: nn.Module) -> list[Layer]:
+    """Layers whose rank is learned; of those that share a matrix the first."""
+    first: dict[Factors, Layer] = {}
+    for layer in soft_layers(model).values():
+        first.setdefault(layer.factors()[0], layer)
+    return list(first.values())
+
+
+def _groups(layers: Iterable[Layer]) -> Iterator[list[Layer]]:
+    """Cut the layers into runs whose moments fit into memory."""
+    group: list[Layer] = []
+    for layer in layers:
+        if group and sum(map(_numbers, [*group, layer])) > NUMBERS_AT_ONCE:
+            yield group
+            group = []
+        group.append(layer)
+    yield group
+
+
+def _numbers(layer: Layer) -> int:
+    return layer.num_embeddings if isinstance(layer, SoftThresholdEmbedding) else layer.in_features**2
+
+
+def _gather(layers: Sequence[Layer], calibrate: Callable[[], None]) -> dict[Layer, Tensor]:
+    """Sum of x x^T over the inputs x of each layer while `calibrate` runs; of a table the counts of rows."""
+    moments: dict[Layer, Tensor] = {}
+
+    def add(layer: Layer, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        x = inputs[0].detach()
+        these = _counts(layer, x) if isinstance(layer, SoftThresholdEmbedding) else _outer_products(layer, x)
+        moments[layer] = moments.get(layer, torch.zeros_like(these)) + these
+
+    with ExitStack() as hooks:
+        for layer in layers:
+            hooks.callback(layer.register_forward_pre_hook(partial(add, layer)).remove)
+        calibrate()
+    return moments
+
+
+def _counts(table: SoftThresholdEmbedding, ids: Tensor) -> Tensor:
+    return ids.flatten().bincount(minlength=table.num_embeddings).double()
+
+
+def _outer_products(layer: SoftThresholdLinear, x: Tensor) -> Tensor:
+    total = x.new_zeros(layer.in_features, layer.in_features, dtype=torch.float64)
+    for rows in x.reshape(-1, layer.in_features).split(ROWS_AT_ONCE):
+        total.addmm_(rows.T.double(), rows.double())
+    return total
+
+
+def _truncated(weight: Tensor, moments: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    """Two factors of the whitened truncation; a table multiplies rows of the unit matrix from the right."""
+    if moments.ndim == 2:
+        return whitened(weight, moments, rank)
+    outer, inner = whitened(weight.T, moments, rank)
+    return inner.T, outer.T
+
+
+def whitened(weight: Tensor, moments: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    """Truncate a matrix so that its outputs on the inputs seen change least.
+
+    Parameters
+    ----------
+    weight : Tensor, shape (m, n)
+        W, which multiplies inputs x of n features.
+    moments : Tensor, shape (n, n) or (n,)
+        Sum of x x^T over the inputs, or its diagonal where there is nothing beside it.
+    rank : int
+
+    Returns
+    -------
+    tuple of Tensor, shapes (m, rank), (rank, n)
+        Two matrices whose product is the W' of this rank with the least sum of |W x - W' x|^2; of the type
+        of `weight`, computed in float64.
+
+    References
+    ----------
+    SVD-LLM (arXiv 2403.07378): the truncated decomposition U Sigma V of W S, times S^-1, where S S^T is the
+    matrix of moments. U U^T W is the same matrix, without the inverse.
+    """
+    exact, root = weight.detach().double(), _root(moments.double())
+    scaled = exact @ root if root.ndim == 2 else exact * root
+    left = torch.linalg.svd(scaled, full_matrices=False).U[:, :rank]
+    return left.to(weight.dtype), (left.T @ exact).to(weight.dtype)
+
+
+def _root(moments: Tensor) -> Tensor:
+    """S with S S^T = moments, behind the smallest ridge (in powers of ten) that makes them definite."""
+    epsilon = torch.finfo(moments.dtype).eps
+    if moments.ndim == 1:
+        return moments.clamp(min=epsilon * moments.mean()).sqrt()
+    ones, ridge = torch.ones_like(moments[0]).diag(), 0.0
+    smallest = epsilon * float(moments.diagonal().mean()) or 1.0
+    while True:
+        root, failed = torch.linalg.cholesky_ex(moments + ridge * ones)
+        if not failed:
+            return root
+        ridge = 10 * ridge or smallest
