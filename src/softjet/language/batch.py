@@ -25,7 +25,7 @@ class Batch(NamedTuple):
     rows : (B,)
         Place of each example, or window, in the whole.
     token_type_ids : (B, T) or None
-        0 for the first sentence of a pair and 1 for the second, where the tokenizer tells them apart.
+        Of pairs: 0 for the first sentence and 1 for the second, where the tokenizer tells them apart.
     """
 
     input_ids: Tensor

@@ -25,7 +25,7 @@ class Examples:
     tokens : array of int32
         All of them, one example after the other.
     types : array of int8 or None
-        0 for tokens of the first sentence and 1 of the second, where the tokenizer tells them apart.
+        Of pairs: 0 for the first sentence and 1 for the second, where the tokenizer tells them apart.
     ends : (N + 1,) array of int
         Example n is tokens[ends[n] : ends[n + 1]].
     """
@@ -63,11 +63,11 @@ def tokenise_examples(table: pd.DataFrame, tokenizer: PreTrainedTokenizerBase, l
                 truncation=True,
                 max_length=length,
                 return_attention_mask=False,
+                return_token_type_ids=paired,
             )
         )
     lists = [tokens for part in parts for tokens in part["input_ids"]]
-    typed = paired and all("token_type_ids" in part for part in parts)
-    types = [kinds for part in parts for kinds in part["token_type_ids"]] if typed else None
+    types = [kinds for part in parts for kinds in part["token_type_ids"]] if paired else None
     ends = np.concatenate([[0], np.cumsum([len(tokens) for tokens in lists], dtype=np.int64)])
     return Examples(_flat(lists, np.int32), None if types is None else _flat(types, np.int8), ends)
 

@@ -1,0 +1,171 @@
+"""Batches: a function of the step, padding that is little, every token scored at most once."""
+
+from itertools import islice
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from small_text import CLS, PAD, SEP, small_tokenizer
+
+from softjet.config.language import Source, Task
+from softjet.errors import InputError
+from softjet.language import tokens as tokens_module
+from softjet.language.batch import NOT_SCORED
+from softjet.language.batches import ClassificationLoader, TextLoader, loader_of
+
+
+def sentences(n=300, pair=False):
+    generator = np.random.default_rng(3)
+    texts = [" ".join(generator.choice(list("abcdefg"), generator.integers(1, 20))) for _ in range(n)]
+    return pd.DataFrame({"text": texts, "pair": texts[::-1] if pair else None, "label": np.arange(n) % 3})
+
+
+def same(left, right):
+    return all(torch.equal(a, b) for a, b in zip(left, right, strict=True) if a is not None)
+
+
+def classifier(table=None, **changes):
+    given = {"batch_size": 8, "seed": 1, "length": 16} | changes
+    return ClassificationLoader(sentences() if table is None else table, small_tokenizer(), **given)
+
+
+def text(n=101, **changes):
+    table = pd.DataFrame({"text": [" ".join(chr(97 + i % 26) for i in range(n))]})
+    given = {"batch_size": 2, "seed": 1, "length": 10} | changes
+    return TextLoader(table, small_tokenizer(pairs=False), **given)
+
+
+@pytest.mark.parametrize("loader", [classifier, text])
+@pytest.mark.parametrize("step", [1, 37, 40])
+def test_batches_are_a_function_of_the_step_alone(loader, step):
+    whole = list(islice(loader().training(), 80))
+    assert all(map(same, islice(loader().training(step), 40), whole[step:]))
+
+
+@pytest.mark.parametrize("loader", [classifier, text])
+def test_each_epoch_and_seed_has_its_own_order(loader):
+    steps = loader().steps_per_epoch
+    first, second = (list(islice(loader().training(e * steps), steps)) for e in (0, 1))
+    other = islice(loader(seed=2).training(), steps)
+    assert not all(map(same, first, second))
+    assert not all(map(same, first, other))
+
+
+def test_an_epoch_holds_no_example_twice_and_its_batches_little_padding():
+    loader = classifier()
+    batches = list(islice(loader.training(), loader.steps_per_epoch))
+    rows = torch.cat([batch.rows for batch in batches])
+    assert len(rows) == 296
+    assert len(set(rows.tolist())) == 296
+    real = sum(int(batch.attention_mask.sum()) for batch in batches)
+    assert real / sum(batch.input_ids.numel() for batch in batches) > 0.95
+    lengths = [batch.input_ids.shape[1] for batch in batches]
+    assert lengths != sorted(lengths)
+
+
+def test_batch_holds_tokens_labels_and_rows_of_its_examples():
+    table = sentences()
+    for batch in islice(classifier(table).training(), 5):
+        for row, ids, mask, label in zip(*(batch[i] for i in (3, 0, 1, 2)), strict=True):
+            words = [CLS, *[ord(w) - 97 + 4 for w in table["text"][int(row)].split()][:14], SEP]
+            assert ids[mask == 1].tolist() == words
+            assert (ids[mask == 0] == PAD).all()
+            assert mask.tolist() == sorted(mask.tolist(), reverse=True)
+            assert label == table["label"][int(row)]
+        assert batch.token_type_ids is None
+
+
+def test_pairs_say_which_sentence_a_token_is_of():
+    table = pd.DataFrame({"text": ["a b", "a"], "pair": ["c", "c d e"], "label": [0, 1]})
+    batch = next(classifier(table, batch_size=2).evaluation())
+    types = dict(zip(batch.rows.tolist(), batch.token_type_ids.tolist(), strict=True))
+    assert types == {0: [0, 0, 0, 0, 1, 1, 0], 1: [0, 0, 0, 1, 1, 1, 1]}
+
+
+@pytest.mark.parametrize("most", [None, 11])
+def test_evaluation_has_every_example_once(most):
+    rows = torch.cat([batch.rows for batch in classifier(most=most).evaluation()])
+    assert sorted(rows.tolist()) == list(range(most or 300))
+    assert classifier(most=most).evaluated == (most or 300)
+
+
+def test_many_calls_of_the_tokenizer_give_the_tokens_of_one(monkeypatch):
+    whole = list(classifier(sentences(pair=True)).evaluation())
+    monkeypatch.setattr(tokens_module, "EXAMPLES_A_CALL", 7)
+    assert all(map(same, classifier(sentences(pair=True)).evaluation(), whole))
+    lines = pd.DataFrame({"text": ["a b c\n", "", "d e\n", "f g h i\n"] * 5})
+    given = (small_tokenizer(False), 2, 1, 10)
+    expected = list(TextLoader(lines, *given).evaluation())
+    assert sum(int(batch.attention_mask.sum()) for batch in expected) == 45
+    monkeypatch.setattr(tokens_module, "CHARACTERS_A_CALL", 9)
+    assert all(map(same, TextLoader(lines, *given).evaluation(), expected))
+
+
+def test_text_is_joined_and_begun_as_in_the_guide_to_perplexity(monkeypatch):
+    texts, usual = [], small_tokenizer()
+
+    def watching(text, **given):
+        texts.append(text)
+        return usual(text, **given)
+
+    lines = ["", " a b \n", "", " c \n"]
+    tokens = tokens_module.tokenise_text(lines, watching)
+    assert texts == ["\n\n".join(lines)]
+    monkeypatch.setattr(tokens_module, "CHARACTERS_A_CALL", 4)
+    pieces = tokens_module.tokenise_text(lines, watching)
+    assert len(texts) > 2
+    assert "".join(texts[1:]) == texts[0]
+    assert [list(pieces).count(CLS), list(tokens).count(CLS), pieces[0]] == [1, 1, CLS]
+
+
+@pytest.mark.parametrize(("stride", "length", "n"), [(10, 10, 101), (4, 10, 101), (3, 8, 29), (10, 10, 7)])
+def test_each_token_is_scored_at_most_once_from_as_much_context_as_there_is(stride, length, n):
+    times, contexts, position = np.zeros(n, int), np.zeros(n, int), 0
+    for batch in text(n, stride=stride, length=length).evaluation():
+        for ids, mask, labels in zip(batch.input_ids, batch.attention_mask, batch.labels, strict=True):
+            start = position * stride
+            position += 1
+            for place in range(1, int(mask.sum())):
+                assert ids[place] == (start + place) % 26 + 4
+                if labels[place] != NOT_SCORED:
+                    assert labels[place] == ids[place]
+                    times[start + place] += 1
+                    contexts[start + place] = place
+            assert (labels[mask == 0] == NOT_SCORED).all()
+    never = np.arange(0, n, length) if stride == length else [0]
+    assert np.flatnonzero(times == 0).tolist() == list(never)
+    assert times.max() == 1
+    if stride < length:
+        assert contexts[length:].min() >= length - stride
+
+
+@pytest.mark.parametrize("n", [10, 19, 101])
+def test_training_windows_are_whole_and_begin_elsewhere_each_epoch(n):
+    loader = text(n)
+    firsts = set()
+    for batch in islice(loader.training(), 40):
+        assert batch.input_ids.shape[1] == 10
+        assert torch.equal(batch.labels, batch.input_ids)
+        assert ((batch.input_ids.diff(dim=1)) % 26 == 1).all()
+        firsts |= set((batch.input_ids[:, 0] - 4).tolist())
+    assert len(firsts) == {10: 1, 19: 10, 101: 26}[n]
+
+
+def test_text_without_tokens_is_refused():
+    with pytest.raises(InputError, match="holds 1 tokens"):
+        text(1)
+
+
+def test_loader_of_a_task():
+    source = Source(folder="x")
+    lines = pd.DataFrame({"text": ["a b c d e f g h i j k l m n o p q r s t u v w x y z"]})
+    running = Task(name="wikitext2", source=source, length=8, stride=4, evaluate=3)
+    loader = loader_of(running, lines, small_tokenizer(False), 2, 1)
+    assert [b.input_ids.shape for b in loader.evaluation()] == [(2, 8), (1, 8)]
+    loader = loader_of(
+        Task(name="sst2", source=source, length=8, evaluate=3), sentences(), small_tokenizer(), 2, 1
+    )
+    assert [b.rows.tolist() for b in loader.evaluation()] != []
+    assert loader.evaluated == 3
+    assert max(b.input_ids.shape[1] for b in loader.evaluation()) <= 8

@@ -1,0 +1,84 @@
+"""Metrics against scikit-learn, and the intervals of their table."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
+
+from softjet.config.language import Source, Task
+from softjet.language.metrics import accuracy, f1, matthews, metrics_of, metrics_table, outputs_of, perplexity
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 1.0])
+@pytest.mark.parametrize(
+    ("ours", "theirs"), [(accuracy, accuracy_score), (f1, f1_score), (matthews, matthews_corrcoef)]
+)
+def test_metrics_of_sentences_are_scikit_learns(ours, theirs, share):
+    generator = np.random.default_rng(1)
+    labels = (generator.random(200) < share).astype(int)
+    logits = generator.normal(size=(200, 2)) + np.eye(2)[labels]
+    assert ours(logits, labels) == pytest.approx(theirs(labels, logits.argmax(1), **_zero(theirs)))
+
+
+def _zero(metric):
+    return {"zero_division": 0.0} if metric is f1_score else {}
+
+
+def test_perplexity_weighs_windows_by_their_tokens():
+    windows = np.array([[10, 20.0], [30, 15.0]])
+    assert perplexity(windows, np.zeros(2, int)) == pytest.approx(math.exp(35 / 40))
+
+
+def test_metrics_of_tasks_are_those_of_glue():
+    names = {task: list(metrics_of(task)) for task in ("sst2", "mnli", "mrpc", "qqp", "cola", "wikitext2")}
+    assert names == {
+        "sst2": ["accuracy"],
+        "mnli": ["accuracy"],
+        "mrpc": ["accuracy", "f1"],
+        "qqp": ["accuracy", "f1"],
+        "cola": ["matthews", "accuracy"],
+        "wikitext2": ["perplexity"],
+    }
+
+
+def task(name, **changes):
+    return Task(name=name, source=Source(folder="x"), **changes)
+
+
+def test_interval_of_accuracy_is_that_of_a_binomial():
+    generator = np.random.default_rng(2)
+    labels = generator.integers(2, size=800)
+    right = generator.random(800) < 0.85
+    logits = np.eye(2)[np.where(right, labels, 1 - labels)]
+    examples = pd.DataFrame({"example": range(800), "label": labels})
+    examples[["logit_0", "logit_1"]] = logits
+    row = metrics_table(examples, task("sst2")).iloc[0]
+    width = 1.96 * math.sqrt(right.mean() * (1 - right.mean()) / 800)
+    assert (row["metric"], row["n"], row["note"]) == ("accuracy", 800, "")
+    assert row["value"] == pytest.approx(right.mean())
+    assert row["value"] - row["low"] == pytest.approx(width, rel=0.12)
+    assert row["high"] - row["value"] == pytest.approx(width, rel=0.12)
+
+
+def test_perplexity_says_tokens_context_and_stride():
+    generator = np.random.default_rng(3)
+    examples = pd.DataFrame({"window": range(50), "tokens": 31, "nll": generator.normal(93, 6, 50)})
+    row = metrics_table(examples, task("wikitext2", length=32)).iloc[0]
+    assert row["note"] == "1550 tokens scored in windows of 32, one every 32"
+    assert "one every 8" in metrics_table(examples, task("wikitext2", length=32, stride=8))["note"][0]
+    spread = 1.96 * examples["nll"].std() / 31 / math.sqrt(50)
+    assert math.log(row["high"] / row["low"]) == pytest.approx(2 * spread, rel=0.15)
+
+
+def test_order_of_logits_is_that_of_the_classes():
+    columns = {"example": [0], "label": [2], "logit_0": [0.0], "logit_1": [1.0], "logit_2": [2.0]}
+    outputs, labels = outputs_of(pd.DataFrame(columns))
+    assert outputs.tolist() == [[0.0, 1.0, 2.0]]
+    assert labels.tolist() == [2]
+
+
+def test_stride_larger_than_length_is_refused():
+    with pytest.raises(ValueError, match="stride"):
+        task("wikitext2", length=16, stride=17)
