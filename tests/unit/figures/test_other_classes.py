@@ -65,7 +65,7 @@ def test_jets_are_drawn_under_the_names_of_their_own_classes(drawn, classes, nam
 
 @pytest.mark.parametrize(
     ("classes", "mass"),
-    [(("gluon", "quark"), ""), (("QCD", "Top"), "top mass"), (CLASSES, "W, Higgs and top")],
+    [(("gluon", "quark"), ""), (("QCD", "Top"), "at the top mass"), (CLASSES, "W, Higgs and top")],
 )
 def test_caption_names_masses_of_what_the_classes_decay_from(tmp_path, classes, mass):
     folder = tmp_path / "jets" / "mine"

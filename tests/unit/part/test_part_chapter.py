@@ -49,6 +49,14 @@ def test_trained_run_says_how_long(results):
     assert pictures == ["history.png", "confusion.png", "roc.png"]
 
 
+@pytest.mark.parametrize(("batch_size", "short"), [(600_000, True), (700_000, False)])
+def test_only_a_short_training_is_called_one(results, batch_size, short):
+    history = pd.DataFrame({"step": range(1, 31), "jets_per_second": 100.0})
+    history.to_parquet(results / "part" / "mine" / "history.parquet")
+    text, _ = told(results, {"training": {"batch_size": batch_size}})
+    assert ("short training" in text) == short
+
+
 def test_rounding_of_pair_masses_is_told_with_the_number_of_jets(results):
     pd.DataFrame({"step": [1], "jets_per_second": [1.0]}).to_parquet(
         results / "part" / "mine" / "history.parquet"
