@@ -104,7 +104,7 @@ def _config(path: Path, content: bytes) -> LlamaConfig:
 def _shapes(config: LlamaConfig) -> dict[str, tuple[int, ...]]:
     """Shapes of a layer's tensors, in the order of the file: all layers of one, then of the next."""
     width, inner = config.hidden_size, config.intermediate_size
-    groups = width // config.num_attention_heads * config.num_key_value_heads
+    groups = width // config.num_attention_heads * int(config.num_key_value_heads or 0)
     return {
         "input_layernorm": (width,),
         "self_attn.q_proj": (width, width),
@@ -120,7 +120,9 @@ def _shapes(config: LlamaConfig) -> dict[str, tuple[int, ...]]:
 
 def _weights(path: Path, content: bytes, config: LlamaConfig) -> dict[str, Tensor]:
     size = config.hidden_size // config.num_attention_heads
-    order = [("model.embed_tokens.weight", (config.vocab_size, config.hidden_size))]
+    order: list[tuple[str, tuple[int, ...]]] = [
+        ("model.embed_tokens.weight", (config.vocab_size, config.hidden_size))
+    ]
     order += [
         (f"model.layers.{layer}.{name}.weight", shape)
         for name, shape in _shapes(config).items()

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import transformers
@@ -64,18 +64,18 @@ def load_model(
             raise InputError(other[0], "family", f"one file of Llama's weights was looked for, for {family}")
         return load_gguf(other[0]) if other[0].suffix == ".gguf" else load_llama2c(other[0])
     kind = CLASSES[family]
-    check_plain(folder, kind.config_class.model_type)
+    check_plain(folder, _config(kind).model_type)
     return _load(folder, kind, labels, seed)
 
 
 def _load(folder: Path, kind: type[PreTrainedModel], labels: int | None, seed: int) -> PreTrainedModel:
-    heads = {} if labels is None else {"num_labels": labels}
+    settings: dict[str, Any] = {} if labels is None else {"num_labels": labels}
     try:
         with quiet(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            model, notes = kind.from_pretrained(
+            loaded: Any = kind.from_pretrained(
                 folder,
-                **heads,
+                **settings,
                 dtype=torch.float32,
                 use_safetensors=True,
                 local_files_only=True,
@@ -84,10 +84,11 @@ def _load(folder: Path, kind: type[PreTrainedModel], labels: int | None, seed: i
     except (OSError, ValueError, RuntimeError, SafetensorError, StrictDataclassError) as error:
         said = str(error).strip().splitlines()[0]
         raise InputError(folder, kind.__name__, f"cannot be loaded ({said})") from error
+    model, notes = loaded
     missing = sorted(name for name in notes["missing_keys"] if not name.startswith(_HEAD))
     if missing:
         raise InputError(folder, missing[0], f"is not among the weights ({len(missing)} are missing)")
-    return model.eval()
+    return cast(PreTrainedModel, model.eval())
 
 
 def new_model(
@@ -112,7 +113,7 @@ def new_model(
         A key is unknown or its value impossible.
     """
     kind = CLASSES[family]
-    known = _keys(kind.config_class)
+    known = _keys(_config(kind))
     for key in architecture:
         if key not in known:
             close = difflib.get_close_matches(key, known, n=1)
@@ -124,16 +125,20 @@ def new_model(
         return _build(kind, {**architecture, **heads}, f"architecture of {family}")
 
 
+def _config(kind: type[PreTrainedModel]) -> type[PreTrainedConfig]:
+    return cast(type[PreTrainedConfig], kind.config_class)
+
+
 def _keys(config: type[PreTrainedConfig]) -> list[str]:
-    own = [entry.name for entry in fields(config)]  # type: ignore[arg-type]
-    shared = [entry.name for entry in fields(PreTrainedConfig)]  # type: ignore[arg-type]
+    own = [entry.name for entry in fields(config)]
+    shared = [entry.name for entry in fields(PreTrainedConfig)]
     return sorted((set(own) - set(shared)) | set(config.attribute_map))
 
 
 def _build(kind: type[PreTrainedModel], values: Mapping[str, Any], where: str) -> PreTrainedModel:
     try:
         with quiet():
-            return kind(kind.config_class(**values)).float().eval()
+            return kind(_config(kind)(**values)).float().eval()
     except (StrictDataclassError, ValueError, TypeError, RuntimeError, ZeroDivisionError) as error:
         said = " ".join(str(error).split())
         raise InputError(where, kind.__name__, f"cannot be built ({said})") from error
