@@ -1,9 +1,10 @@
 """A compressed model as a folder: model.safetensors, and config.json that says what it is."""
 
+import importlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
@@ -11,11 +12,17 @@ from torch import nn
 
 from softjet.errors import InputError
 from softjet.lowrank.budget import Shares
+from softjet.lowrank.dense import dense_bias, dense_weight, is_linear, sharers
+from softjet.lowrank.embedding import LowRankEmbedding
 from softjet.lowrank.layer import LowRankLinear, Piece
 from softjet.lowrank.selection import replace
 from softjet.provenance.files import whole_file
 
-Model = TypeVar("Model", bound=nn.Module)
+BUILDERS = {
+    "part": "softjet.part.checkpoint:build_part",
+    "transformers": "softjet.language.models:build_model",
+}
+"""Function that builds an untrained dense model from its description, by kind; imported when it is needed."""
 
 
 def save_compressed(
@@ -26,6 +33,7 @@ def save_compressed(
     licence: str,
     how: Mapping[str, Any],
     kept: Shares,
+    architecture: Mapping[str, Any],
 ) -> None:
     """Write a fused model.
 
@@ -42,18 +50,17 @@ def save_compressed(
         How it was made: method and settings, as plain values.
     kept : Shares
         Ratios achieved, of linears, blocks and total.
+    architecture : mapping
+        What the dense model is built from: its kind, a key of `BUILDERS`, and what that function takes, as
+        plain values.
     """
-    ranks = {
-        path: {"in": layer.in_features, "pieces": [piece._asdict() for piece in layer.layout]}
-        for path, layer in model.named_modules()
-        if isinstance(layer, LowRankLinear)
-    }
     about = {
         "base_model": base_model,
         "licence": licence,
         "how": dict(how),
         "kept": kept._asdict(),
-        "ranks": ranks,
+        "architecture": dict(architecture),
+        "ranks": _ranks(model),
     }
     with whole_file(Path(folder) / "model.safetensors") as partial:
         save_model(model, str(partial))
@@ -61,20 +68,36 @@ def save_compressed(
         partial.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
 
 
-def load_compressed(folder: str | Path, skeleton: Model) -> Model:
-    """Read a fused model into the module tree of its dense model.
+def _ranks(model: nn.Module) -> dict[str, Any]:
+    """Layers of low rank by path; an output layer that shares its table's matrices follows the table."""
+    tables = {path: m for path, m in model.named_modules() if isinstance(m, LowRankEmbedding)}
+    shared = {id(table.inner) for table in tables.values()}
+    layers = {
+        path: {"in": m.in_features, "pieces": [piece._asdict() for piece in m.layout]}
+        for path, m in model.named_modules()
+        if isinstance(m, LowRankLinear) and id(m.inner) not in shared
+    }
+    return layers | {
+        path: {"rows": m.num_embeddings, "width": m.embedding_dim, "rank": len(m.inner)}
+        for path, m in tables.items()
+    }
+
+
+def load_compressed(folder: str | Path, skeleton: nn.Module | None = None) -> nn.Module:
+    """Read a fused model, which has the interface of its dense model.
 
     Parameters
     ----------
     folder : str or path
         As written by :func:`save_compressed`.
-    skeleton : nn.Module
-        A dense model of the base model's shape; its weights do not matter. Changed in place.
+    skeleton : nn.Module, optional
+        A dense model of the base model's shape; its weights do not matter. Changed in place. By default it is
+        built from the folder's description.
 
     Returns
     -------
     nn.Module
-        The same model, in evaluation mode.
+        The model, in evaluation mode.
 
     Raises
     ------
@@ -82,39 +105,84 @@ def load_compressed(folder: str | Path, skeleton: Model) -> Model:
         A file that is absent, is not of its format, or does not fit the skeleton.
     """
     config, weights = Path(folder) / "config.json", Path(folder) / "model.safetensors"
-    for path, ranks in _read_ranks(config).items():
-        _make_low_rank(skeleton, path, ranks, config)
+    about = _read(config)
+    model = _build(about, config) if skeleton is None else skeleton
+    for path, ranks in about["ranks"].items():
+        _make_low_rank(model, path, ranks, config)
     try:
-        load_model(skeleton, str(weights))
+        load_model(model, str(weights))
     except FileNotFoundError:
         raise InputError(weights, "file", "does not exist; compress the model first") from None
     except (SafetensorError, RuntimeError) as error:
         raise InputError(weights, "weights", f"do not fit the model: {error}") from None
-    return skeleton.eval()
+    return model.eval()
 
 
-def _read_ranks(config: Path) -> dict[str, Any]:
+def _read(config: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads(config.read_text(encoding="utf-8"))["ranks"])
+        about = json.loads(config.read_text(encoding="utf-8"))
+        return {"architecture": about.get("architecture"), "ranks": dict(about["ranks"])}
     except FileNotFoundError:
         raise InputError(config, "file", "does not exist; compress the model first") from None
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, AttributeError):
         raise InputError(config, "ranks", "cannot be read; compress the model again") from None
+
+
+def _build(about: Mapping[str, Any], config: Path) -> nn.Module:
+    described = about["architecture"]
+    if not isinstance(described, dict) or "kind" not in described:
+        raise InputError(config, "architecture", "names no kind of model; give the dense model as skeleton")
+    described = dict(described)
+    kind = str(described.pop("kind"))
+    if kind not in BUILDERS:
+        raise InputError(
+            config, "architecture.kind", f"{kind} is not known; it is one of {', '.join(BUILDERS)}"
+        )
+    module, _, function = BUILDERS[kind].partition(":")
+    build = getattr(importlib.import_module(module), function)
+    try:
+        model: nn.Module = build(described)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise InputError(config, "architecture", f"builds no model: {error}") from None
+    return model
 
 
 def _make_low_rank(skeleton: nn.Module, path: str, ranks: Mapping[str, Any], config: Path) -> None:
     try:
         dense = skeleton.get_submodule(path)
-        layer = LowRankLinear(
-            ranks["in"], [Piece(**p) for p in ranks["pieces"]], bias=getattr(dense, "bias", None) is not None
-        )
-    except (AttributeError, TypeError, KeyError):
+        table = "rows" in ranks
+        fits = _make_table(skeleton, dense, ranks) if table else _make_linear(skeleton, path, dense, ranks)
+    except (AttributeError, TypeError, KeyError, RuntimeError):
         raise InputError(
             config, path, "names no layer of the base model; give the model it was made from"
         ) from None
-    if not isinstance(dense, nn.Linear) or (dense.in_features, dense.out_features) != (
-        layer.in_features,
-        layer.out_features,
-    ):
+    if not fits:
         raise InputError(config, path, "has another shape in the base model; give the model it was made from")
-    replace(skeleton, path, layer.to(dense.weight))
+
+
+def _make_linear(skeleton: nn.Module, path: str, dense: nn.Module, ranks: Mapping[str, Any]) -> bool:
+    bias = dense.bias is not None
+    layer = LowRankLinear(ranks["in"], [Piece(**piece) for piece in ranks["pieces"]], bias)
+    if not is_linear(dense) or dense_weight(dense).shape != (layer.out_features, layer.in_features):
+        return False
+    replace(skeleton, path, layer.to(dense_weight(dense)))
+    return True
+
+
+def _make_table(skeleton: nn.Module, dense: nn.Module, ranks: Mapping[str, Any]) -> bool:
+    rows, width, rank = ranks["rows"], ranks["width"], ranks["rank"]
+    if not isinstance(dense, nn.Embedding) or dense.weight.shape != (rows, width):
+        return False
+    table = LowRankEmbedding(rows, width, rank, dense.padding_idx).to(dense.weight)
+    for place, layer in list(sharers(skeleton, dense)):
+        if isinstance(layer, nn.Embedding):
+            replace(skeleton, place, table)
+        else:
+            tied = LowRankLinear(width, [Piece(rows, rank)], bias=False)
+            tied.inner, tied.outer, tied.bias = (
+                table.inner,
+                nn.ParameterList([table.outer]),
+                dense_bias(layer),
+            )
+            replace(skeleton, place, tied)
+    return True

@@ -55,11 +55,13 @@ def fuse(model: nn.Module) -> nn.Module:
         The same model.
     """
     weights: dict[Factors, Fused] = {}
+    made: dict[nn.Module, nn.Module] = {}  # a module may stand at several paths
     for path, layer in soft_layers(model).items():
         factors = layer.factors()
         if factors[0] not in weights:
             weights[factors[0]] = _fused(factors, isinstance(layer, SoftThresholdLinear) and layer.transposed)
-        replace(model, path, _plain(layer, weights[factors[0]]))
+        made.setdefault(layer, _plain(layer, weights[factors[0]]))
+        replace(model, path, made[layer])
     return model
 
 

@@ -135,8 +135,10 @@ def decompose(
     for place in places:
         dense = model.get_submodule(place.path)
         factors = factorised(dense_weight(dense), len(place.pieces), new_gate, train)
+        made: dict[nn.Module, nn.Module] = {}  # a module may stand at several paths
         for path, layer in list(sharers(model, dense)):
-            replace(model, path, _soft(layer, factors))
+            made.setdefault(layer, _soft(layer, factors))
+            replace(model, path, made[layer])
 
 
 def _soft(dense: nn.Module, factors: Sequence[Factors]) -> nn.Module:

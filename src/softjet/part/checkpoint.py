@@ -6,6 +6,7 @@ and a colon.
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import ValidationError
@@ -46,6 +47,17 @@ def load_part(folder: str | Path) -> ParticleTransformer:
     """
     folder = Path(folder)
     return _filled(load_shape(folder), _read_weights(folder / WEIGHTS), folder / WEIGHTS)
+
+
+def build_part(shape: Mapping[str, Any]) -> ParticleTransformer:
+    """Untrained Particle Transformer of a shape given as plain values, as `ParTModel` takes them.
+
+    Raises
+    ------
+    ValueError
+        A key or value that is none of a shape.
+    """
+    return ParticleTransformer(ParTModel.model_validate(dict(shape)))
 
 
 def save_checkpoints(folder: str | Path, networks: Mapping[int, ParticleTransformer]) -> None:

@@ -1,6 +1,5 @@
 """Particle Transformer as an ONNX file."""
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,12 +9,10 @@ from torch import Tensor, nn
 from softjet.errors import InputError
 from softjet.jets.features import FEATURES
 from softjet.jets.schema import CLASSES
+from softjet.onnx_file import write_onnx
 from softjet.part.model import ParticleTransformer
 from softjet.part.pairs import dense_pair_features
-from softjet.provenance.files import whole_file
 
-OPSET = 20
-INPUTS = ("features", "vectors", "mask")
 OUTPUT = "logits"
 
 
@@ -73,22 +70,13 @@ def export_onnx(model: ParticleTransformer, path: str | Path, classes: Sequence[
     config = model.config
     if len(classes) != config.classes:
         raise InputError("classes", f"{len(classes)} names", f"the model has {config.classes}: name each")
-    example = (
-        torch.zeros(2, len(FEATURES[config.features]), 3),
-        torch.ones(2, 4, 3),
-        torch.ones(2, 1, 3).bool(),
-    )
+    example = {
+        "features": torch.zeros(2, len(FEATURES[config.features]), 3),
+        "vectors": torch.ones(2, 4, 3),
+        "mask": torch.ones(2, 1, 3).bool(),
+    }
     axes = {0: "batch", 2: "particles"}
+    names = {"features": ",".join(FEATURES[config.features]), "classes": ",".join(classes)}
     was_training = model.training
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            DenseTransformer(model.eval()), example, dynamo=True, verbose=False, opset_version=OPSET,
-            input_names=list(INPUTS), output_names=[OUTPUT], dynamic_shapes=(axes, axes, axes),
-        )  # fmt: skip
+    write_onnx(DenseTransformer(model.eval()), example, (axes, axes, axes), [OUTPUT], path, names)
     model.train(was_training)
-    assert program is not None
-    names = {"features": FEATURES[config.features], "classes": tuple(classes)}
-    program.model.metadata_props.update({key: ",".join(value) for key, value in names.items()})
-    with whole_file(path) as partial:
-        program.save(partial, external_data=False)

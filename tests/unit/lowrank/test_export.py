@@ -6,9 +6,12 @@ import pytest
 import torch
 from small_network import SELECTION, Network, network
 
+from softjet.config.families import FAMILIES
+from softjet.config.part import ParTModel
 from softjet.errors import InputError
 from softjet.lowrank import Shares, fuse, load_compressed, save_compressed
 from softjet.lowrank.selection import all_factors, decompose
+from softjet.part.model import ParticleTransformer
 
 
 @pytest.fixture
@@ -29,6 +32,7 @@ def folder(tmp_path, fused):
         licence="MIT",
         how={"method": "soft-threshold", "keep": 0.5},
         kept=Shares(0.4, 0.45, 0.5),
+        architecture={"kind": "small", "width": 16},
     )
     return tmp_path
 
@@ -45,6 +49,7 @@ def test_the_folder_says_what_it_is(folder):
     assert about["base_model"] == "reference"
     assert about["licence"] == "MIT"
     assert about["how"] == {"method": "soft-threshold", "keep": 0.5}
+    assert about["architecture"] == {"kind": "small", "width": 16}
     assert about["kept"] == {"linears": 0.4, "blocks": 0.45, "total": 0.5}
     assert about["ranks"]["blocks.0.packed"]["pieces"] == [
         {"outputs": 16, "rank": 3},
@@ -57,9 +62,40 @@ def test_the_folder_says_what_it_is(folder):
 
 def test_equal_models_make_equal_bytes(folder, tmp_path, fused):
     other = tmp_path / "other"
-    about = {"base_model": "reference", "licence": "MIT", "how": {}, "kept": Shares(1, 1, 1)}
+    about = {
+        "base_model": "reference",
+        "licence": "MIT",
+        "how": {},
+        "kept": Shares(1, 1, 1),
+        "architecture": {},
+    }
     save_compressed(other, fused, **about)
     assert (other / "model.safetensors").read_bytes() == (folder / "model.safetensors").read_bytes()
+
+
+def change(folder, **values):
+    about = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(about | values))
+
+
+def test_a_particle_transformer_is_built_from_its_folder_alone(tmp_path):
+    shape = ParTModel(heads=2, blocks=2, class_blocks=1, embed_dims=(16,), pair_embed_dims=(8,), classes=3)
+    torch.manual_seed(0)
+    model = ParticleTransformer(shape).eval()
+    decompose(model, FAMILIES["part"])
+    for factors in all_factors(model):
+        factors.fix(4)
+    fuse(model)
+    save_compressed(
+        tmp_path, model, base_model="reference", licence="MIT", how={}, kept=Shares(1, 1, 1),
+        architecture={"kind": "part", **shape.model_dump(mode="json")},
+    )  # fmt: skip
+    loaded = load_compressed(tmp_path)
+    weights = model.state_dict()
+    assert weights.keys() == loaded.state_dict().keys()
+    assert all(torch.equal(weights[name], value) for name, value in loaded.state_dict().items())
+    assert type(loaded) is ParticleTransformer
+    assert not loaded.training
 
 
 @pytest.mark.parametrize(
@@ -76,6 +112,14 @@ def test_equal_models_make_equal_bytes(folder, tmp_path, fused):
         (lambda f: None, Network(width=32), "blocks.0.packed: has another shape"),
         (lambda f: None, Network(blocks=1), "blocks.1.packed: names no layer"),
         (lambda f: None, Network(blocks=3), "weights: do not fit the model"),
+        (lambda f: None, None, "architecture.kind: small is not known; it is one of part, transformers"),
+        (lambda f: change(f, architecture=None), None, "architecture: names no kind of model"),
+        (
+            lambda f: change(f, architecture={"kind": "part", "width": 3}),
+            None,
+            "architecture: builds no model",
+        ),
+        (lambda f: (f / "config.json").write_text("[1]"), None, "config.json: ranks: cannot be read"),
     ],
 )
 def test_what_does_not_fit_is_one_line(folder, damage, skeleton, message):

@@ -7,7 +7,8 @@ from small_part import SMALL, Jets
 
 from softjet.config.part import ParTModel
 from softjet.errors import InputError
-from softjet.part.export import OPSET, DenseTransformer, export_onnx
+from softjet.onnx_file import OPSET
+from softjet.part.export import DenseTransformer, export_onnx
 from softjet.part.model import ParticleTransformer
 
 onnxruntime = pytest.importorskip("onnxruntime")

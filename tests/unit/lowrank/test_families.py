@@ -1,0 +1,196 @@
+"""Every family of language models through rank learning: the dense answers, generation, the folder, ONNX."""
+
+import copy
+
+import onnxruntime
+import pytest
+import torch
+from tiny_transformers import CAUSAL, VOCABULARY, logits, tiny, tokens
+from torch import nn
+
+from softjet.config.families import FAMILIES
+from softjet.errors import InputError
+from softjet.lowrank import Shares, fuse, linear_macs, load_compressed, parameter_counts, save_compressed
+from softjet.lowrank.embedding import LowRankEmbedding, SoftThresholdEmbedding
+from softjet.lowrank.onnx import export_onnx
+from softjet.lowrank.ranks import table_rows
+from softjet.lowrank.selection import all_factors, decompose, find_layers
+
+LANGUAGE = [family for family in FAMILIES if family != "part"]
+TIED = ("gpt2", "mamba")
+
+
+def at_rank(family, rank=None, embeddings=True):
+    model = tiny(family)
+    decompose(model, FAMILIES[family], embeddings=embeddings)
+    for factors in all_factors(model):
+        factors.fix(rank or min(factors.shape))
+    return model
+
+
+def embedding(model, family):
+    return model.get_submodule(FAMILIES[family].embeddings[0])
+
+
+@pytest.mark.parametrize("embeddings", [False, True], ids=["blocks", "and embeddings"])
+@pytest.mark.parametrize("family", LANGUAGE)
+def test_at_full_rank_the_answers_are_those_of_the_dense_model(family, embeddings):
+    dense = tiny(family)
+    model = at_rank(family, embeddings=embeddings)
+    torch.testing.assert_close(logits(model), logits(dense), rtol=1e-4, atol=1e-4)
+    counts = [parameter_counts(m, FAMILIES[family], embeddings) for m in (dense, model)]
+    torch.testing.assert_close(logits(fuse(model)), logits(dense), rtol=1e-4, atol=1e-4)
+    counts.append(parameter_counts(model, FAMILIES[family], embeddings))
+    assert counts[0] == counts[1] == counts[2]
+    assert [type(m) for m in model.modules()] == [type(m) for m in dense.modules()]
+    assert model.state_dict().keys() == dense.state_dict().keys()
+
+
+# Trap 1: the fused model is the model that was trained, in every family.
+@pytest.mark.parametrize("family", LANGUAGE)
+def test_fused_models_answer_as_in_training(family):
+    model = at_rank(family, 5)
+    want, counts = logits(model), parameter_counts(model, FAMILIES[family], embeddings=True)
+    fuse(model)
+    torch.testing.assert_close(logits(model), want, rtol=1e-4, atol=1e-5)
+    assert (logits(tiny(family)) - want).abs().max() > 0.01
+    assert parameter_counts(model, FAMILIES[family], embeddings=True) == counts
+    assert counts.total == sum(p.numel() for p in model.parameters())
+
+
+@pytest.mark.parametrize("family", CAUSAL)
+def test_generation_with_a_cache_is_that_without(family):
+    dense, full, small = tiny(family), at_rank(family), fuse(at_rank(family, 6))
+    options = {"max_new_tokens": 4, "do_sample": False, "pad_token_id": 0, "eos_token_id": None}
+    mask = torch.ones_like(tokens())
+    assert torch.equal(
+        full.generate(tokens(), attention_mask=mask, **options),
+        dense.generate(tokens(), attention_mask=mask, **options),
+    )
+    generated = small.generate(tokens(), attention_mask=mask, **options)
+    by_hand = tokens()
+    for _ in range(4):
+        by_hand = torch.cat([by_hand, logits(small, by_hand)[:, -1:].argmax(-1)], dim=1)
+    assert torch.equal(generated, by_hand)
+
+
+@pytest.mark.parametrize("family", CAUSAL)
+def test_a_tied_output_layer_follows_its_table(family):
+    model = tiny(family)
+    assert (model.get_output_embeddings().weight is embedding(model, family).weight) == (family in TIED)
+    model = at_rank(family, 6)
+    before = parameter_counts(model, FAMILIES[family], embeddings=True)
+    head, table = model.get_output_embeddings(), embedding(model, family)
+    assert isinstance(table, SoftThresholdEmbedding)
+    assert (family in TIED) == (not isinstance(head, nn.Linear) and head.factors() == table.factors())
+    fuse(model)
+    head, table = model.get_output_embeddings(), embedding(model, family)
+    assert isinstance(table, LowRankEmbedding)
+    if family in TIED:
+        assert head.inner is table.inner
+        assert head.outer[0] is table.outer
+    assert parameter_counts(model, FAMILIES[family], embeddings=True) == before
+
+
+def test_a_table_is_a_matrix_of_the_budget_but_not_of_the_blocks():
+    selection, model = FAMILIES["gpt2"], tiny("gpt2")
+    without, with_table = (parameter_counts(model, selection, flag) for flag in (False, True))
+    assert with_table.linears - without.linears == VOCABULARY * 32
+    assert with_table[1:] == without[1:]
+    decompose(model, selection, embeddings=True)
+    places = find_layers(model, selection, embeddings=True)
+    assert places[0] == ("transformer.wte", "embeddings", 0, "transformer.wte", ("",))
+    row = table_rows(model, selection, range(1, 14), embeddings=True)[0]
+    assert (row["type"], row["m"], row["n"], row["rank"]) == ("transformer.wte", VOCABULARY, 32, 1)
+
+
+def test_the_row_of_padding_stays_zero_and_gets_no_gradient():
+    dense = nn.Embedding(20, 8, padding_idx=2)
+    table = SoftThresholdEmbedding(dense)
+    table.table.fix(8)
+    ids = torch.tensor([[1, 2, 5]])
+    torch.testing.assert_close(table(ids), dense(ids), rtol=1e-4, atol=1e-5)
+    table(ids).sum().backward()
+    assert table(ids)[0, 1].abs().max() < 1e-6
+    assert table.table.left.grad[2].abs().max() < 1e-6
+    assert table.table.left.grad[5].abs().max() > 1e-3
+    table.table.fix(3)
+    low = fuse(nn.Sequential(table))[0]
+    low(ids).sum().backward()
+    assert low.padding_idx == 2
+    assert (low.outer.grad[2] == 0).all()
+
+
+@pytest.mark.parametrize("rank", [6, None], ids=["low rank", "full rank"])
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_a_loaded_language_model_generates_as_the_saved_one(family, rank, tmp_path):
+    model = fuse(at_rank(family, rank))
+    save_compressed(
+        tmp_path, model, base_model="tiny", licence="MIT", how={}, kept=Shares(1, 1, 1), architecture={}
+    )
+    loaded = load_compressed(tmp_path, tiny(family, seed=5))
+    assert torch.equal(logits(loaded), logits(model))
+    options = {"max_new_tokens": 4, "do_sample": False, "pad_token_id": 0, "eos_token_id": None}
+    mask = torch.ones_like(tokens())
+    assert torch.equal(
+        loaded.generate(tokens(), attention_mask=mask, **options),
+        model.generate(tokens(), attention_mask=mask, **options),
+    )
+    assert sum(p.numel() for p in loaded.parameters()) == sum(p.numel() for p in model.parameters())
+
+
+def test_a_table_of_another_size_does_not_load(tmp_path):
+    model = fuse(at_rank("gpt2", 6))
+    save_compressed(
+        tmp_path, model, base_model="tiny", licence="MIT", how={}, kept=Shares(1, 1, 1), architecture={}
+    )
+    skeleton = tiny("gpt2")
+    skeleton.resize_token_embeddings(VOCABULARY + 1)
+    with pytest.raises(InputError, match=r"transformer\.wte: has another shape"):
+        load_compressed(tmp_path, skeleton)
+
+
+@pytest.mark.parametrize("family", ["bert", "gpt2"])
+def test_the_onnx_file_computes_the_same(family, tmp_path):
+    model = fuse(at_rank(family, 5))
+    example = {"input_ids": tokens(), "attention_mask": torch.ones_like(tokens())}
+    export_onnx(model, example, tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    for rows, length in ((2, 9), (3, 12), (1, 4)):
+        ids = tokens(length).repeat(2, 1)[:rows]
+        mask = (torch.arange(length) < length - torch.arange(rows)[:, None]).long()
+        (got,) = session.run(None, {"input_ids": ids.numpy(), "attention_mask": mask.numpy()})
+        with torch.no_grad():
+            want = model(input_ids=ids, attention_mask=mask).logits
+        torch.testing.assert_close(torch.from_numpy(got), want, rtol=1e-4, atol=1e-4)
+
+
+def test_multiply_accumulates_of_conv1d_and_tables():
+    model, rows = tiny("gpt2"), 2 * 9
+    dense = linear_macs(model, lambda: logits(model))
+    assert dense["transformer.h.0.attn.c_attn"] == rows * 32 * 96
+    assert dense["lm_head"] == rows * 32 * VOCABULARY
+    assert "transformer.wte" not in dense
+    learning = at_rank("gpt2", 5)
+    fused = fuse(copy.deepcopy(learning))
+    for small in (learning, fused):
+        macs = linear_macs(small, lambda small=small: logits(small))
+        assert macs["transformer.wte"] == rows * 5 * 32
+        assert macs["lm_head"] == rows * 5 * (32 + VOCABULARY)
+        assert macs["transformer.h.0.attn.c_attn"] == rows * 3 * 5 * 64
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"embeddings": ("transformer.wpt",)}, "transformer.wpt: names no layer of the model"),
+        (
+            {"embeddings": ("transformer.ln_f",)},
+            "transformer.ln_f: is a LayerNorm; name a torch.nn.Embedding",
+        ),
+        ({"embeddings": ("transformer.wte", "transformer.*")}, "transformer.wte: is named twice"),
+    ],
+)
+def test_a_table_that_is_none_is_one_line(changes, message):
+    with pytest.raises(InputError, match=message):
+        decompose(tiny("gpt2"), FAMILIES["gpt2"].model_copy(update=changes), embeddings=True)
