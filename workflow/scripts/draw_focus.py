@@ -12,7 +12,22 @@ from softjet.figures.focus import (
 from softjet.figures.planes import draw_distance, draw_planes, draw_planes_by_layer
 from softjet.provenance.job import job
 
-with job(snakemake):
+DRAWN_FROM = {
+    "focus": ("focus",),
+    "focus_layers": ("focus",),
+    "subjets": ("focus",),
+    "partners": ("partners",),
+    "attribution": ("partners",),
+    "distance": ("distance",),
+    "planes": ("planes",),
+    "planes_layers": ("planes",),
+}
+"""Tables that each figure draws; they are noted in the figures' sidecars."""
+
+with job(snakemake) as step:
+    step.notes["drawn_from"] = {
+        name: [str(snakemake.input[table]) for table in own] for name, own in DRAWN_FROM.items()
+    }
     tables = {name: pd.read_parquet(path) for name, path in snakemake.input.items()}
     out = snakemake.output
     draw_focus(tables["focus"], out.focus_png)

@@ -48,6 +48,7 @@ def topk_findings(table: pd.DataFrame) -> Iterator[str]:
         yield "Without fine-tuning accuracy changes at every k that was tried."
     else:
         yield f"The fewest weights without a change of accuracy that can be seen are {trained.k.min()}."
+    yield _rejections_by_k(table[table.metric.str.startswith("rejection")])
     yield _time(_rows(table[table.metric == "time"]))
 
 
@@ -143,6 +144,20 @@ def _quality(weights: str, rows: list[dict[Any, Any]]) -> str:
         f"With the k largest weights of each query alone, {weights}, accuracy changes by {changes}, against "
         f"{other} with all weights ({rows[0]['dense']:.3f} on the same {rows[0]['n']:,} jets)."
     )
+
+
+def _rejections_by_k(table: pd.DataFrame) -> str:
+    if table.empty:
+        return "The classes have no background to reject."
+    quoted = table[(table.note == "") & table.change.notna()]
+    if quoted.empty:
+        return f"No rejection is measured, e.g. {table['class'].iloc[0]}: {table.note.iloc[0]}."
+    ratios = ", ".join(
+        f"{row['class']} at {row['metric'].removeprefix('rejection_')} % {_change(row, 2)} at k = {row['k']} "
+        f"({row['weights']})"
+        for row in _rows(quoted)
+    )
+    return f"Rejection with top-k attention over that with all weights, where it is measured: {ratios}."
 
 
 def _change(row: Row, digits: int) -> str:

@@ -112,6 +112,15 @@ def test_top_k_says_what_it_costs():
     assert "as trained, accuracy changes by -0.200 [-0.210, -0.190] at k = 1" in text[0]
     assert "fine-tuned as long" in text[1]
     assert text[2].endswith("are 4.")
+    assert text[3].endswith("where it is measured: Hbb at 50 % 0.50 [0.49, 0.51] at k = 1 (as trained).")
+
+
+def test_rejections_that_are_not_measured_are_said_not_to_be():
+    table = top_k()
+    few = table.metric == "rejection_50"
+    table.loc[few, ["change", "note"]] = [np.nan, "not measured (3 of 100 jets survive)"]
+    assert "No rejection is measured, e.g. Hbb: not measured (3 of 100" in list(topk_findings(table))[3]
+    assert "no background to reject" in list(topk_findings(table[~few]))[3]
 
 
 @pytest.mark.parametrize(
