@@ -1,0 +1,69 @@
+"""The dense model's answer as a part of the loss."""
+
+import pytest
+import torch
+from method_settings import METHODS, answer, run, settings_of
+from small_network import SELECTION, batches, loss, network
+
+from softjet.errors import InputError
+from softjet.lowrank import learn_ranks
+from softjet.lowrank.distillation import with_teacher
+from softjet.lowrank.selection import decompose
+
+
+def divergence(teacher, student):
+    """KL(teacher || student) by hand, mean over the rows."""
+    p, q = torch.softmax(teacher, -1), torch.softmax(student, -1)
+    return (p * (p / q).log()).sum(-1).mean()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_the_loss_is_mixed_with_the_divergence_from_the_dense_model(share):
+    model, batch = network().eval(), next(batches(0))
+    mixed = with_teacher(model, loss, answer, share)
+    first = answer(model, batch).detach()
+    torch.testing.assert_close(mixed(model, batch), (1 - share) * loss(model, batch))
+    with torch.no_grad():
+        model.leave.weight.mul_(1.5)
+    expected = (1 - share) * loss(model, batch) + share * divergence(first, answer(model, batch))
+    torch.testing.assert_close(mixed(model, batch), expected)
+
+
+def test_the_teacher_stays_the_dense_model_without_dropout_and_gets_no_gradient():
+    model, batch = network(), next(batches(0))
+    mixed = with_teacher(model, loss, answer, 1.0)
+    first = answer(model.eval(), batch).detach()
+    decompose(model.train(), SELECTION)
+    seen = []
+
+    def noted(model, batch):
+        logits = answer(model, batch)
+        seen.append(logits)
+        return logits
+
+    mixed = with_teacher(network(), loss, noted, 1.0)
+    mixed(model, batch).backward()
+    teacher, student = seen
+    torch.testing.assert_close(teacher, first)
+    assert not teacher.requires_grad
+    assert student.requires_grad
+
+
+def test_no_copy_of_the_model_is_made_unless_asked_for():
+    assert with_teacher(network(), loss, answer, 0.0) is loss
+
+
+def test_distillation_without_logits_is_one_line(tmp_path):
+    wanted = settings_of("soft-threshold", distillation=0.5)
+    with pytest.raises(InputError, match="distillation: needs the model's logits") as caught:
+        learn_ranks(network(), SELECTION, batches, loss, wanted, tmp_path)
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_can_be_distilled(tmp_path, method):
+    plain = run(method, tmp_path / "plain", learn_steps=40, recover_steps=1)[1]
+    distilled = run(method, tmp_path / "distilled", distillation=1.0, learn_steps=40, recover_steps=1)[1]
+    assert len(plain) == len(distilled)
+    assert plain["task"].iloc[-1] != distilled["task"].iloc[-1]
