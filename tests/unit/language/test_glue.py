@@ -20,7 +20,7 @@ TSV = {
     "rte": ("index\tsentence1\tsentence2\tlabel", "1\t{a}\t{b}\t{name}"),
     "wnli": ("index\tsentence1\tsentence2\tlabel", "1\t{a}\t{b}\t{label}"),
 }
-TEXTS = ['He said " no', "An unpaired 'quote", "café — naïve", "plain"]
+TEXTS = ['"He said no', "An unpaired 'quote", "café — naïve", "plain"]
 
 
 def rows_of(task):
