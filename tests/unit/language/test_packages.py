@@ -74,13 +74,10 @@ def test_an_archive_with_another_digest_is_not_opened(tmp_path, index, monkeypat
 
 def test_no_code_of_a_source_distribution_runs(tmp_path, index, monkeypatch):
     ran = tmp_path / "ran"
-    code = f"open({str(ran)!r}, 'w')\nfrom setuptools import setup\nsetup(name='few-words', version='1.0')"
-    setup = code.encode()
-    path = index / "few-words-1.0.tar.gz"
-    with tarfile.open(path, "w:gz") as archive:
-        entry = tarfile.TarInfo("few-words-1.0/setup.py")
-        entry.size = len(setup)
-        archive.addfile(entry, io.BytesIO(setup))
+    system = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+    files = {"pyproject.toml": system, "backend.py": f"open({str(ran)!r}, 'w')\n"}
+    inside = {f"few-words-1.0/{name}": content.encode() for name, content in files.items()}
+    path = tgz(index / "few-words-1.0.tar.gz", inside)
     monkeypatch.setitem(PACKAGES, "words", package({"few-words==1.0": digest(path.read_bytes())}, {}))
     with pytest.raises(InputError, match=r"few-words==1\.0: pip: could not download it"):
         fetch_package("words", tmp_path / "words")
