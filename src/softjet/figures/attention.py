@@ -295,7 +295,8 @@ def draw_pairs(
         of_jet, row = particles[particles.jet == jet].sort_values("particle"), of_head[jet]
         control = random_weights(row, np.random.default_rng((jet, layer, head)))
         name = f"{classes[row['label']]}, {len(of_jet)} particles, {of_jet.pt.sum():.0f} GeV"
-        for panel, weights, what in zip(line, (_square(row), control), (name, "random logits"), strict=True):
+        shown = ((_square(row), name), (control, "random logits"))
+        for panel, (weights, what) in zip(line, shown, strict=True):
             lines = _draw_lines(panel, of_jet, weights, above)
             _draw_particles(panel, of_jet)
             panel.set(xlabel=r"$\Delta\eta$", ylabel=r"$\Delta\phi$ (rad)", title=f"{what}: {lines} lines")
@@ -305,14 +306,15 @@ def draw_pairs(
     save_figure(figure, target)
 
 
-def random_weights(row: Mapping[Hashable, Any], generator: np.random.Generator) -> NDArray[np.float64]:
+def random_weights(row: Mapping[Hashable, Any], generator: np.random.Generator) -> NDArray[np.float32]:
     """Softmax of Gaussian logits, (n, n), each row with the variance of that of a row of the maps table."""
     recorded = np.asarray(row["qk"], float) + np.asarray(row["bias"], float)
     spread = recorded.reshape(row["n"], row["n"]).std(1, keepdims=True)
     gauss = generator.standard_normal((row["n"], row["n"]))
     gauss -= gauss.mean(1, keepdims=True)
     unit = gauss.std(1, keepdims=True)
-    return softmax(spread * np.divide(gauss, unit, out=np.zeros(gauss.shape), where=unit > 0), axis=1)
+    logits = spread * np.divide(gauss, unit, out=np.zeros(gauss.shape), where=unit > 0)
+    return softmax(logits, axis=1).astype(np.float32)
 
 
 def _sharpest_head(rows: pd.DataFrame) -> int:
@@ -322,7 +324,7 @@ def _sharpest_head(rows: pd.DataFrame) -> int:
     return int(sharpness.groupby(level=0).mean().to_numpy().argmax())
 
 
-def _draw_lines(panel: Axes, particles: pd.DataFrame, weights: NDArray[np.floating], above: float) -> int:
+def _draw_lines(panel: Axes, particles: pd.DataFrame, weights: NDArray[np.float32], above: float) -> int:
     """Draw the lines, and give their number."""
     query, key = np.nonzero((weights > above) & ~np.eye(len(weights), dtype=bool))
     place, subjet = particles[["deta", "dphi"]].to_numpy(), particles.subjet.to_numpy()
