@@ -1,0 +1,109 @@
+"""A run that is stopped at any point goes on and ends with the same bits, whatever the method."""
+
+import multiprocessing
+import os
+import random
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from method_settings import METHODS, TOTAL, run
+from small_network import batches, loss, network
+
+
+class InterruptionError(Exception):
+    pass
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """A forked process must not wait for threads that only its parent has."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module", params=METHODS)
+def whole(request, tmp_path_factory, one_thread):
+    """A method and its run without interruption."""
+    return request.param, *run(request.param, tmp_path_factory.mktemp("whole"))
+
+
+def stopping_at(*stops):
+    """Batches that end each run at the next of these steps."""
+    left = list(stops)
+
+    def stream(start):
+        for step, batch in enumerate(batches(start), start):
+            if left and step == left[0]:
+                left.pop(0)
+                raise InterruptionError
+            yield batch
+
+    return stream
+
+
+def same_weights(one, other):
+    one, other = one.state_dict(), other.state_dict()
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
+def last_of(history, phase):
+    return int((history["phase"] == "learning").sum()) if phase == "learning" else TOTAL
+
+
+def test_an_interrupted_run_goes_on_and_ends_with_the_same_bits(tmp_path, whole):
+    method, model, history, ranks = whole
+    turn = last_of(history, "learning")
+    random_steps = sorted(random.Random(method).sample(range(1, TOTAL), 3))
+    stops = sorted({turn - 1, turn, turn + 1, *random_steps, TOTAL - 1} - {-1, 0})
+    stream = stopping_at(*stops)
+    for _ in stops:
+        # Once there is a state, the weights come from it; whitening may be stopped before that.
+        seed = 5 if (tmp_path / "ranks.pt").exists() else 0
+        with pytest.raises(InterruptionError):
+            run(method, tmp_path, network(seed), stream, save_every=1e-9)
+    resumed, its_history, its_ranks = run(method, tmp_path, network(seed=5), stream, save_every=1e-9)
+    assert same_weights(model, resumed)
+    assert its_history.equals(history)
+    assert its_ranks.equals(ranks)
+
+
+def killed(method, folder, at, where):
+    """Run a method in a process of its own that is killed at a step: in it, or halfway through its saving."""
+    steps = 0
+
+    def task(model, batch):
+        nonlocal steps
+        steps += model.training
+        if steps == at and where == "step":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return loss(model, batch)
+
+    def half(state, target):
+        if state["place"][1] == at and where == "saving":
+            Path(target).write_bytes(b"half")
+            os.kill(os.getpid(), signal.SIGKILL)
+        save(state, target)
+
+    def child():
+        torch.save = half
+        run(method, folder, task=task, save_every=1e-9)
+
+    save = torch.save
+    process = multiprocessing.get_context("fork").Process(target=child)
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("where", ["step", "saving"])
+def test_a_killed_process_goes_on_and_ends_with_the_same_bits(tmp_path, whole, where):
+    method, model, history, ranks = whole
+    killed(method, tmp_path, random.randrange(1, TOTAL), where)
+    resumed, its_history, its_ranks = run(method, tmp_path, network(seed=5))
+    assert same_weights(model, resumed)
+    assert its_history.equals(history)
+    assert its_ranks.equals(ranks)
