@@ -1,10 +1,18 @@
-"""Published formats through the workflow: conversion, training, fine-tuning, evaluation, comparison."""
+"""Published formats and imported weights through the workflow, up to the report."""
+
+import re
 
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+import torch
+import yaml
 from small_trees import four_vectors, write_quark_gluon, write_top
 from test_chain import artefacts, snakemake
+
+from softjet.config.part import ParTModel
+from softjet.part.model import ParticleTransformer
+from softjet.part.weaver import export_weaver
 
 pytestmark = pytest.mark.workflow
 
@@ -19,10 +27,19 @@ part:
   top: {dataset: top, model: &shape {SHAPE, features: kin}, training: &training {steps: 6, batch_size: 32}}
   tuned: {dataset: top, start_from: qg, model: *shape, training: {steps: 3, batch_size: 32, head_rate: 50}}
   qg: {dataset: qg, model: *shape, training: *training}
+  theirs: {dataset: qg, weights: {name: mine, folder: weights, head_scale: current}}
 comparisons: [{reference: top, other: tuned}]
 compress: {part: null}
+attention: {growth_jets: 40, jets: 40, statistics_jets: 60, maps: 4, bootstrap: 100}
+observables: {train_jets: 40, jets: 40, bootstrap: 100}
+interventions: {jets: 20, donors: 40, bootstrap: 100}
+topk: {keep: [1, 4], tuned: [], jets: 40, batch_size: 16, samples: 5}
 """.replace(
     "SHAPE", "classes: 2, embed_dims: [16, 16], pair_embed_dims: [8], heads: 2, blocks: 1, class_blocks: 1"
+)
+
+THEIRS = ParTModel(
+    features="kinpid", classes=2, embed_dims=(16, 16), pair_embed_dims=(8,), heads=2, blocks=2, class_blocks=1
 )
 
 
@@ -32,12 +49,56 @@ def finished(tmp_path_factory):
     jets, labels = four_vectors(JETS), [i % 2 for i in range(JETS)]
     write_top(folder / "top.h5", jets, labels)
     write_quark_gluon(folder / "qg.npz", jets, labels)
+    (folder / "weights").mkdir()
+    torch.save(export_weaver(ParticleTransformer(THEIRS)), folder / "weights" / "mine.pt")
     (folder / "mine.yaml").write_text(CONFIG)
     targets = [f"results/part/{run}/metrics.parquet" for run in ("top", "qg")]
-    targets += ["results/part/tuned/against-top.parquet"]
+    targets += ["results/part/tuned/against-top.parquet", "results/explorer/top/top.html"]
+    targets += [f"results/figures/top/{name}.png" for name in ("jets", "top/focus", "top/growth")]
     done = snakemake(folder, "--", *targets, config=folder / "mine.yaml")
     assert done.returncode == 0, done.stderr[-6000:]
     return folder / "results"
+
+
+@pytest.fixture(scope="module")
+def report(finished):
+    """Text of the report on imported weights and quark-gluon jets, which have no track and no truth."""
+    settings = yaml.safe_load(CONFIG) | {"comparisons": []}
+    settings["datasets"].pop("top")
+    settings["part"] = {"reference": None, "theirs": settings["part"]["theirs"]}
+    config = finished.parent / "alone.yaml"
+    config.write_text(yaml.safe_dump(settings))
+    done = snakemake(finished.parent, config=config)
+    assert done.returncode == 0, done.stderr[-6000:]
+    page = (finished / "report.html").read_text(encoding="utf-8")
+    return re.sub(r"base64,[^\"]*", "", page)
+
+
+def test_a_report_is_written_of_jets_of_two_classes(report):
+    assert "Jets</h2>" in report
+    assert "(theirs) tells 2 classes of jets apart" in report
+    assert "imported, not trained here: weights/mine.pt" in report
+    assert "Left out, since these jets do not tell it or have none: attention to displaced tracks" in report
+    for chapter in ("Attention", "Focus", "Traditional observables", "Interventions"):
+        assert f"{chapter}</h2>" in report, chapter
+
+
+def test_nothing_is_said_of_classes_that_are_not_there(report):
+    assert not re.search(r"\b(nan|QCD|Hbb|Tbl|Tbqq)\b|simulated", report)
+
+
+@pytest.mark.parametrize(
+    ("page", "classes"), [("top/top", ("QCD", "Top")), ("theirs/qg", ("gluon", "quark"))]
+)
+def test_explorer_names_the_classes_of_the_jets(finished, report, page, classes):
+    page = (finished / "explorer" / f"{page}.html").read_text(encoding="utf-8")
+    assert f'"classes": ["{classes[0]}", "{classes[1]}"]' in page
+
+
+def test_focus_of_jets_without_identities_is_on_what_is_there(finished):
+    statistics = set(pd.read_parquet(finished / "statistics" / "top" / "top" / "focus.parquet").statistic)
+    assert {"to_hardest", "mass_subjet"} <= statistics
+    assert not {"to_lepton", "to_photon", "to_displaced", "mass_prong"} & statistics
 
 
 @pytest.mark.parametrize(("dataset", "classes"), [("top", "QCD,Top"), ("qg", "gluon,quark")])
