@@ -20,7 +20,11 @@ wildcard_constraints:
     dataset=one_of(CONFIG.datasets),
     run=one_of(CONFIG.part),
     network=one_of(networks()),
+    task=one_of(CONFIG.tasks),
+    language=one_of(CONFIG.language),
+    source=one_of(downloads()),
     model=one_of(CONFIG.compress),
+    variant=one_of(all_variants()),
     split="train|validation|test",
 
 
@@ -33,7 +37,9 @@ include: "rules/growth.smk"
 include: "rules/focus.smk"
 include: "rules/observables.smk"
 include: "rules/interventions.smk"
+include: "rules/language.smk"
 include: "rules/compress.smk"
+include: "rules/joined.smk"
 include: "rules/benchmark.smk"
 include: "rules/explorer.smk"
 include: "rules/report.smk"

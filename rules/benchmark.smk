@@ -1,20 +1,19 @@
 # Stage 7: time, dense against compressed, interleaved.
 
 
-rule measure_latency:
+rule measure_latency_part:
     input:
         dense=lambda w: f"<results>/part/{CONFIG.compress[w.model].base}/model.safetensors",
         dense_config=lambda w: f"<results>/part/{CONFIG.compress[w.model].base}/config.json",
-        model="<results>/lowrank/{model}/{method}/model.safetensors",
-        config="<results>/lowrank/{model}/{method}/config.json",
+        model="<results>/lowrank/{model}/{variant}/model.safetensors",
+        config="<results>/lowrank/{model}/{variant}/config.json",
         test=lambda w: jet_files(dataset_of(w.model), "test"),
     output:
-        **recorded(
-            samples="<results>/latency/{model}/{method}.parquet",
-            ratios="<results>/latency/{model}/{method}-ratios.parquet",
-        ),
+        **timed_outputs(),
     log:
-        "<logs>/measure_latency/{model}-{method}.log",
+        "<logs>/measure_latency/{model}-{variant}.log",
+    wildcard_constraints:
+        model=one_of(compressed_parts()),
     conda:
         "../envs/softjet.yaml"
     # All cores: nothing else may run while the clock does.
@@ -23,8 +22,33 @@ rule measure_latency:
         mem_mb=3000,
         runtime=120,
     params:
-        spec=spec("measure_latency", CONFIG.latency),
+        spec=spec("measure_latency_part", CONFIG.latency),
     message:
         "Measure dense against compressed {wildcards.model}"
     script:
-        "../workflow/scripts/measure_latency.py"
+        "../workflow/scripts/measure_latency_part.py"
+
+
+rule measure_latency_language:
+    input:
+        unpack(lambda w: dense_files(w.model)),
+        model="<results>/lowrank/{model}/{variant}/model.safetensors",
+        config="<results>/lowrank/{model}/{variant}/config.json",
+    output:
+        **timed_outputs(),
+    log:
+        "<logs>/measure_latency/{model}-{variant}.log",
+    wildcard_constraints:
+        model=one_of(compressed_language()),
+    conda:
+        "../envs/softjet.yaml"
+    threads: workflow.cores
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    params:
+        spec=lambda w: spec("measure_latency_language", latency_section(w.model)),
+    message:
+        "Measure dense against compressed {wildcards.model}"
+    script:
+        "../workflow/scripts/measure_latency_language.py"

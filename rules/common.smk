@@ -100,16 +100,171 @@ def networks():
     return [*CONFIG.part, *(f"{run}-untrained" for run in CONFIG.part)]
 
 
-def compressed_models():
-    """Folder of each compressed model below lowrank/ and latency/, and its name."""
+def compressed_parts():
+    """Compressed models whose base is a Particle Transformer."""
+    return [m for m, c in CONFIG.compress.items() if c.base in CONFIG.part]
+
+
+def compressed_language():
+    """Compressed models whose base is a language model."""
+    return [m for m, c in CONFIG.compress.items() if c.base in CONFIG.language]
+
+
+def all_variants():
+    """Names of the runs of all compressed models: method, keep ratio and seed."""
+    return list(dict.fromkeys(v for c in CONFIG.compress.values() for v in c.runs()))
+
+
+def note_of(model):
+    """What is said beside every number of a compressed model: "stand-in", "trained here"."""
+    language = CONFIG.language.get(CONFIG.compress[model].base)
+    return language.note if language else ""
+
+
+def of_variants(model, name):
+    """A file of every run of a compressed model."""
+    runs = CONFIG.compress[model].runs()
+    return [f"<results>/lowrank/{model}/{variant}/{name}" for variant in runs]
+
+
+def shown_variant(model):
+    """The run whose ranks, spectra and times the report shows: the first that learns its ranks."""
+    return CONFIG.compress[model].shown()
+
+
+def learned_outputs():
+    """What every run of rank learning leaves."""
+    folder = "<results>/lowrank/{model}/{variant}"
+    names = ("model.safetensors", "config.json", "ranks.parquet", "history.parquet")
+    return recorded(**{name.partition(".")[0]: f"{folder}/{name}" for name in names})
+
+
+def drawing_section(model):
+    """What figures of a compressed model say of it, and the size that its keep ratios are of."""
+    compression = CONFIG.compress[model]
+    language = CONFIG.language.get(compression.base)
+    title = f"{model}, {language.task}" if language else f"{model}, {dataset_of(model)}"
+    return {"title": title, "of": compression.learning.of}
+
+
+def learns_ranks(model):
+    """Whether a compressed model has a run of soft thresholds, which the joined analyses are about."""
+    return any(
+        run.method == "soft-threshold" for run in CONFIG.compress[model].runs().values()
+    )
+
+
+def timed_outputs():
+    """What every measurement of time leaves."""
+    stem = "<results>/latency/{model}/{variant}"
+    return recorded(samples=f"{stem}.parquet", ratios=f"{stem}-ratios.parquet")
+
+
+def dense_files(model):
+    """Files of the dense language model that a compressed one is made from."""
+    files = language_files(CONFIG.compress[model].base)
+    return {f"dense_{name}": path for name, path in files.items()}
+
+
+def latency_section(model):
+    """Parameters of the measurement of a language model: what is read at a time comes from its task."""
+    task = CONFIG.tasks[CONFIG.language[CONFIG.compress[model].base].task]
+    family = CONFIG.language[CONFIG.compress[model].base].family
     return {
-        f"{m}/soft-threshold-{c.learning.keep}": m for m, c in CONFIG.compress.items()
+        "latency": CONFIG.latency.model_dump(mode="json"),
+        "length": task.length,
+        "family": family,
     }
 
 
+def learning_section(wildcards):
+    """Parameters of one run of rank learning."""
+    compression = CONFIG.compress[wildcards.model]
+    run = compression.runs()[wildcards.variant]
+    return {"base": compression.base, "learning": run.model_dump(mode="json")}
+
+
+def comparing_section(model):
+    """Parameters of a comparison of methods: the runs, and the task, which decides what is measured."""
+    compression = CONFIG.compress[model]
+    language = CONFIG.language.get(compression.base)
+    task = CONFIG.tasks[language.task].name if language else None
+    names = {"method", "keep", "seed"}
+    runs = {v: r.model_dump(include=names) for v, r in compression.runs().items()}
+    return {"task": task, "runs": runs, "of": compression.learning.of}
+
+
 def dataset_of(model):
-    """Dataset that a compressed model was trained on."""
+    """Dataset that a compressed Particle Transformer was trained on."""
     return CONFIG.part[CONFIG.compress[model].base].dataset
+
+
+def text_file(language, split):
+    """Text of the task of a language model."""
+    return f"<results>/text/{CONFIG.language[language].task}/{split}.parquet"
+
+
+def language_files(language, folder=""):
+    """Files of a dense language model by name, before its training (folder "start/") or after it."""
+    names = (
+        "model.safetensors",
+        "config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    )
+    return {
+        name.partition(".")[0]: f"<results>/language/{language}/{folder}{name}"
+        for name in names
+    }
+
+
+def language_section(language):
+    """Parameters of a language model's weights and tokenizer."""
+    model = CONFIG.language[language]
+    names = {"family", "weights", "tokenizer", "architecture"}
+    section = model.model_dump(mode="json", include=names)
+    return section | {"seed": model.tuning.seed, "task": CONFIG.tasks[model.task].name}
+
+
+def tuning_sections(language):
+    """Parameters of a language model's training and evaluation on its task."""
+    model = CONFIG.language[language]
+    section = model.model_dump(mode="json", include={"family", "tuning", "licence"})
+    return section | {"task": CONFIG.tasks[model.task].model_dump(mode="json")}
+
+
+def source_name(source):
+    """Name of what a source downloads."""
+    if source.hub:
+        return f"{source.hub.replace('/', '--')}-{source.revision}"
+    return source.package
+
+
+def downloads():
+    """Sources that are downloaded, by name, and what of the hub they are."""
+    texts = [
+        (s, "dataset") for t in CONFIG.tasks.values() for s in (t.source, t.training)
+    ]
+    models = [
+        (s, "model") for m in CONFIG.language.values() for s in (m.weights, m.tokenizer)
+    ]
+    return {
+        source_name(s): {"source": s.model_dump(mode="json"), "kind": kind}
+        for s, kind in texts + models
+        if s and not s.folder
+    }
+
+
+def resolved(source, where):
+    """Files of a folder of the user's, or the list of what was downloaded; nothing where there is no source."""
+    if source is None:
+        return []
+    if not source.folder:
+        return [f"<resources>/sources/{source_name(source)}.json"]
+    files = sorted(path for path in Path(source.folder).rglob("*") if path.is_file())
+    if not files:
+        raise WorkflowError(f"configuration: {where}: no file is in {source.folder}")
+    return [str(path) for path in files]
 
 
 MOST_SHARDS = 10_000
@@ -231,7 +386,9 @@ FIGURES = {
     + ["distance", "planes", "planes_layers"]
     + ["probes", "probes_within", "correlations"]
     + ["interventions", "silenced", "topk"],
-    "{compressed}": ["ranks", "spectra", "budget", "latency"],
+    "{model}": ["pareto"],
+    "{joined}": ["joined"],
+    "{model}/{shown}": ["ranks", "spectra", "budget", "latency"],
 }
 TABLES = {
     "jets/{dataset}": ["counts", "rejected"],
@@ -242,8 +399,11 @@ TABLES = {
     + ["focus", "partners", "distance", "planes"]
     + ["probes", "correlations"],
     "attention/{run}/{dataset}": ["jets"],
-    "lowrank/{compressed}": ["metrics", "ranks", "history"],
-    "latency": ["{compressed}-ratios"],
+    "lowrank/{model}": ["comparison", "removed"],
+    "lowrank/{joined}": ["attention"],
+    "lowrank/{model}/{shown}": ["ranks", "history"],
+    "latency/{model}": ["{shown}-ratios"],
+    "language/{language}": ["metrics"],
 }
 
 
@@ -264,7 +424,9 @@ def report_inputs():
     ]
     subjects += [{"trained": run, "of": CONFIG.part[run].dataset} for run in trained()]
     subjects += [{"dataset": dataset} for dataset in CONFIG.datasets]
-    subjects += [{"compressed": folder} for folder in compressed_models()]
+    subjects += [{"model": m, "shown": shown_variant(m)} for m in CONFIG.compress]
+    subjects += [{"joined": m} for m in compressed_parts() if learns_ranks(m)]
+    subjects += [{"language": language} for language in CONFIG.language]
     # A path is filled in by those subjects that have exactly the names it asks for.
     found = [
         path.format(**{name: subject[name] for name in wanted})
@@ -292,9 +454,14 @@ def report_section():
             name: s.model_dump(mode="json") for name, s in CONFIG.datasets.items()
         },
         "part": {name: s.model_dump(mode="json") for name, s in CONFIG.part.items()},
+        "tasks": {name: s.model_dump(mode="json") for name, s in CONFIG.tasks.items()},
+        "language": {
+            name: s.model_dump(mode="json") for name, s in CONFIG.language.items()
+        },
         "compress": {
-            f: CONFIG.compress[m].model_dump(mode="json")
-            for f, m in compressed_models().items()
+            name: s.model_dump(mode="json")
+            | {"shown": shown_variant(name), "note": note_of(name)}
+            for name, s in CONFIG.compress.items()
         },
         "comparisons": [pair.model_dump(mode="json") for pair in CONFIG.comparisons],
         "attention": CONFIG.attention.model_dump(mode="json"),

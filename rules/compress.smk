@@ -1,20 +1,17 @@
-# Stage 6: ranks learned by soft threshold.
+# Stage 6: ranks learned, or cut, to a budget; every method beside the dense model that is trained as long.
 
 
-rule learn_ranks:
+rule learn_ranks_part:
     input:
         model=lambda w: f"<results>/part/{CONFIG.compress[w.model].base}/model.safetensors",
         config=lambda w: f"<results>/part/{CONFIG.compress[w.model].base}/config.json",
         train=lambda w: jet_files(dataset_of(w.model), "train"),
     output:
-        **recorded(
-            model="<results>/lowrank/{model}/{method}/model.safetensors",
-            config="<results>/lowrank/{model}/{method}/config.json",
-            ranks="<results>/lowrank/{model}/{method}/ranks.parquet",
-            history="<results>/lowrank/{model}/{method}/history.parquet",
-        ),
+        **learned_outputs(),
     log:
-        "<logs>/learn_ranks/{model}-{method}.log",
+        "<logs>/learn_ranks/{model}-{variant}.log",
+    wildcard_constraints:
+        model=one_of(compressed_parts()),
     conda:
         "../envs/softjet.yaml"
     threads: workflow.cores
@@ -22,28 +19,54 @@ rule learn_ranks:
         mem_mb=4000,
         runtime=2880,
     params:
-        spec=lambda w: spec("learn_ranks", CONFIG.compress[w.model]),
+        spec=lambda w: spec("learn_ranks_part", learning_section(w)),
     message:
-        "Learn the ranks of {wildcards.model}"
+        "Compress {wildcards.model}: {wildcards.variant}"
     script:
-        "../workflow/scripts/learn_ranks.py"
+        "../workflow/scripts/learn_ranks_part.py"
 
 
-rule evaluate_compressed:
+rule learn_ranks_language:
     input:
-        model="<results>/lowrank/{model}/{method}/model.safetensors",
-        config="<results>/lowrank/{model}/{method}/config.json",
-        base=lambda w: f"<results>/part/{CONFIG.compress[w.model].base}/model.safetensors",
-        base_config=lambda w: f"<results>/part/{CONFIG.compress[w.model].base}/config.json",
-        dense=lambda w: f"<results>/part/{CONFIG.compress[w.model].base}/logits.parquet",
+        unpack(lambda w: language_files(CONFIG.compress[w.model].base)),
+        train=lambda w: text_file(CONFIG.compress[w.model].base, "train"),
+    output:
+        **learned_outputs(),
+    log:
+        "<logs>/learn_ranks/{model}-{variant}.log",
+    wildcard_constraints:
+        model=one_of(compressed_language()),
+    conda:
+        "../envs/softjet.yaml"
+    threads: workflow.cores
+    resources:
+        mem_mb=4000,
+        runtime=2880,
+    params:
+        spec=lambda w: spec(
+            "learn_ranks_language",
+            learning_section(w) | tuning_sections(CONFIG.compress[w.model].base),
+        ),
+    message:
+        "Compress {wildcards.model}: {wildcards.variant}"
+    script:
+        "../workflow/scripts/learn_ranks_language.py"
+
+
+rule evaluate_compressed_part:
+    input:
+        model="<results>/lowrank/{model}/{variant}/model.safetensors",
+        config="<results>/lowrank/{model}/{variant}/config.json",
         test=lambda w: jet_files(dataset_of(w.model), "test"),
     output:
         **recorded(
-            metrics="<results>/lowrank/{model}/{method}/metrics.parquet",
-            logits="<results>/lowrank/{model}/{method}/logits.parquet",
+            examples="<results>/lowrank/{model}/{variant}/examples.parquet",
+            cost="<results>/lowrank/{model}/{variant}/cost.parquet",
         ),
     log:
-        "<logs>/evaluate_compressed/{model}-{method}.log",
+        "<logs>/evaluate_compressed/{model}-{variant}.log",
+    wildcard_constraints:
+        model=one_of(compressed_parts()),
     conda:
         "../envs/softjet.yaml"
     threads: workflow.cores
@@ -51,8 +74,97 @@ rule evaluate_compressed:
         mem_mb=4000,
         runtime=240,
     params:
-        spec=lambda w: spec("evaluate_compressed", CONFIG.compress[w.model]),
+        spec=lambda w: spec(
+            "evaluate_compressed_part",
+            {"batch_size": CONFIG.compress[w.model].learning.batch_size},
+        ),
     message:
-        "Evaluate the compressed {wildcards.model} beside the dense one"
+        "Evaluate {wildcards.model}: {wildcards.variant}"
     script:
-        "../workflow/scripts/evaluate_compressed.py"
+        "../workflow/scripts/evaluate_compressed_part.py"
+
+
+rule evaluate_compressed_language:
+    input:
+        model="<results>/lowrank/{model}/{variant}/model.safetensors",
+        config="<results>/lowrank/{model}/{variant}/config.json",
+        tokenizer=lambda w: f"<results>/language/{CONFIG.compress[w.model].base}/tokenizer.json",
+        evaluation=lambda w: text_file(CONFIG.compress[w.model].base, "evaluation"),
+    output:
+        **recorded(
+            examples="<results>/lowrank/{model}/{variant}/examples.parquet",
+            cost="<results>/lowrank/{model}/{variant}/cost.parquet",
+        ),
+    log:
+        "<logs>/evaluate_compressed/{model}-{variant}.log",
+    wildcard_constraints:
+        model=one_of(compressed_language()),
+    conda:
+        "../envs/softjet.yaml"
+    threads: workflow.cores
+    resources:
+        mem_mb=4000,
+        runtime=240,
+    params:
+        spec=lambda w: spec(
+            "evaluate_compressed_language",
+            tuning_sections(CONFIG.compress[w.model].base),
+        ),
+    message:
+        "Evaluate {wildcards.model}: {wildcards.variant}"
+    script:
+        "../workflow/scripts/evaluate_compressed_language.py"
+
+
+rule compare_methods_part:
+    input:
+        examples=lambda w: of_variants(w.model, "examples.parquet"),
+        cost=lambda w: of_variants(w.model, "cost.parquet"),
+    output:
+        **recorded(
+            comparison="<results>/lowrank/{model}/comparison.parquet",
+            removed="<results>/lowrank/{model}/removed.parquet",
+        ),
+    log:
+        "<logs>/compare_methods/{model}.log",
+    wildcard_constraints:
+        model=one_of(compressed_parts()),
+    conda:
+        "../envs/softjet.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        spec=lambda w: spec("compare_methods_part", comparing_section(w.model)),
+    message:
+        "Compare the methods on {wildcards.model}"
+    script:
+        "../workflow/scripts/compare_methods_part.py"
+
+
+rule compare_methods_language:
+    input:
+        examples=lambda w: of_variants(w.model, "examples.parquet"),
+        cost=lambda w: of_variants(w.model, "cost.parquet"),
+    output:
+        **recorded(
+            comparison="<results>/lowrank/{model}/comparison.parquet",
+            removed="<results>/lowrank/{model}/removed.parquet",
+        ),
+    log:
+        "<logs>/compare_methods/{model}.log",
+    wildcard_constraints:
+        model=one_of(compressed_language()),
+    conda:
+        "../envs/softjet.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        spec=lambda w: spec("compare_methods_language", comparing_section(w.model)),
+    message:
+        "Compare the methods on {wildcards.model}"
+    script:
+        "../workflow/scripts/compare_methods_language.py"

@@ -3,9 +3,9 @@
 
 rule statistics_compressed:
     input:
-        models=lambda w: run_files(w.model, "model.safetensors"),
-        configs=lambda w: run_files(w.model, "config.json"),
-        ranks=lambda w: run_files(w.model, "ranks.parquet"),
+        models=lambda w: of_variants(w.model, "model.safetensors"),
+        configs=lambda w: of_variants(w.model, "config.json"),
+        ranks=lambda w: of_variants(w.model, "ranks.parquet"),
         base=lambda w: f"<results>/part/{CONFIG.compress[w.model].base}/model.safetensors",
         base_config=lambda w: f"<results>/part/{CONFIG.compress[w.model].base}/config.json",
         validation=lambda w: jet_files(dataset_of(w.model), "validation"),

@@ -128,24 +128,13 @@ rule draw_attention:
         "../workflow/scripts/draw_attention.py"
 
 
-rule draw_compression:
+rule draw_methods:
     input:
-        ranks="<results>/lowrank/{model}/{method}/ranks.parquet",
-        history="<results>/lowrank/{model}/{method}/history.parquet",
-        samples="<results>/latency/{model}/{method}.parquet",
-        ratios="<results>/latency/{model}/{method}-ratios.parquet",
+        comparison="<results>/lowrank/{model}/comparison.parquet",
     output:
-        **drawn(
-            "<results>/figures/{model}/{method}",
-            "ranks",
-            "spectra",
-            "budget",
-            "latency",
-        ),
+        **drawn("<results>/figures/{model}", "pareto"),
     log:
-        "<logs>/draw_compression/{model}-{method}.log",
-    wildcard_constraints:
-        method=r"soft-threshold-[\d.]+",
+        "<logs>/draw_methods/{model}.log",
     conda:
         "../envs/softjet.yaml"
     threads: 1
@@ -153,7 +142,37 @@ rule draw_compression:
         mem_mb=1000,
         runtime=20,
     params:
-        spec=spec("draw_compression", {}),
+        spec=lambda w: spec("draw_methods", drawing_section(w.model)),
+    message:
+        "Draw quality against size of {wildcards.model}"
+    script:
+        "../workflow/scripts/draw_methods.py"
+
+
+rule draw_compression:
+    input:
+        ranks="<results>/lowrank/{model}/{variant}/ranks.parquet",
+        history="<results>/lowrank/{model}/{variant}/history.parquet",
+        samples="<results>/latency/{model}/{variant}.parquet",
+        ratios="<results>/latency/{model}/{variant}-ratios.parquet",
+    output:
+        **drawn(
+            "<results>/figures/{model}/{variant}",
+            "ranks",
+            "spectra",
+            "budget",
+            "latency",
+        ),
+    log:
+        "<logs>/draw_compression/{model}-{variant}.log",
+    conda:
+        "../envs/softjet.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=20,
+    params:
+        spec=lambda w: spec("draw_compression", drawing_section(w.model)),
     message:
         "Draw ranks and times of {wildcards.model}"
     script:

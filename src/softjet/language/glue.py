@@ -75,6 +75,11 @@ TASKS = {
 """GLUE's tasks but STS-B, which asks for a number, and AX, which has no training text."""
 
 
+def number_of_classes(name: str) -> int | None:
+    """Classes of a task; None for running text."""
+    return len(TASKS[name].classes) if name in TASKS else None
+
+
 def classification_rows(name: str, source: str | Path, splits: Sequence[str]) -> tuple[pd.DataFrame, int]:
     """Read a split of a GLUE task.
 

@@ -6,6 +6,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from softjet.lowrank.compare import DENSE
 
+MARGINS = {"difference": 0.01, "ratio": 0.1}
+"""A point of accuracy; a tenth of a perplexity or a rejection."""
+
 
 def within(
     low: ArrayLike, high: ArrayLike, margin: float, change_is: str = "difference"
@@ -58,6 +61,14 @@ def largest_removed(table: pd.DataFrame, margin: float, size: str = "keep") -> p
         )
         rows.append((metric, method, margin, removed, shown))
     return pd.DataFrame(rows, columns=["metric", "method", "margin", "removed", "shown"])
+
+
+def removed_table(table: pd.DataFrame, size: str = "keep") -> pd.DataFrame:
+    """:func:`largest_removed` of every metric: within a point of a difference, within a tenth of a ratio."""
+    parts = [
+        largest_removed(table[table["change_is"] == kind], margin, size) for kind, margin in MARGINS.items()
+    ]
+    return pd.concat(parts, ignore_index=True)
 
 
 def _removed(own: pd.DataFrame, ends: pd.DataFrame, margin: float, size: str) -> float:

@@ -86,16 +86,26 @@ def compare_tables(reference: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame
     InputError
         The tables are of other jets or of other classes.
     """
-    names = _logit_names(reference)
-    if _logit_names(other) != names:
-        raise InputError("logits", "classes", "differ between the two models; compare models of one dataset")
-    if not reference[["row", "label"]].equals(other[["row", "label"]]):
-        raise InputError(
-            "logits", "row", "the two models were tested on other jets; evaluate both on the same"
-        )
-    classes = [name.removeprefix("logit_") for name in names]
-    labels = reference["label"].to_numpy()
-    return compare(reference[names].to_numpy(), other[names].to_numpy(), labels, classes)
+    classes, labels, logits = same_jets([reference, other])
+    return compare(logits[0], logits[1], labels, classes)
+
+
+def same_jets(tables: Sequence[pd.DataFrame]) -> tuple[list[str], Labels, list[Logits]]:
+    """Classes, labels (N,) and logits (N, C) of models that were tested on the same jets.
+
+    Raises
+    ------
+    InputError
+        The tables are of other jets or of other classes.
+    """
+    first, names = tables[0], _logit_names(tables[0])
+    for table in tables[1:]:
+        if _logit_names(table) != names:
+            raise InputError("logits", "classes", "differ between models; compare models of one dataset")
+        if not first[["row", "label"]].equals(table[["row", "label"]]):
+            raise InputError("logits", "row", "are of other jets in another model; evaluate both on the same")
+    logits = [table[names].to_numpy() for table in tables]
+    return [name.removeprefix("logit_") for name in names], first["label"].to_numpy(), logits
 
 
 def _logit_names(table: pd.DataFrame) -> list[str]:

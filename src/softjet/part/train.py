@@ -223,12 +223,18 @@ def _gathering(network: nn.Module, last: bool) -> AbstractContextManager:
     return nullcontext()
 
 
-def class_loss(model: nn.Module, batch: JetBatch, precision: str = "auto") -> Tensor:
-    """Cross-entropy of a batch's classes, a scalar in float32."""
+def class_logits(model: nn.Module, batch: JetBatch, precision: str = "auto") -> Tensor:
+    """Logits of a batch, shape (B, C), in float32."""
     device = device_of_model(model)
     with autocast(precision, device.type):
         logits = model(*(tensor.to(device) for tensor in (batch.features, batch.vectors, batch.mask)))
-    return functional.cross_entropy(logits.float(), batch.labels.to(device))
+    return logits.float()
+
+
+def class_loss(model: nn.Module, batch: JetBatch, precision: str = "auto") -> Tensor:
+    """Cross-entropy of a batch's classes, a scalar in float32."""
+    logits = class_logits(model, batch, precision)
+    return functional.cross_entropy(logits, batch.labels.to(logits.device))
 
 
 def _validate(job: _Job, validation: Loader) -> tuple[float, float]:

@@ -10,7 +10,9 @@ from softjet.figures.chapters.comparison import by_name, comparison_parts
 from softjet.figures.chapters.compression import compression_parts
 from softjet.figures.chapters.focus import focus_parts
 from softjet.figures.chapters.found import find_most_important
+from softjet.figures.chapters.headline import headline_parts
 from softjet.figures.chapters.interventions import intervention_parts
+from softjet.figures.chapters.joined import joined_parts
 from softjet.figures.chapters.making import commit_name, provenance_parts
 from softjet.figures.chapters.observables import observable_parts
 from softjet.figures.chapters.shared import Sentences, Settings
@@ -36,8 +38,8 @@ def build_report(
     results : path
         Folder of the workflow's results.
     settings : mapping
-        Sections `datasets`, `part` and `attention` of the configuration, and `compress` by folder of the
-        compressed model.
+        Sections `datasets`, `part`, `language`, `comparisons`, `attention` and `compress` of the
+        configuration, the last with `shown` (the run that is shown in detail) and `note`.
     attention : mapping
         What the statistics of attention say: by name of the run, sentences by the figure that shows it.
     """
@@ -53,6 +55,7 @@ def build_report(
 
 
 def _chapters(settings: Settings, attention: Mapping[str, Sentences]) -> list[Chapter]:
+    by_family = {"all": settings} if settings["compress"] else {}
     return [
         ("Simulation" if _simulated(settings) else "Jets", settings["datasets"], dataset_parts),
         ("Training", settings["part"], training_parts),
@@ -61,9 +64,20 @@ def _chapters(settings: Settings, attention: Mapping[str, Sentences]) -> list[Ch
         ("Focus", settings["part"], focus_parts),
         ("Traditional observables", settings["part"], observable_parts),
         ("Interventions", settings["part"], intervention_parts),
-        ("Compression", settings["compress"], compression_parts),
+        ("Fewer parameters", settings["compress"], compression_parts),
+        ("Which physics goes first", _joined(settings), joined_parts),
         ("Speed", settings["compress"], speed_parts),
+        ("Half of the parameters", by_family, lambda r, _, s: headline_parts(r, s)),
     ]
+
+
+def _joined(settings: Settings) -> dict[str, Settings]:
+    """Compressed Particle Transformers whose attention was read."""
+    return {
+        model: own
+        for model, own in settings["compress"].items()
+        if own["base"] in settings["part"] and own["shown"].startswith("soft-threshold")
+    }
 
 
 def _simulated(settings: Settings) -> bool:

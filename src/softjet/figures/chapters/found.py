@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from softjet.figures.chapters.shared import Sentences, Settings, first_row, records
+from softjet.figures.compression_findings import change_words
 from softjet.figures.growth import growth_sentence
 from softjet.figures.report import percent, with_interval
 
@@ -26,14 +27,24 @@ def find_most_important(
         )
         yield attention[run]["shares"][-1]
         yield from _growth_finding(results, run, settings["part"][run])
-    for folder, own in settings["compress"].items():
-        row = first_row(results / "lowrank" / folder / "metrics.parquet")
-        yield (
-            f"With learned ranks {own['base']} keeps {percent(row.keep_total)} of its parameters; accuracy "
-            f"changes by {with_interval(row.change, row.low, row.high)} (paired, {row.n} jets), the gain of "
-            f"{_steps(results, folder)} more training steps included."
-        )
-        yield from map(_speed_finding, records(results / "latency" / f"{folder}-ratios.parquet"))
+    for model, own in settings["compress"].items():
+        yield from _size_findings(results, model, own)
+
+
+def _size_findings(results: Path, model: str, own: Settings) -> Iterator[str]:
+    """What the run that is shown costs and gains."""
+    method, keep, _seed = own["shown"].rsplit("-", 2)
+    table = pd.read_parquet(results / "lowrank" / model / "comparison.parquet")
+    chosen = (table["method"] == method) & (table["keep"] == float(keep)) & (table["against"] == "dense")
+    row = table[chosen].to_dict("records")[0]
+    note = f" ({own['note']})" if own["note"] else ""
+    yield (
+        f"With learned ranks {model}{note} keeps {percent(row['keep_total'])} of its parameters, "
+        f"{percent(row['keep_blocks'])} of its blocks; {row['metric']} changes by {change_words(row)} "
+        f"against the dense model trained as long (paired, n = {row['n']:,})."
+    )
+    speeds = records(results / "latency" / model / f"{own['shown']}-ratios.parquet")
+    yield from (_speed_finding(model, row) for row in speeds)
 
 
 def _growth_finding(results: Path, run: str, own: Settings) -> Iterator[str]:
@@ -43,14 +54,9 @@ def _growth_finding(results: Path, run: str, own: Settings) -> Iterator[str]:
         yield growth_sentence(pd.read_parquet(path), own["training"]["batch_size"])
 
 
-def _steps(results: Path, folder: str) -> int:
-    return len(pd.read_parquet(results / "lowrank" / folder / "history.parquet", columns=["step"]))
-
-
-def _speed_finding(row: Mapping[str, Any]) -> str:
-    jets = "jet" if row["batch"] == 1 else "jets"
-    what = f"With {row['batch']} {jets} a call on {row['threads']} threads"
+def _speed_finding(model: str, row: Mapping[str, Any]) -> str:
+    what = f"With a batch of {row['batch']} (length {row['length']}) on {row['threads']} threads"
     if row["note"]:
-        return f"{what} the machine was too noisy to say which model is faster ({row['note']})."
+        return f"{what} the machine was too noisy to say which {model} is faster ({row['note']})."
     ratio = with_interval(row["ratio"], row["low"], row["high"], digits=2)
-    return f"{what} the compressed model runs {ratio} times as fast as the dense one."
+    return f"{what} the compressed {model} runs {ratio} times as fast as the dense one."

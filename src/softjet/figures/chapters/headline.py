@@ -1,0 +1,56 @@
+"""Chapter on the headline: half of the parameters gone, family by family, beside what the paper claims."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from softjet.figures.chapters.shared import Settings
+from softjet.figures.headline import HEADLINE_CAPTION, Family, headline_table
+from softjet.figures.report import Part, Table
+
+MARGINS = {"difference": 0.01, "ratio": 0.1}
+"""Largest loss aimed at: a point of accuracy, a tenth of a perplexity or a rejection."""
+
+
+def headline_parts(results: Path, settings: Settings) -> Iterator[Part]:
+    """One table over all compressed models.
+
+    Parameters
+    ----------
+    results : path
+        Folder of the workflow's results.
+    settings : mapping
+        Sections `compress` (with `shown` and `note`), `language` and `part` of the configuration.
+    """
+    families = [_family(results, model, settings) for model in settings["compress"]]
+    yield Table(headline_table([family for family in families if family]), HEADLINE_CAPTION)
+
+
+def _family(results: Path, model: str, settings: Settings) -> Family | None:
+    """What the table says of a model; nothing where no ranks were learned by soft thresholds."""
+    own = settings["compress"][model]
+    method, keep, _seed = own["shown"].rsplit("-", 2)
+    if method != "soft-threshold":
+        return None
+    comparison = pd.read_parquet(results / "lowrank" / model / "comparison.parquet")
+    first = comparison.iloc[0]
+    facts = {
+        **_origin(own, settings),
+        "model": own["base"],
+        "note": own["note"],
+        "metric": first["metric"],
+        "keep": float(keep),
+        "margin": MARGINS[first["change_is"]],
+    }
+    ratios = pd.read_parquet(results / "latency" / model / f"{own['shown']}-ratios.parquet")
+    return Family(facts, comparison, ratios)
+
+
+def _origin(own: Settings, settings: Settings) -> Mapping[str, Any]:
+    """Family and task of the model that a compressed one is made from."""
+    if own["base"] in settings["part"]:
+        return {"family": "part", "task": settings["part"][own["base"]]["dataset"]}
+    language = settings["language"][own["base"]]
+    return {"family": language["family"], "task": language["task"]}

@@ -1,0 +1,39 @@
+"""A compressed Particle Transformer on the test jets, and what it costs."""
+
+import json
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from softjet.jets.batches import JetLoader
+from softjet.lowrank.cost import linear_macs
+from softjet.lowrank.export import load_compressed
+from softjet.part.evaluate import logits_table
+from softjet.part.model import ParticleTransformer
+from softjet.part.prediction import predict_loader
+from softjet.provenance.files import write_tables
+from softjet.provenance.job import job
+
+with job(snakemake) as step:
+    torch.set_num_threads(snakemake.threads)
+    folder = Path(snakemake.input.model).parent
+    model = load_compressed(folder)
+    assert isinstance(model, ParticleTransformer)
+    loader = JetLoader.for_model(snakemake.input.test, model.config, step.section["batch_size"])
+    logits, labels, rows = (tensor.numpy() for tensor in predict_loader(model, loader))
+    # Single jets go from short to long ones: the middle one is of median multiplicity.
+    jets = JetLoader.for_model(snakemake.input.test, model.config, 1)
+    jet = next(islice(jets.evaluation(), jets.n_jets // 2, None))
+    macs = linear_macs(model, partial(model, jet.features, jet.vectors, jet.mask))
+    kept = json.loads((folder / "config.json").read_text())["kept"]
+    cost = {f"keep_{what}": share for what, share in kept.items()}
+    cost |= {"macs": sum(macs.values()), "length": jet.mask.shape[-1]}
+    write_tables(
+        {
+            snakemake.output.examples: logits_table(logits, labels, rows, loader.classes),
+            snakemake.output.cost: pd.DataFrame([cost]),
+        }
+    )

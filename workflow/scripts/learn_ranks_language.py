@@ -1,0 +1,51 @@
+"""Compress a language model trained on its task, or train it as long without: learn, recover, fuse."""
+
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from softjet.config.families import FAMILIES
+from softjet.config.language import Task
+from softjet.config.lowrank import RankLearning
+from softjet.language.batches import loader_of
+from softjet.language.losses import answer, task_loss
+from softjet.language.models import describe, load_model
+from softjet.language.tokenizers import load_tokenizer
+from softjet.lowrank.budget import parameter_counts
+from softjet.lowrank.export import save_compressed
+from softjet.lowrank.fusion import fuse
+from softjet.lowrank.learn import learn_ranks
+from softjet.provenance.files import write_tables
+from softjet.provenance.job import job
+
+with job(snakemake) as step:
+    torch.set_num_threads(snakemake.threads)
+    settings = RankLearning.model_validate(step.section["learning"])
+    task, family, base = (
+        Task.model_validate(step.section["task"]),
+        step.section["family"],
+        step.section["base"],
+    )
+    folder = Path(snakemake.input.model).parent
+    model = load_model(folder, family)
+    about = {"kind": "transformers", **describe(model)}
+    tokenizer = load_tokenizer(folder, model.config.vocab_size)
+    table = pd.read_parquet(snakemake.input.train)
+    loader = loader_of(task, table, tokenizer, settings.batch_size, settings.seed)
+    dense = parameter_counts(model, FAMILIES[family], settings.embeddings)
+    learned = learn_ranks(
+        model, FAMILIES[family], loader.training, task_loss, settings, step.state, base, answer
+    )
+    kept = parameter_counts(fuse(model), FAMILIES[family], settings.embeddings).over(dense)
+    save_compressed(
+        Path(snakemake.output.model).parent,
+        model,
+        base_model=base,
+        licence=step.section["licence"],
+        how=settings.model_dump(mode="json"),
+        kept=kept,
+        architecture=about,
+    )
+    write_tables({snakemake.output.history: learned.history, snakemake.output.ranks: learned.ranks})
+    step.notes |= kept._asdict()

@@ -1,0 +1,32 @@
+"""Weights and tokenizer of a language model, in one plain folder."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from softjet.config.language import Source
+from softjet.language.glue import number_of_classes
+from softjet.language.models import load_model, new_model, save_model
+from softjet.language.registry import resolve
+from softjet.language.tokenizers import load_tokenizer, save_tokenizer, train_bpe
+from softjet.provenance.job import job
+
+with job(snakemake) as step:
+    resources = Path(snakemake.config["paths"]["resources"])
+    section = step.section
+    family, seed, labels = section["family"], section["seed"], number_of_classes(section["task"])
+    weights, tokens = (
+        section[name] and resolve(Source(**section[name]), resources / "packages", resources / "hub")
+        for name in ("weights", "tokenizer")
+    )
+    if weights:
+        model = load_model(weights, family, labels, seed)
+    else:
+        model = new_model(family, section["architecture"], seed, labels)
+    if tokens or weights:
+        tokenizer = load_tokenizer(tokens or weights, model.config.vocab_size)
+    else:
+        tokenizer = train_bpe(pd.read_parquet(snakemake.input.train)["text"], model.config.vocab_size)
+    target = Path(snakemake.output.model).parent
+    save_model(target, model)
+    save_tokenizer(target, tokenizer)
