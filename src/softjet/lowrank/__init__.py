@@ -12,5 +12,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "export": ["load_compressed", "save_compressed"],
         "budget": ["parameter_counts", "choose_ranks", "Counts", "Shares"],
         "cost": ["linear_macs"],
+        "onnx": ["export_onnx"],
     },
 )

@@ -64,24 +64,6 @@ def _settings():
             bos_token_id=0,
             eos_token_id=1,
         ),
-        "llama": t.LlamaForCausalLM,
-        "mamba": t.MambaForCausalLM,
-    }
-
-
-def _settings():
-    import transformers as t
-
-    encoder = dict(
-        vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48,
-        max_position_embeddings=40, pad_token_id=0,
-    )  # fmt: skip
-    return {
-        "bert": t.BertConfig(**encoder),
-        "mpnet": t.MPNetConfig(**encoder | {"pad_token_id": 1}),
-        "gpt2": t.GPT2Config(
-            vocab_size=VOCABULARY, n_positions=40, n_embd=32, n_layer=2, n_head=4, bos_token_id=0, eos_token_id=1
-        ),
         "llama": t.LlamaConfig(
             vocab_size=VOCABULARY, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
             num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=40,
