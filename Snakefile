@@ -43,7 +43,12 @@ include: "rules/joined.smk"
 include: "rules/benchmark.smk"
 include: "rules/explorer.smk"
 include: "rules/report.smk"
-include: "rules/bench.smk"
+
+
+# Benchmarks are of jets and of a Particle Transformer.
+if CONFIG.part:
+
+    include: "rules/bench.smk"
 
 
 onerror:

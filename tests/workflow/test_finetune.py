@@ -8,7 +8,9 @@ pytestmark = pytest.mark.workflow
 CONFIG = """
 part:
   tuned: {start_from: START, training: {schedule: constant, head_rate: 50}}
-compress: {part: null}
+tasks: null
+language: null
+compress: null
 """
 TARGET = "results/part/tuned/model.safetensors"
 

@@ -29,7 +29,9 @@ part:
   qg: {dataset: qg, model: *shape, training: *training}
   theirs: {dataset: qg, weights: {name: mine, folder: weights, head_scale: current}}
 comparisons: [{reference: top, other: tuned}]
-compress: {part: null}
+tasks: null
+language: null
+compress: null
 attention: {growth_jets: 40, jets: 40, statistics_jets: 60, maps: 4, bootstrap: 100}
 observables: {train_jets: 40, jets: 40, bootstrap: 100}
 interventions: {jets: 20, donors: 40, bootstrap: 100}

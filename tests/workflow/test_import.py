@@ -16,7 +16,9 @@ part:
   reference: null
   theirs:
     weights: {name: mine, folder: weights}
-compress: {part: null}
+tasks: null
+language: null
+compress: null
 """
 
 

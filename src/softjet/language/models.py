@@ -189,7 +189,9 @@ def build_model(about: Mapping[str, Any]) -> PreTrainedModel:
     kind = _class_of(str(about.get("class")))
     values = {key: value for key, value in dict(about.get("config") or {}).items() if key != "model_type"}
     with no_init_weights():
-        return _build(kind, values, "description")
+        model = _build(kind, values, "description")
+    model.tie_weights()
+    return model
 
 
 def _class_of(name: str) -> type[PreTrainedModel]:
