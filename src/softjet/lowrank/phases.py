@@ -1,6 +1,7 @@
 """Phases of a run: how it begins, when one is over, and how ranks are fixed between them."""
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from softjet.config.lowrank import RankLearning, Selection
 from softjet.errors import InputError
 from softjet.lowrank.budget import choose_ranks, parameter_counts
 from softjet.lowrank.methods import PROCEDURES
-from softjet.lowrank.ranks import table_rows
+from softjet.lowrank.ranks import THRESHOLDS, table_rows
 from softjet.lowrank.run import Run
 from softjet.lowrank.selection import all_factors, decompose
 from softjet.lowrank.whitening import whiten
@@ -98,7 +99,11 @@ def choose(run: Run) -> list[int]:
 
 
 def _rows(run: Run, model: nn.Module, ranks: Sequence[int]) -> list[dict[str, Any]]:
-    return table_rows(model, run.selection, ranks, run.settings.embeddings)
+    """Rows of the table of ranks; a method that learns nothing has no thresholds."""
+    rows = table_rows(model, run.selection, ranks, run.settings.embeddings)
+    if PROCEDURES[run.settings.method].learning is not None:
+        return rows
+    return [row | dict.fromkeys(THRESHOLDS, math.nan) for row in rows]
 
 
 def _dense_rows(run: Run) -> list[dict[str, Any]]:

@@ -13,6 +13,9 @@ from softjet.lowrank.gates import SoftGate
 from softjet.lowrank.layer import SOFT
 from softjet.lowrank.selection import Place, all_factors, find_layers
 
+THRESHOLDS = ("threshold", "threshold_raw", "threshold_of_largest")
+"""Columns of the learned threshold: in three units."""
+
 
 def table_rows(
     model: nn.Module, selection: Selection, ranks: Sequence[int], embeddings: bool = False

@@ -44,6 +44,12 @@ def test_model_is_saved_and_loaded_to_the_bit(tmp_path, family):
     assert not loaded.training
 
 
+def tied(model):
+    """Whether the output layer has the embedding's weight, not a copy of it."""
+    head = model.get_output_embeddings()
+    return head is not None and head.weight is model.get_input_embeddings().weight
+
+
 @pytest.mark.parametrize("family", list(CLASSES))
 def test_description_builds_the_same_model(family):
     model = small(family)
@@ -52,6 +58,7 @@ def test_description_builds_the_same_model(family):
     built.load_state_dict(model.state_dict())
     assert torch.equal(answer(built), answer(model))
     assert describe(built) == describe(model)
+    assert tied(built) == tied(model)
 
 
 def test_seed_alone_gives_the_weights():

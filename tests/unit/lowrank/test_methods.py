@@ -68,6 +68,11 @@ def test_tables_of_all_methods_have_the_same_columns_and_rows(ended):
         assert its_ranks[["module", "piece", "m", "n"]].equals(ranks[["module", "piece", "m", "n"]])
 
 
+def test_only_soft_thresholds_have_a_threshold(ended):
+    told = {method: ranks["threshold"].notna().any() for method, (_, _, ranks) in ended.items()}
+    assert told == {method: method == "soft-threshold" for method in METHODS}
+
+
 def test_uniform_ranks_are_the_same_share_of_every_matrix(ended):
     for method in ("svd", "whitened-svd"):
         ranks = ended[method][2]
