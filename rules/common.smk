@@ -236,7 +236,8 @@ def tuning_sections(language):
 def source_name(source):
     """Name of what a source downloads."""
     if source.hub:
-        return f"{source.hub.replace('/', '--')}-{source.revision}"
+        asked = [re.sub(r"[^\w.-]+", "-", part) for part in (source.hub, *source.files)]
+        return "-".join([*asked, source.revision])
     return source.package
 
 

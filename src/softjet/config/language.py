@@ -21,6 +21,8 @@ class Source(Section):
     """Name on the hub, owner/name; `revision` must be given with it."""
     revision: str | None = None
     """Commit on the hub, 40 hexadecimal digits, so that the content cannot change."""
+    files: tuple[str, ...] = ()
+    """Patterns of the files asked of the hub, as sst2/*.parquet; none: all that cannot carry code."""
     package: str | None = None
     """Name of a package that carries it (docs/language.md lists them), for want of a folder and the hub."""
 

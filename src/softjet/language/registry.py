@@ -1,7 +1,6 @@
 """Where a source's files are: a folder of the user's, the hub, or a package, in this order."""
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -40,7 +39,6 @@ def resolve(
     packages: str | Path,
     hub: str | Path,
     kind: Literal["model", "dataset"] = "model",
-    patterns: Sequence[str] = PLAIN,
 ) -> Path:
     """Folder with the plain files of a source.
 
@@ -56,8 +54,6 @@ def resolve(
         Folder of the hub's files, in the layout of the hub's own cache.
     kind : {"model", "dataset"}
         Kind of the hub's repository.
-    patterns : sequence of str
-        Files that are asked of the hub.
 
     Raises
     ------
@@ -69,13 +65,13 @@ def resolve(
             raise InputError(source.folder, "folder", "does not exist; give the folder that holds the files")
         return Path(source.folder)
     if source.hub is not None:
-        found = _from_hub(source, Path(hub), kind, patterns)
+        found = _from_hub(source, Path(hub), kind)
         if found is not None:
             return found
     return _from_package(str(source.package), Path(packages))
 
 
-def _from_hub(source: Source, hub: Path, kind: str, patterns: Sequence[str]) -> Path | None:
+def _from_hub(source: Source, hub: Path, kind: str) -> Path | None:
     """Snapshot of a repository; None if there is no way to the hub but a package is named."""
     where = f"{source.hub} at {source.revision}"
     try:
@@ -85,7 +81,7 @@ def _from_hub(source: Source, hub: Path, kind: str, patterns: Sequence[str]) -> 
                 repo_type=kind,
                 revision=source.revision,
                 cache_dir=hub,
-                allow_patterns=list(patterns),
+                allow_patterns=list(source.files or PLAIN),
             )
         )
     except (LocalEntryNotFoundError, OfflineModeIsEnabled, ConnectionError, TimeoutError) as error:
