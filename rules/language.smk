@@ -3,7 +3,18 @@
 
 # Compute nodes of a cluster have no network.
 localrules:
+    download,
     fetch_source,
+
+
+rule download:
+    input:
+        [f"<resources>/sources/{name}.json" for name in downloads()],
+        [
+            weights_file(CONFIG.part[run].weights)
+            for run in imported()
+            if not CONFIG.part[run].weights.folder
+        ],
 
 
 rule fetch_source:
