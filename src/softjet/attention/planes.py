@@ -27,12 +27,14 @@ EVERY_MAP, EVERY_PROFILE = 16, 16
 
 
 def profile() -> Statistic:
-    """How attention falls with distance.
+    """How attention falls with distance, and how much of it looks ahead, to the side of the other subjet.
 
     `distance`: weight on other particles in a bin of Delta R, over what even attention would put there;
     `threshold` is the lower edge of the bin (0, then `softjet.attention.partners.DISTANCES`), and the
     denominator the weight of even attention. A ratio, since its interval is free of the spread of shapes
     between jets, which moves both alike. Null: 1.
+    `ahead`: of the weight on other particles, the share on those that lie, seen from the query, towards the
+    other of the jet's two exclusive kT subjets. Null: even attention.
     """
     return Statistic(_profile, EVERY_PROFILE)
 
@@ -45,9 +47,15 @@ def _profile(seen: Seen) -> list[Ratio]:
     mass.scatter_add_(-1, bins.flatten(1)[:, None].expand(flat.shape), flat)
     null = others.sum(-1) @ even
     edges = (0.0, *DISTANCES)
+    ahead, share = seen.shared.once(_cells)[2:]
+    given = others.sum(-1)
+    looked = torch.einsum("bhqk,bqk->bh", others, ahead)
     return [
-        Ratio("distance", top, expected, expected, threshold=edge)
-        for edge, top, expected in zip(edges, mass.unbind(-1), null.unbind(-1), strict=True)
+        Ratio("ahead", looked, given.sum(-1), (given * share[:, None]).sum(-1)),
+        *(
+            Ratio("distance", top, expected, expected, threshold=edge)
+            for edge, top, expected in zip(edges, mass.unbind(-1), null.unbind(-1), strict=True)
+        ),
     ]
 
 
@@ -69,7 +77,7 @@ def maps() -> Statistic:
 
 
 def _maps(seen: Seen) -> list[Ratio]:
-    cell, others = seen.shared.once(_cells)
+    cell, others = seen.shared.once(_cells)[:2]
     weights = seen.weights.sum(1) * others
     given = weights.sum(-1)
     even = given[..., None] * others / others.sum(-1, keepdim=True).clamp_min(1)
@@ -83,13 +91,25 @@ def _filled(cell: Tensor, values: Tensor) -> Tensor:
     return sums.scatter_add_(1, cell.flatten(1), values.flatten(1))[:, :-1]
 
 
-def _cells(jets: Jets) -> tuple[Tensor, Tensor]:
-    """Cell of each pair's displacement, int64 (B, P, P), and pairs of different particles (B, P, P)."""
+def _cells(jets: Jets) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Where the keys of each query lie.
+
+    Returns
+    -------
+    cell : int64, (B, P, P)
+        Cell of each pair's displacement.
+    others, ahead : (B, P, P)
+        Pairs of different particles; those of them whose key lies towards the other subjet.
+    share : (B, P)
+        Of those ahead among the others of each query.
+    """
     x, y = turned(jets)
     place = [((value + REACH) * (CELLS / (2 * REACH))).floor().long() for value in (x, y)]
     inside = torch.stack([(one >= 0) & (one < CELLS) for one in place]).all(0)
     cell = torch.where(inside, place[1] * CELLS + place[0], CELLS**2)
-    return cell, other_pairs(jets.real).float()
+    others = other_pairs(jets.real).float()
+    ahead = others * (x > 0)
+    return cell, others, ahead, ahead.sum(-1) / others.sum(-1).clamp_min(1)
 
 
 def turned(jets: Jets) -> tuple[Tensor, Tensor]:

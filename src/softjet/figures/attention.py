@@ -241,7 +241,7 @@ def draw_maps(
         panel.tick_params(which="both", length=2, labelsize=7)
     figure.supxlabel("key (particles in falling pT)", fontsize=10)
     figure.supylabel("query", fontsize=10)
-    figure.colorbar(image, ax=axes, label="attention weight (square-root scale)", shrink=0.9)
+    figure.colorbar(image, ax=figure.axes, label="attention weight (square-root scale)", shrink=0.9)
     name, n = classes[rows[0]["label"]], rows[0]["n"]
     figure.suptitle(f"{name} jet, {n} particles, layer {layer}", fontsize=10)
     save_figure(figure, target)

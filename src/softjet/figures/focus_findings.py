@@ -86,7 +86,7 @@ def _within(mass: pd.Series, argmax: pd.Series, word: str) -> str:
 
 
 def _received(even: pd.Series, by_pt: pd.Series, word: str) -> str:
-    against = {1: "more than", -1: "less than", 0: "as much as"}
+    against = {1: "more than", -1: "less than", 0: "not told from"}
     return (
         f"Of the weight that particles give to others {_percent(even)} goes to {word}, in jets that have "
         f"any: {against[_side(even)]} an even share ({_percent(even, 'null')}) and "
@@ -109,20 +109,25 @@ def _follows(
     of_class = _by(rows[(rows.statistic == statistic) & (rows.null > 0)], "class")
     if not {*expected, *others} <= of_class.keys() or not others:
         return
-    times = {name: row.value / row.null for name, row in of_class.items()}
     clear = all(_side(of_class[name]) > 0 for name in expected)
-    if clear and min(times[name] for name in expected) > max(times[name] for name in others):
-        verdict = "follows the decay"
+    least = min(of_class[name].low / of_class[name].null for name in expected)
+    if clear and least > max(of_class[name].high / of_class[name].null for name in others):
+        verdict = "follows the decay, intervals of classes apart"
     else:
-        verdict = "does not follow the decay in every class"
+        verdict = "is not told to follow the decay in every class"
     yield (
-        f"Attention to {KIND_WORDS[statistic]} {verdict}: they get {_times(times, expected)} times the even "
-        f"share, against {_times(times, others)}."
+        f"Attention to {KIND_WORDS[statistic]} {verdict}: they get {_times(of_class, expected)} times the "
+        f"even share, against {_times(of_class, others)}."
     )
 
 
-def _times(times: dict[str, float], names: Sequence[str]) -> str:
-    return ", ".join(f"{times[name]:.1f} ({name})" for name in names)
+def _times(of_class: Mapping[str, pd.Series], names: Sequence[str]) -> str:
+    """Values in units of the null, whose own spread is left out: 5.9 [5.5, 6.3] (Tbl)."""
+    rows = ((name, of_class[name]) for name in names)
+    return ", ".join(
+        f"{row.value / row.null:.1f} [{row.low / row.null:.1f}, {row.high / row.null:.1f}] ({name})"
+        for name, row in rows
+    )
 
 
 def partner_findings(statistics: pd.DataFrame) -> Iterator[str]:
@@ -135,7 +140,7 @@ def partner_findings(statistics: pd.DataFrame) -> Iterator[str]:
         `softjet.attention.statistics.statistics_table`.
     """
     overall = _overall(statistics)
-    against = {1: "more often than", -1: "less often than", 0: "as often as"}
+    against = {1: "more often than", -1: "less often than", 0: "not told from how often"}
     for name, word in PARTNER_WORDS.items():
         if name in overall:
             row = overall[name]
@@ -163,17 +168,16 @@ def _attributed(overall: dict[str, pd.Series]) -> str:
     )
 
 
-def distance_findings(statistics: pd.DataFrame, planes: pd.DataFrame) -> Iterator[str]:
+def distance_findings(statistics: pd.DataFrame) -> Iterator[str]:
     """How attention falls with distance, and how much of it points to the other subjet.
 
     Parameters
     ----------
     statistics : DataFrame
         Of `softjet.attention.planes.profile`, by `softjet.attention.statistics.statistics_table`.
-    planes : DataFrame
-        By `softjet.attention.planes.planes_table`.
     """
-    bins = statistics[(statistics[["layer", "head", "label", "n_low"]] == ALL).all(axis=1)]
+    bins = statistics[statistics.statistic == "distance"]
+    bins = bins[(bins[["layer", "head", "label", "n_low"]] == ALL).all(axis=1)]
     bins = bins.sort_values("threshold")
     bins = bins.assign(end=bins.threshold.shift(-1, fill_value=float("inf")))
     bins = bins[bins.denominator >= LEAST_SHARE * bins.denominator.sum()]
@@ -183,16 +187,18 @@ def distance_findings(statistics: pd.DataFrame, planes: pd.DataFrame) -> Iterato
         f"of {_in_bin(bins.iloc[-1])}, least at {_in_bin(by_value.iloc[0])}, most at "
         f"{_in_bin(by_value.iloc[-1])}."
     )
-    ahead = planes[planes.x > 0].groupby("class")[["observed", "even"]].sum()
-    whole = planes.groupby("class")[["observed", "even"]].sum()
-    shares = 100 * ahead / whole
-    strongest = str((shares.observed - shares.even).abs().idxmax())
-    more = int((shares.observed > shares.even).sum())
-    yield (
-        f"Seen along the axis through two kT subjets, more weight than an even share lies on the side of the "
-        f"other subjet in {more} of {len(shares)} classes; the difference is largest for {strongest} "
-        f"({shares.observed[strongest]:.0f} % against {shares.even[strongest]:.0f} %). These shares have no "
-        "intervals."
+    yield _ahead(statistics[statistics.statistic == "ahead"])
+
+
+def _ahead(rows: pd.DataFrame) -> str:
+    """How much looks to the other subjet, and in which class most more or less than an even share."""
+    classes = _of_classes(rows).dropna(subset="value")
+    more, less = (sum(_side(row) == side for _, row in classes.iterrows()) for side in (1, -1))
+    strongest = classes.loc[(classes.value - classes.null).abs().idxmax()]
+    return (
+        "Seen along the axis through two kT subjets, the weight on the side of the other subjet is above an "
+        f"even share in {more}, below in {less} of {len(classes)} classes; furthest from it is "
+        f"{strongest['class']}, with {_percent(strongest)} against {_percent(strongest, 'null')}."
     )
 
 

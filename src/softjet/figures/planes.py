@@ -145,7 +145,8 @@ def draw_distance(statistics: pd.DataFrame, target: str | Path) -> None:
     target : path
         PNG; a PDF stands beside it.
     """
-    rows = statistics[(statistics.layer == ALL) & (statistics["head"] == ALL) & (statistics.n_low == ALL)]
+    rows = statistics[statistics.statistic == "distance"]
+    rows = rows[(rows.layer == ALL) & (rows["head"] == ALL) & (rows.n_low == ALL)]
     labels = sorted(rows.label.unique())
     columns = min(4, len(labels))
     figure, axes = new_figure(

@@ -98,7 +98,10 @@ def test_what_is_said_of_subjets_follows_the_table(value, p, verdict):
     assert f"{100 * value:.1f} % [{100 * value - 1:.1f}, {100 * value + 1:.1f}] stays" in sentences[0]
 
 
-@pytest.mark.parametrize(("of_qcd", "verdict"), [(0.11, "follows"), (0.5, "does not follow")])
+@pytest.mark.parametrize(
+    ("of_qcd", "verdict"),
+    [(0.11, "follows"), (0.285, "is not told to follow"), (0.5, "is not told to follow")],
+)
 def test_attention_follows_the_decay_only_where_it_is_larger_in_every_class(of_qcd, verdict):
     values = {"QCD": of_qcd, "Hqql": 0.3, "Tbl": 0.4}
     rows = [
@@ -107,15 +110,29 @@ def test_attention_follows_the_decay_only_where_it_is_larger_in_every_class(of_q
     ]
     sentences = list(focus_findings(pd.DataFrame(rows)))
     assert f"Attention to electrons and muons {verdict} the decay" in sentences[0]
-    assert f"3.0 (Hqql), 4.0 (Tbl) times the even share, against {10 * of_qcd:.1f} (QCD)" in sentences[0]
+    shares = "3.0 [2.9, 3.1] (Hqql), 4.0 [3.9, 4.1] (Tbl) times the even share"
+    assert f"{shares}, against {10 * of_qcd:.1f} [{10 * of_qcd - 0.1:.1f}" in sentences[0]
 
 
 def test_partners_and_distance_in_words(tables):
     sentences = " ".join(partner_findings(tables["partners"]))
     assert "its kT merge partner for" in sentences
     assert "a sibling in the decay (truth) for" in sentences
-    said = " ".join(distance_findings(tables["distance"], tables["planes"]))
+    said = " ".join(distance_findings(tables["distance"]))
     assert re.search(r"least at [\d.]+ to [\d.]+ 0\.\d\d", said)
+    assert re.search(r"furthest from it is \w+, with [\d.]+ % \[", said)
+
+
+def test_classes_that_look_ahead_are_counted_by_their_intervals():
+    rows = [
+        row("ahead", value, 0.4, p, label, **{"class": name})
+        for label, (name, value, p) in enumerate(
+            [("QCD", 0.3, 0.001), ("Tbl", 0.7, 0.001), ("Zqq", 0.45, 0.5)]
+        )
+    ]
+    profile = [row("distance", 0.9, 1.0, 0.5, threshold=edge, denominator=1.0) for edge in (0.0, 0.1)]
+    said = list(distance_findings(pd.DataFrame(profile + rows)))[1]
+    assert "above an even share in 1, below in 1 of 3 classes; furthest from it is Tbl, with 70.0 %" in said
 
 
 def test_heads_over_all_layers_are_weighted_by_their_queries():

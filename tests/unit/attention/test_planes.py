@@ -12,7 +12,7 @@ from softjet.errors import InputError
 
 
 def test_the_profile_holds_the_weight_at_each_distance(look, jet_table):
-    seen, ratios = look(profile(), jet_table)[1]
+    seen, (_, *ratios) = look(profile(), jet_table)[1]
     edges = np.float32([0, *DISTANCES, np.inf])
     assert [ratio.threshold for ratio in ratios] == [0, *DISTANCES]
     for jet, n in enumerate(seen.jets.n.tolist()):
@@ -25,6 +25,17 @@ def test_the_profile_holds_the_weight_at_each_distance(look, jet_table):
             got = [float(value[jet, 0]) for value in (ratio.top, ratio.bottom)]
             expected = [float(x) for x in (others[inside].sum(), even[inside].sum())]
             assert got == pytest.approx(expected, abs=1e-4)
+
+
+def test_what_lies_ahead_is_on_the_side_of_the_other_subjet(look, jet_table):
+    seen, (ahead, *_) = look(profile(), jet_table)[1]
+    x, _ = turned(seen.jets)
+    for jet, n in enumerate(seen.jets.n.tolist()):
+        others = seen.weights[jet, 0, :n, :n] * ~torch.eye(n, dtype=torch.bool)
+        forward = (x[jet, :n, :n] > 0) & ~torch.eye(n, dtype=torch.bool)
+        even = (others.sum(1) * forward.sum(1) / (n - 1)).sum()
+        got = [float(value[jet, 0]) for value in (ahead.top, ahead.bottom, ahead.null)]
+        assert got == pytest.approx([float(v) for v in (others[forward].sum(), others.sum(), even)], abs=1e-4)
 
 
 def plane_table(jet_table, deta, dphi, pt):

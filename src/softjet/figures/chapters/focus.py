@@ -40,7 +40,7 @@ def focus_parts(results: Path, run: str, settings: Settings) -> Iterator[Part]:
     yield from map(Text, partner_findings(tables["partners"]))
     yield Picture(figures / "partners.png", "Whom the largest weight is on, by layer.")
     yield Picture(figures / "attribution.png", "What raises the logit of the winning key.")
-    yield from map(Text, distance_findings(tables["distance"], tables["planes"]))
+    yield from map(Text, distance_findings(tables["distance"]))
     yield Picture(figures / "distance.png", "Attention over even attention against distance, by class.")
     yield Picture(
         figures / "planes.png",
