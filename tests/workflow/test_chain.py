@@ -48,7 +48,14 @@ def test_chain_ends_in_a_report_that_stands_alone(finished):
     page = (finished / "results" / "report.html").read_text(encoding="utf-8")
     assert page.count("data:image/png;base64,") >= 8
     assert not re.search(r"""(?:src|href)=["'](?!#|data:)""", page)
-    for stage in ("Simulation", "Training", "Attention", "Compression", "Speed"):
+    for stage in (
+        "Simulation",
+        "Training",
+        "Attention",
+        "Fewer parameters",
+        "Which physics goes first",
+        "Speed",
+    ):
         assert f"{stage}</h2>" in page, stage
 
 
