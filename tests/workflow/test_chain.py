@@ -115,6 +115,7 @@ def test_truncated_root_file_is_named_and_leaves_nothing(tmp_path, finished):
     config.write_text(
         "datasets: {simulated: null, mine: {source: jetclass, files: [cut.root]}}\n"
         "part: {reference: {dataset: mine}}\n"
+        "tasks: null\nlanguage: null\ncompress: null\n"
     )
     done = snakemake(tmp_path, config=config)
     assert done.returncode != 0

@@ -9,5 +9,11 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "registry": ["files_of", "resolve"],
         "models": ["build_model", "describe", "load_model", "new_model", "save_model"],
         "tokenizers": ["load_tokenizer", "save_tokenizer", "train_bpe"],
+        "text": ["prepare_text"],
+        "batches": ["loader_of"],
+        "tuning": ["tune"],
+        "losses": ["task_loss", "answer"],
+        "evaluate": ["examples_table"],
+        "metrics": ["metrics_table"],
     },
 )

@@ -23,6 +23,7 @@ NAMES = {
         "load_compressed",
         "parameter_counts",
     ],
+    "softjet.language": ["resolve", "load_model", "build_model", "load_tokenizer", "prepare_text", "tune"],
     "softjet.latency": ["measure_pair"],
 }
 
