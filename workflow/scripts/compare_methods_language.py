@@ -2,7 +2,6 @@
 
 import pandas as pd
 
-from softjet.config.language import Task
 from softjet.language.metrics import RATIOS, metrics_of, outputs_of
 from softjet.lowrank.compare import Run, add_sizes, compare_methods
 from softjet.lowrank.margins import removed_table
@@ -18,7 +17,7 @@ with job(snakemake) as step:
     runs = [Run(**name, outputs=found) for name, found in zip(names, outputs, strict=True)]
     metrics = {
         name: Metric(of_examples(metric), name in RATIOS, "lower" if name in RATIOS else "higher")
-        for name, metric in metrics_of(Task.model_validate(step.section["task"]).name).items()
+        for name, metric in metrics_of(step.section["task"]).items()
     }
     costs = [
         pd.read_parquet(path).assign(**name) for path, name in zip(snakemake.input.cost, names, strict=True)
