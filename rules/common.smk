@@ -144,7 +144,8 @@ def drawing_section(model):
     compression = CONFIG.compress[model]
     language = CONFIG.language.get(compression.base)
     title = f"{model}, {language.task}" if language else f"{model}, {dataset_of(model)}"
-    return {"title": title, "of": compression.learning.of}
+    units = ("windows", "tokens") if language else ("jets", "particles")
+    return {"title": title, "of": compression.learning.of, "units": units}
 
 
 def learns_ranks(model):

@@ -13,4 +13,4 @@ with job(snakemake) as step:
     draw_ranks(tables["ranks"], out.ranks_png, title)
     draw_spectra(tables["ranks"], out.spectra_png, title)
     draw_budget(tables["history"], out.budget_png, title)
-    draw_latency(tables["samples"], tables["ratios"], out.latency_png)
+    draw_latency(tables["samples"], tables["ratios"], out.latency_png, units=tuple(step.section["units"]))

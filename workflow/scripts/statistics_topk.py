@@ -34,6 +34,7 @@ with job(snakemake) as step:
         quality(models, inputs, label, classes, settings).assign(weights=name)
         for name, models in networks.items()
     ]
-    timed = middle_jets(tuple(tensor[: len(sample)] for tensor in inputs), settings.batch_size)
+    drawn = slice(len(sample))
+    timed = middle_jets((features[drawn], vectors[drawn], mask[drawn]), settings.batch_size)
     tables.append(times(model, timed, settings).assign(weights=UNTUNED))
     write_tables({snakemake.output.topk: pd.concat(tables, ignore_index=True)})

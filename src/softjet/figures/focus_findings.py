@@ -194,7 +194,7 @@ def _ahead(rows: pd.DataFrame) -> str:
     """How much looks to the other subjet, and in which class most more or less than an even share."""
     classes = _of_classes(rows).dropna(subset="value")
     more, less = (sum(_side(row) == side for _, row in classes.iterrows()) for side in (1, -1))
-    strongest = classes.loc[(classes.value - classes.null).abs().idxmax()]
+    strongest = classes.iloc[int((classes.value - classes.null).abs().to_numpy().argmax())]
     return (
         "Seen along the axis through two kT subjets, the weight on the side of the other subjet is above an "
         f"even share in {more}, below in {less} of {len(classes)} classes; furthest from it is "

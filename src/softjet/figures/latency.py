@@ -17,6 +17,7 @@ def draw_latency(
     ratios: pd.DataFrame,
     target: str | Path,
     names: tuple[str, str] = ("dense", "compressed"),
+    units: tuple[str, str] = ("jets", "particles"),
 ) -> None:
     """Milliseconds of every call in the order measured, a panel a batch size, and the ratios beside them.
 
@@ -30,14 +31,17 @@ def draw_latency(
         PNG; a PDF is written beside it.
     names : pair of str
         The variants.
+    units : pair of str
+        What a call is given, and what its length counts: ("windows", "tokens") of text.
     """
     batches = ratios["batch"].tolist()
     figure, axes = new_figure(1, len(batches) + 1, width=3.2, height=3.0, squeeze=False)
     for panel, batch in zip(axes[0], batches, strict=False):
         _draw_samples(panel, samples[samples["batch"] == batch], names)
-        panel.set_title(_setting(ratios[ratios["batch"] == batch].iloc[0]), loc="left", fontsize=8.5)
+        panel.set_title(_setting(ratios[ratios["batch"] == batch].iloc[0], units), loc="left", fontsize=8.5)
     axes[0, 0].set_ylabel("time of a call (ms)")
     _draw_ratios(axes[0, -1], ratios, names)
+    axes[0, -1].set_xlabel(f"{units[0]} a call")
     save_figure(figure, target)
 
 
@@ -74,12 +78,13 @@ def _draw_ratios(panel: Axes, ratios: pd.DataFrame, names: tuple[str, str]) -> N
     panel.tick_params(axis="x", which="minor", bottom=False, top=False)
     panel.set_xlim(-0.6, len(ratios) - 0.2)
     panel.margins(y=0.3)
-    panel.set(xlabel="jets a call", ylabel=f"{names[0]} / {names[1]} time (above 1: faster)")
+    panel.set_ylabel(f"{names[0]} / {names[1]} time (above 1: faster)")
     panel.set_title("median of pairs, 95 % interval", loc="left", fontsize=8.5)
 
 
-def _setting(row: pd.Series) -> str:
-    jets = "jet" if row["batch"] == 1 else "jets"
+def _setting(row: pd.Series, units: tuple[str, str]) -> str:
+    given, counted = units
+    what = given.removesuffix("s") if row["batch"] == 1 else given
     threads = "1 thread" if row["threads"] == 1 else f"{row['threads']} threads"
     where = f"{threads}, {row['runtime']} on {row['device']}"
-    return f"{row['batch']} {jets} of up to {row['length']} particles\n{where}, n = {row['pairs']} pairs"
+    return f"{row['batch']} {what} of up to {row['length']} {counted}\n{where}, n = {row['pairs']} pairs"

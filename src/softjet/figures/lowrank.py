@@ -13,6 +13,9 @@ from softjet.figures.style import COLOURS, SEQUENTIAL, new_figure, save_figure
 EMBEDDINGS = "embeddings"
 """Stack of the matrices that lie in no block (`softjet.lowrank.selection`)."""
 
+NARROWEST = 4.5
+"""Least width of the figure of ranks, which its title needs."""
+
 WIDEST = 9.0
 """Inches that the blocks of a heat map share."""
 
@@ -61,7 +64,9 @@ def draw_ranks(ranks: pd.DataFrame, target: str | Path, title: str = "") -> None
     """
     share, text = rank_grid(ranks)
     cell = min(0.55, WIDEST / share.shape[1])
-    figure, axes = new_figure(width=2.2 + cell * share.shape[1], height=1.4 + 0.42 * share.shape[0])
+    figure, axes = new_figure(
+        width=max(NARROWEST, 2.2 + cell * share.shape[1]), height=1.4 + 0.42 * share.shape[0]
+    )
     image = axes.imshow(share.to_numpy(float), vmin=0, vmax=1, aspect="auto")
     for (row, column), value in np.ndenumerate(share.to_numpy(float)):
         if np.isfinite(value):

@@ -86,6 +86,8 @@ def _simulated(settings: Settings) -> bool:
 
 
 def _title(settings: Settings) -> str:
+    if not settings["part"]:
+        return "How small transformers can be"
     return "What Particle Transformer attends to" + (
         ", and how small it can be" if settings["compress"] else ""
     )
@@ -93,12 +95,14 @@ def _title(settings: Settings) -> str:
 
 def _lead(settings: Settings) -> str:
     machine = host()
+    made = (
+        f"Written on {datetime.now(UTC):%Y-%m-%d} on a machine with {machine['cores']} cores "
+        f"({machine['processor']}), from commit {commit_name(git_state())}."
+    )
+    if not settings["part"]:
+        return f"Language models, learned ranks and time, in one workflow. {made}"
     start = "simulated collisions" if _simulated(settings) else "files of jets"
     trained = any(not run["weights"] for run in settings["part"].values())
     weights = "training" if trained else "imported weights"
     end = ", attention and learned ranks to time" if settings["compress"] else " to attention"
-    return (
-        f"From {start} through {weights}{end}, in one workflow. "
-        f"Written on {datetime.now(UTC):%Y-%m-%d} on a machine with {machine['cores']} cores "
-        f"({machine['processor']}), from commit {commit_name(git_state())}."
-    )
+    return f"From {start} through {weights}{end}, in one workflow. {made}"

@@ -55,7 +55,7 @@ def _growth_finding(results: Path, run: str, own: Settings) -> Iterator[str]:
 
 
 def _speed_finding(model: str, row: Mapping[str, Any]) -> str:
-    what = f"With a batch of {row['batch']} (length {row['length']}) on {row['threads']} threads"
+    what = f"With a batch of {row['batch']} (length {row['length']}, threads: {row['threads']})"
     if row["note"]:
         return f"{what} the machine was too noisy to say which {model} is faster ({row['note']})."
     ratio = with_interval(row["ratio"], row["low"], row["high"], digits=2)
