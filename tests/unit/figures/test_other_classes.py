@@ -122,7 +122,7 @@ def test_subjets_of_jets_with_one_are_no_panel(drawn):
         (
             "simulation",
             None,
-            {"a": {}},
+            {"a": {"base": "net", "shown": "svd-0.5-1"}},
             "Simulation",
             "From simulated collisions through training, attention",
         ),
