@@ -21,7 +21,7 @@ LANGUAGE = {
         family="bert",
         task="sst2",
         weights=Source(package="minilm"),
-        tuning=Tuning(steps=100),
+        tuning=Tuning(steps=80, batch_size=16),
         licence="Apache-2.0",
         note="stand-in: MiniLM, 6 layers of 384, briefly trained on the task",
     ),
@@ -75,9 +75,8 @@ COMPRESS = {
         base="bert",
         learning=_BRIEF.model_copy(
             update={
-                "learn_steps": 60,
-                "recover_steps": 40,
-                "batch_size": 32,
+                "learn_steps": 40,
+                "recover_steps": 30,
                 "learning_rate": 5e-5,
                 "recover_rate": 5e-5,
             }
