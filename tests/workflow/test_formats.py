@@ -16,7 +16,7 @@ from softjet.part.weaver import export_weaver
 
 pytestmark = pytest.mark.workflow
 
-JETS = 240
+JETS = 1200
 CONFIG = """
 datasets:
   simulated: null
@@ -32,7 +32,7 @@ comparisons: [{reference: top, other: tuned}]
 tasks: null
 language: null
 compress: null
-attention: {growth_jets: 40, jets: 40, statistics_jets: 60, maps: 4, bootstrap: 100}
+attention: {growth_jets: 40, jets: 40, statistics_jets: 400, maps: 4, bootstrap: 100}
 observables: {train_jets: 40, jets: 40, bootstrap: 100}
 interventions: {jets: 20, donors: 40, bootstrap: 100}
 topk: {keep: [1, 4], tuned: [], jets: 40, batch_size: 16, samples: 5}

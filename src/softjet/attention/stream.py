@@ -12,6 +12,7 @@ from torch import Tensor
 from softjet.attention.reading import Jets, chosen
 from softjet.attention.recording import Layer, check_residual, watching, without_padding
 from softjet.attention.sums import Ratio, Sums
+from softjet.errors import InputError
 from softjet.part.model import ParticleTransformer
 from softjet.part.prediction import device_of_model
 from softjet.progress import Progress
@@ -202,6 +203,8 @@ def stream(
     ------
     ArithmeticError
         A residual is above the bound, or not a number.
+    InputError
+        The jets are so few that a statistic saw none of them.
     """
     sums = {
         name: Sums(resamples if one.resamples is None else one.resamples, seed)
@@ -215,8 +218,11 @@ def stream(
             for name, view in watch.views.items():
                 view.add_to(sums[name])
             progress.advance(len(jets))
-    for one in sums.values():
+    for name, one in sums.items():
         one.flush()
+        if not one.jets.size:
+            few = f"saw none of {total} jets, since it looks at one in {statistics[name].every}"
+            raise InputError("attention", name, f"{few}; give more (attention.statistics_jets)")
     return Streamed(sums, watch.residual)
 
 

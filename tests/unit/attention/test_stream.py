@@ -15,6 +15,7 @@ from softjet.attention.statistics import ALL, statistics_table
 from softjet.attention.stream import Statistic, stream
 from softjet.attention.sums import Ratio
 from softjet.config.attention import Attention
+from softjet.errors import InputError
 
 THRESHOLDS = (0.5, 0.9)
 STATISTICS = {"binary": binary(THRESHOLDS, tabulate(THRESHOLDS, 16, 1, rows=200))} | parts(THRESHOLDS)
@@ -113,6 +114,12 @@ def test_a_residual_above_the_bound_stops_the_stream(paths, model):
     model.blocks[1].attention.register_forward_hook(lambda module, given, output: output + 2e-4)
     with pytest.raises(ArithmeticError, match=r"blocks\.1: .* by 2\.00e-04, more than 1e-04"):
         stream(model, read(paths, model), STATISTICS, 20, 1, 1e-4)
+
+
+def test_a_statistic_that_sees_no_jet_is_named(paths, model):
+    rare = Statistic(lambda seen: [], every=1_000_000)
+    with pytest.raises(InputError, match="attention: rare: saw none of .* one in 1000000; give more"):
+        stream(model, read(paths, model), {"rare": rare}, 20, 1, 1e-4)
 
 
 def test_a_share_of_the_jets_is_chosen_by_their_keys_and_all_layers_can_share_a_look(paths, model):
