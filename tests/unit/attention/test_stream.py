@@ -118,7 +118,7 @@ def test_a_residual_above_the_bound_stops_the_stream(paths, model):
 
 def test_a_statistic_that_sees_no_jet_is_named(paths, model):
     rare = Statistic(lambda seen: [], every=1_000_000)
-    with pytest.raises(InputError, match="attention: rare: saw none of .* one in 1000000; give more"):
+    with pytest.raises(InputError, match=r"attention: rare: saw none of .* one in 1000000; give more"):
         stream(model, read(paths, model), {"rare": rare}, 20, 1, 1e-4)
 
 
