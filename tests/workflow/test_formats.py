@@ -37,7 +37,7 @@ observables: {train_jets: 40, jets: 40, bootstrap: 100}
 interventions: {jets: 20, donors: 40, bootstrap: 100}
 topk: {keep: [1, 4], tuned: [], jets: 40, batch_size: 16, samples: 5}
 """.replace(
-    "SHAPE", "classes: 2, embed_dims: [16, 16], pair_embed_dims: [8], heads: 2, blocks: 1, class_blocks: 1"
+    "SHAPE", "classes: 2, embed_dims: [16, 16], pair_embed_dims: [8], heads: 2, blocks: 2, class_blocks: 1"
 )
 
 THEIRS = ParTModel(

@@ -99,9 +99,9 @@ def draw_focus_by_layer(statistics: pd.DataFrame, target: str | Path) -> None:
     statistics, target
         As of `draw_focus`.
     """
-    rows = statistics[
-        (statistics.layer != ALL) & (statistics["head"] == ALL) & (statistics.n_low == ALL)
-    ].copy()
+    rows = statistics[(statistics["head"] == ALL) & (statistics.n_low == ALL)]
+    several = rows[rows.layer != ALL]
+    rows = rows.assign(layer=0) if several.empty else several.copy()  # a network of one layer has no others
     rows["times"] = rows.value / rows.null
     panels = present(rows, KINDS | GROUPS)
     columns = min(3, len(panels))
