@@ -33,7 +33,7 @@ tasks: null
 language: null
 compress: null
 attention: {growth_jets: 40, jets: 40, statistics_jets: 400, maps: 4, bootstrap: 100}
-observables: {train_jets: 40, jets: 40, bootstrap: 100}
+observables: {train_jets: 100, jets: 100, bootstrap: 100}
 interventions: {jets: 20, donors: 40, bootstrap: 100}
 topk: {keep: [1, 4], tuned: [], jets: 40, batch_size: 16, samples: 5}
 """.replace(
