@@ -240,6 +240,8 @@ def _ratio_sentence(ratio: pd.DataFrame) -> str:
 
 
 def _rank_sentence(rank: pd.DataFrame) -> str:
+    if rank.value.isna().all():
+        return "No jet has 32 particles or more, of which the singular values of U would be told."
     ranks = ", ".join(
         f"{row.value:.1f} for {100 * row.threshold:g} % (untrained {row.untrained:.1f})"
         for _, row in rank.iterrows()
