@@ -17,7 +17,7 @@ from softjet.part.prediction import JetBatch
 from softjet.part.schedule import learning_rate
 from softjet.part.train import Loader, class_loss
 from softjet.progress import Progress
-from softjet.state import load_state, save_state
+from softjet.state import Resumable
 
 COLUMNS = ("step", "loss", "lr")
 
@@ -69,33 +69,17 @@ def fine_tune(
     with with_top_k(model, k, class_blocks):
         _run(job, training, saved, f"fine-tune k={k}")
     model.eval()
-    return pd.DataFrame(job.rows, columns=list(COLUMNS)).astype({"step": "int64"})
+    return pd.DataFrame(job.history, columns=list(COLUMNS)).astype({"step": "int64"})
 
 
-class _Job:
-    """A network under fine-tuning. What changes in it is all that a saved state holds."""
+class _Job(Resumable):
+    """A network under fine-tuning."""
 
     def __init__(self, model: ParticleTransformer, run: Training) -> None:
         assert run.steps is not None
-        self.model, self.config, self.steps, self.step = model, run, run.steps, 0
+        self.model, self.config, self.steps = model, run, run.steps
         self.optimiser = optimiser_of(model, run)
         self.rows = np.full((run.steps, len(COLUMNS)), np.nan)
-
-    def save(self, path: Path) -> None:
-        content = {
-            "model": self.model.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "step": self.step,
-            "history": torch.from_numpy(self.rows[: self.step].copy()),
-        }
-        save_state(path, content)
-
-    def load(self, path: Path) -> None:
-        content = load_state(path)
-        self.model.load_state_dict(content["model"])
-        self.optimiser.load_state_dict(content["optimiser"])
-        self.step = content["step"]
-        self.rows[: self.step] = content["history"].numpy()
 
 
 def _run(job: _Job, training: Loader, saved: Path, what: str) -> None:

@@ -6,7 +6,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "download": ["fetch_package"],
-        "registry": ["files_of", "resolve"],
+        "registry": ["resolve"],
         "models": ["build_model", "describe", "load_model", "new_model", "save_model"],
         "tokenizers": ["load_tokenizer", "save_tokenizer", "train_bpe"],
         "text": ["prepare_text"],

@@ -4,7 +4,6 @@ Weights are read from safetensors, or from a GGUF or llama2.c file; no code of a
 """
 
 import difflib
-import tempfile
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -21,7 +20,7 @@ from softjet.config.language import Family
 from softjet.errors import InputError
 from softjet.language.gguf import load_gguf
 from softjet.language.llama2c import load_llama2c
-from softjet.language.plain import check_plain, quiet
+from softjet.language.plain import check_plain, quiet, save_whole
 
 CLASSES: Mapping[str, type[PreTrainedModel]] = {
     "bert": transformers.BertForSequenceClassification,
@@ -153,12 +152,8 @@ def save_model(folder: str | Path, model: PreTrainedModel) -> None:
         Made if it is absent.
     model : PreTrainedModel
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".partial-", dir=folder) as scratch, quiet():
-        model.save_pretrained(scratch, max_shard_size="1TB")
-        for name in ("model.safetensors", "config.json"):
-            (Path(scratch) / name).replace(folder / name)
+    names = ("model.safetensors", "config.json")
+    save_whole(folder, names, lambda scratch: model.save_pretrained(scratch, max_shard_size="1TB"))
 
 
 def describe(model: PreTrainedModel) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """What a folder of a model's files must be before a library reads it, and that library kept quiet."""
 
 import json
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,6 +33,16 @@ def check_plain(folder: Path, model_type: str) -> None:
     if pickled:
         raise InputError(folder, pickled[0], problem)
     raise InputError(folder, "model.safetensors", "is absent; give the folder that holds the weights")
+
+
+def save_whole(folder: str | Path, names: Sequence[str], save: Callable[[Path], object]) -> None:
+    """Let a library write aside, and move these of its files to `folder`, each whole or not at all."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".partial-", dir=folder) as scratch, quiet():
+        save(Path(scratch))
+        for name in names:
+            (Path(scratch) / name).replace(folder / name)
 
 
 def read_object(path: Path) -> dict[str, object]:

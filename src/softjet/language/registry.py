@@ -23,17 +23,6 @@ PLAIN = ("*.safetensors", "*.json", "*.txt", "*.model", "*.parquet")
 """Files that are asked of the hub; none of them can carry code."""
 
 
-def files_of(package: str) -> tuple[str, ...]:
-    """Names of the files that a package gives, below its folder.
-
-    Raises
-    ------
-    InputError
-        There is no package of this name.
-    """
-    return tuple(find_package(package).members)
-
-
 def resolve(
     source: Source,
     packages: str | Path,

@@ -1,6 +1,5 @@
 """Tokenizers: loaded from plain files, or trained on the text."""
 
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from softjet.errors import InputError
 from softjet.language.gguf import load_gguf_tokenizer
 from softjet.language.llama2c import load_llama2c_tokenizer
-from softjet.language.plain import quiet, read_object
+from softjet.language.plain import read_object, save_whole
 
 _END = "<|endoftext|>"
 _SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
@@ -136,9 +135,4 @@ def save_tokenizer(folder: str | Path, tokenizer: PreTrainedTokenizerBase) -> No
         Made if it is absent.
     tokenizer : PreTrainedTokenizerBase
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".partial-", dir=folder) as scratch, quiet():
-        tokenizer.save_pretrained(scratch)
-        for name in ("tokenizer.json", "tokenizer_config.json"):
-            (Path(scratch) / name).replace(folder / name)
+    save_whole(folder, ("tokenizer.json", "tokenizer_config.json"), tokenizer.save_pretrained)

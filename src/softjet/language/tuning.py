@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import pandas as pd
 import torch
@@ -16,7 +16,7 @@ from softjet.language.batch import Batch
 from softjet.language.losses import task_loss
 from softjet.language.optimiser import learning_rate, optimiser_of
 from softjet.progress import Progress
-from softjet.state import load_state, save_state
+from softjet.state import load_state, random_states, save_state, set_random_states
 
 COLUMNS = ("step", "loss", "lr")
 
@@ -91,7 +91,7 @@ class _Job:
             "history": self.history,
             "model": self.model.state_dict(),
             "optimiser": self.optimiser.state_dict(),
-            "random": [torch.get_rng_state(), *_cuda_states()],
+            "random": random_states(),
         }
         save_state(path, content)
 
@@ -103,16 +103,10 @@ class _Job:
         self.history = content["history"]
         self.model.load_state_dict(content["model"])
         self.optimiser.load_state_dict(content["optimiser"])
-        torch.set_rng_state(content["random"][0])
-        if torch.cuda.is_available():
-            torch.cuda.set_rng_state_all(content["random"][1:])
+        set_random_states(content["random"])
 
     def _identity(self) -> str:
         return self.settings.model_dump_json(exclude={"save_every"})
-
-
-def _cuda_states() -> list[Any]:
-    return torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
 
 
 def _run(job: _Job, loader: Training, state: Path, name: str) -> None:

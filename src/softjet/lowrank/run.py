@@ -12,7 +12,7 @@ from softjet.errors import InputError
 from softjet.lowrank.budget import Counts, parameter_counts, weights_allowed
 from softjet.lowrank.factors import Factors
 from softjet.lowrank.selection import all_factors
-from softjet.state import load_state, save_state
+from softjet.state import load_state, random_states, save_state, set_random_states
 
 Phase = Literal["learning", "recovery", "done"]
 
@@ -117,10 +117,7 @@ def save_run(run: Run, target: Path) -> None:
         "ranks": run.ranks,
         "model": run.model.state_dict(),
         "optimiser": run.optimiser.state_dict(),
-        "random": [
-            torch.get_rng_state(),
-            *(torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []),
-        ],
+        "random": random_states(),
     }
     save_state(target, content)
 
@@ -145,9 +142,7 @@ def take_up(run: Run, source: Path) -> None:
     run.model.load_state_dict(state["model"])
     run.optimiser.load_state_dict(state["optimiser"])
     run.recount()
-    torch.set_rng_state(state["random"][0])
-    if torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(state["random"][1:])
+    set_random_states(state["random"])
 
 
 def _identity(run: Run) -> list[str]:

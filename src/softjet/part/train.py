@@ -26,7 +26,7 @@ from softjet.part.schedule import learning_rate, total_steps
 from softjet.part.team import RunningAverages, Team, local_rank
 from softjet.progress import Progress
 from softjet.provenance.files import write_tables
-from softjet.state import load_state, save_state
+from softjet.state import Resumable
 
 HISTORY = "history.parquet"
 COLUMNS = ("step", "loss", "lr", "jets_per_second", "validation_loss", "validation_accuracy")
@@ -109,8 +109,10 @@ def train_part(
     return history
 
 
-class _Job:
-    """A model under training. What changes in it is all that a saved state holds."""
+class _Job(Resumable):
+    """A model under training."""
+
+    model: ParticleTransformer
 
     def __init__(self, run: ParTRun, steps: int, start: str | Path | None) -> None:
         self.config, self.steps = run.training, steps
@@ -124,29 +126,7 @@ class _Job:
         self.network = self.team.network(self.model, run.training)
         self.averages = RunningAverages(self.model, run.training.microbatches, self.team)
         self.kept = {max(1, round(share * steps)) for share in run.training.checkpoints}
-        self.step = 0
         self.rows = np.full((steps, len(COLUMNS)), np.nan)
-
-    @property
-    def history(self) -> np.ndarray:
-        """Rows of the steps done."""
-        return self.rows[: self.step]
-
-    def save(self, path: Path) -> None:
-        content = {
-            "model": self.model.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "step": self.step,
-            "history": torch.from_numpy(self.history.copy()),
-        }
-        save_state(path, content)
-
-    def load(self, path: Path) -> None:
-        content = load_state(path)
-        self.model.load_state_dict(content["model"])
-        self.optimiser.load_state_dict(content["optimiser"])
-        self.step = content["step"]
-        self.rows[: self.step] = content["history"].numpy()
 
 
 def _run(job: _Job, training: Loader, validation: Loader, saved: Path) -> None:

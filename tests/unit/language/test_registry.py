@@ -6,7 +6,7 @@ from softjet.config.language import Source
 from softjet.errors import InputError
 from softjet.language import registry
 from softjet.language.packages import PACKAGES, Member, Package
-from softjet.language.registry import files_of, resolve
+from softjet.language.registry import resolve
 
 COMMIT = "0" * 40
 WORDS = Package(
@@ -103,7 +103,3 @@ def test_package_that_is_there_and_right_is_not_fetched_again(tmp_path, fetched,
     assert resolve(Source(package="words"), tmp_path, tmp_path / "h") == tmp_path / "words"
     assert fetched == again
     assert (tmp_path / "words/words").read_text() == "world"
-
-
-def test_files_of_a_package_are_known_before_it_is_there():
-    assert files_of("wikitext2") == ("train.raw.gz", "valid.raw.gz", "test.raw.gz")
