@@ -3,7 +3,7 @@
 import pandas as pd
 
 from softjet.lowrank.compare import Run, add_sizes, compare_methods
-from softjet.lowrank.margins import removed_table
+from softjet.lowrank.margins import add_equivalence, removed_table
 from softjet.lowrank.resampling import Metric
 from softjet.part.compare import same_jets
 from softjet.part.resampled import resampled_metrics
@@ -22,6 +22,7 @@ with job(snakemake) as step:
     costs = [
         pd.read_parquet(path).assign(**name) for path, name in zip(snakemake.input.cost, names, strict=True)
     ]
-    table = add_sizes(compare_methods(runs, labels, metrics, strata=labels), pd.concat(costs))
+    compared = add_equivalence(compare_methods(runs, labels, metrics, strata=labels))
+    table = add_sizes(compared, pd.concat(costs))
     removed = removed_table(table, f"keep_{step.section['of']}")
     write_tables({snakemake.output.comparison: table, snakemake.output.removed: removed})

@@ -63,6 +63,13 @@ def largest_removed(table: pd.DataFrame, margin: float, size: str = "keep") -> p
     return pd.DataFrame(rows, columns=["metric", "method", "margin", "removed", "shown"])
 
 
+def add_equivalence(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with a column `alike`: whether a change is shown to lie within its margin of `MARGINS`."""
+    kinds = [table["change_is"] == kind for kind in MARGINS]
+    shown = [within(table["low"], table["high"], margin, kind) for kind, margin in MARGINS.items()]
+    return table.assign(alike=np.select(kinds, shown, default=False))
+
+
 def removed_table(table: pd.DataFrame, size: str = "keep") -> pd.DataFrame:
     """:func:`largest_removed` of every metric: within a point of a difference, within a tenth of a ratio."""
     parts = [

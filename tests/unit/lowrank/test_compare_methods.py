@@ -6,7 +6,7 @@ import pytest
 
 from softjet.errors import InputError
 from softjet.lowrank.compare import Run, add_sizes, compare_methods
-from softjet.lowrank.margins import largest_removed, within
+from softjet.lowrank.margins import add_equivalence, largest_removed, within
 from softjet.lowrank.resampling import Metric, draw_counts, of_examples, of_sums
 
 N = 400
@@ -199,3 +199,14 @@ def test_largest_removed_is_what_goes_before_the_first_that_is_worse():
 def test_largest_removed_is_of_any_size():
     table = _course([0.0, 0.0]).assign(keep_blocks=[0.75, 0.6])
     assert largest_removed(table, 0.01, size="keep_blocks")["removed"].iloc[0] == pytest.approx(0.4)
+
+
+def test_a_change_is_alike_only_when_its_whole_interval_lies_within_the_margin():
+    rows = [
+        ("difference", -0.009, 0.009),
+        ("difference", -0.011, 0.0),
+        ("ratio", 0.91, 1.09),
+        ("ratio", 0.95, 1.11),
+    ]
+    table = add_equivalence(pd.DataFrame(rows, columns=["change_is", "low", "high"]))
+    assert table["alike"].tolist() == [True, False, True, False]
