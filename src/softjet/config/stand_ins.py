@@ -14,7 +14,7 @@ TASKS = {
 }
 
 _TRAINED_HERE = "stand-in of two small layers, trained here"
-_TUNING = Tuning(steps=300, batch_size=16, learning_rate=0.002)
+_TUNING = Tuning(steps=200, batch_size=8, learning_rate=0.002)
 
 LANGUAGE = {
     "bert": LanguageModel(
@@ -61,9 +61,9 @@ LANGUAGE = {
 
 _BRIEF = Recipe(
     of="blocks",
-    learn_steps=100,
-    recover_steps=100,
-    batch_size=16,
+    learn_steps=60,
+    recover_steps=60,
+    batch_size=8,
     learning_rate=0.0005,
     recover_rate=0.001,
     threshold_rate=0.05,
@@ -77,6 +77,7 @@ COMPRESS = {
             update={
                 "learn_steps": 40,
                 "recover_steps": 30,
+                "batch_size": 16,
                 "learning_rate": 5e-5,
                 "recover_rate": 5e-5,
             }
