@@ -76,7 +76,9 @@ rule evaluate_compressed_part:
     params:
         spec=lambda w: spec(
             "evaluate_compressed_part",
-            {"batch_size": CONFIG.compress[w.model].learning.batch_size},
+            CONFIG.compress[w.model].learning.model_dump(
+                include={"batch_size", "device"}
+            ),
         ),
     message:
         "Evaluate {wildcards.model}: {wildcards.variant}"

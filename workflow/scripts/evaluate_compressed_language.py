@@ -8,6 +8,7 @@ import pandas as pd
 import torch
 
 from softjet.config.language import Task, Tuning
+from softjet.device import to_device
 from softjet.language.batches import loader_of
 from softjet.language.evaluate import examples_table
 from softjet.language.tokenizers import load_tokenizer
@@ -31,7 +32,7 @@ with job(snakemake) as step:
     cost |= {"macs": sum(macs.values()), "length": task.length}
     write_tables(
         {
-            snakemake.output.examples: examples_table(model, loader),
+            snakemake.output.examples: examples_table(to_device(model, settings.device), loader),
             snakemake.output.cost: pd.DataFrame([cost]),
         }
     )

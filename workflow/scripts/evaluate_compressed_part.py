@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from softjet.device import to_device
 from softjet.jets.batches import JetLoader
 from softjet.lowrank.cost import linear_macs
 from softjet.lowrank.export import load_compressed
@@ -23,11 +24,12 @@ with job(snakemake) as step:
     model = load_compressed(folder)
     assert isinstance(model, ParticleTransformer)
     loader = JetLoader.for_model(snakemake.input.test, model.config, step.section["batch_size"])
-    logits, labels, rows = (tensor.numpy() for tensor in predict_loader(model, loader))
     # Single jets go from short to long ones: the middle one is of median multiplicity.
     jets = JetLoader.for_model(snakemake.input.test, model.config, 1)
     jet = next(islice(jets.evaluation(), jets.n_jets // 2, None))
     macs = linear_macs(model, partial(model, jet.features, jet.vectors, jet.mask))
+    to_device(model, step.section["device"])
+    logits, labels, rows = (tensor.numpy() for tensor in predict_loader(model, loader))
     kept = json.loads((folder / "config.json").read_text())["kept"]
     cost = {f"keep_{what}": share for what, share in kept.items()}
     cost |= {"macs": sum(macs.values()), "length": jet.mask.shape[-1]}

@@ -6,6 +6,7 @@ import pandas as pd
 import torch
 
 from softjet.config.language import Task, Tuning
+from softjet.device import to_device
 from softjet.language.batches import loader_of
 from softjet.language.evaluate import examples_table
 from softjet.language.metrics import metrics_table
@@ -18,7 +19,7 @@ with job(snakemake) as step:
     torch.set_num_threads(snakemake.threads)
     settings, task = Tuning.model_validate(step.section["tuning"]), Task.model_validate(step.section["task"])
     folder = Path(snakemake.input.model).parent
-    model = load_model(folder, step.section["family"])
+    model = to_device(load_model(folder, step.section["family"]), settings.device)
     table = pd.read_parquet(snakemake.input.evaluation)
     loader = loader_of(
         task, table, load_tokenizer(folder, model.config.vocab_size), settings.batch_size, settings.seed

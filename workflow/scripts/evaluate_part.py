@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 
 from softjet.config.part import ParTRun
+from softjet.device import to_device
 from softjet.jets.batches import JetLoader
 from softjet.part.checkpoint import load_part
 from softjet.part.evaluate import confusion_table, logits_table, metrics_table, roc_table
@@ -16,7 +17,7 @@ from softjet.provenance.job import job, log
 with job(snakemake) as step:
     torch.set_num_threads(snakemake.threads)
     run = ParTRun.model_validate(step.section)
-    model = load_part(Path(snakemake.input.model).parent)
+    model = to_device(load_part(Path(snakemake.input.model).parent), run.training.device)
     loader = JetLoader.for_model(snakemake.input.test, model.config, run.training.batch_size)
     logits, labels, rows = (tensor.numpy() for tensor in predict_loader(model, loader))
     metrics = beside_published(metrics_table(logits, labels, loader.classes), loader.classes)

@@ -8,6 +8,7 @@ import torch
 from softjet.config.families import FAMILIES
 from softjet.config.language import Task
 from softjet.config.lowrank import RankLearning
+from softjet.device import to_device
 from softjet.language.batches import loader_of
 from softjet.language.losses import answer, task_loss
 from softjet.language.models import describe, load_model
@@ -28,7 +29,7 @@ with job(snakemake) as step:
         step.section["base"],
     )
     folder = Path(snakemake.input.model).parent
-    model = load_model(folder, family)
+    model = to_device(load_model(folder, family), settings.device)
     about = {"kind": "transformers", **describe(model)}
     tokenizer = load_tokenizer(folder, model.config.vocab_size)
     table = pd.read_parquet(snakemake.input.train)
@@ -37,7 +38,7 @@ with job(snakemake) as step:
     learned = learn_ranks(
         model, FAMILIES[family], loader.training, task_loss, settings, step.state, base, answer
     )
-    kept = parameter_counts(fuse(model), FAMILIES[family], settings.embeddings).over(dense)
+    kept = parameter_counts(fuse(model.cpu()), FAMILIES[family], settings.embeddings).over(dense)
     save_compressed(
         Path(snakemake.output.model).parent,
         model,

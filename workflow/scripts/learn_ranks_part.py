@@ -6,6 +6,7 @@ import torch
 
 from softjet.config.families import FAMILIES
 from softjet.config.lowrank import RankLearning
+from softjet.device import to_device
 from softjet.jets.batches import JetLoader
 from softjet.lowrank.budget import parameter_counts
 from softjet.lowrank.export import save_compressed
@@ -20,13 +21,13 @@ with job(snakemake) as step:
     torch.set_num_threads(snakemake.threads)
     settings = RankLearning.model_validate(step.section["learning"])
     selection, base = FAMILIES["part"], step.section["base"]
-    model = load_part(Path(snakemake.input.model).parent)
+    model = to_device(load_part(Path(snakemake.input.model).parent), settings.device)
     dense = parameter_counts(model, selection)
     loader = JetLoader.for_model(snakemake.input.train, model.config, settings.batch_size, settings.seed)
     learned = learn_ranks(
         model, selection, loader.training, class_loss, settings, step.state, base, class_logits
     )
-    kept = parameter_counts(fuse(model), selection).over(dense)
+    kept = parameter_counts(fuse(model.cpu()), selection).over(dense)
     save_compressed(
         Path(snakemake.output.model).parent,
         model,

@@ -18,8 +18,8 @@ from softjet.attention.reading import JetReader, Jets
 from softjet.attention.recording import Layer, check_residual, watching
 from softjet.attention.states import Held, Readings, pooling
 from softjet.config.joined import Joined
+from softjet.device import device_of_model
 from softjet.part.model import ParticleTransformer
-from softjet.part.prediction import device_of_model
 from softjet.progress import Progress
 
 Floats = NDArray[np.float32]

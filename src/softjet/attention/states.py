@@ -18,8 +18,8 @@ from softjet.attention.reading import JetReader, Jets
 from softjet.attention.recording import Layer, check_residual, watching
 from softjet.attention.summaries import summaries_of
 from softjet.config.observables import Observables
+from softjet.device import device_of_model
 from softjet.part.model import ParticleTransformer
-from softjet.part.prediction import device_of_model
 from softjet.progress import Progress
 
 Floats = NDArray[np.float64]

@@ -12,9 +12,9 @@ from torch import Tensor
 from softjet.attention.reading import Jets, chosen
 from softjet.attention.recording import Layer, check_residual, watching, without_padding
 from softjet.attention.sums import Ratio, Sums
+from softjet.device import device_of_model
 from softjet.errors import InputError
 from softjet.part.model import ParticleTransformer
-from softjet.part.prediction import device_of_model
 from softjet.progress import Progress
 
 T = TypeVar("T")

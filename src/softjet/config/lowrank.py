@@ -43,6 +43,10 @@ class Recipe(Section):
     """Steps with fixed ranks, beside those that learning left over: every method takes the same total."""
     batch_size: int = Field(64, ge=1)
     """Examples a step."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where it is computed; `auto`: on a GPU where there is one."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """`auto`: bfloat16 autocast where the device multiplies bfloat16 matrices in hardware, else float32."""
     learning_rate: float = Field(0.0002, gt=0)
     """Learning rate of weights while ranks are learned."""
     threshold_rate: float = Field(0.02, gt=0)

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from softjet.device import device_of_model
 from softjet.language.batch import NOT_SCORED, Batch
 
 
@@ -23,7 +23,7 @@ def task_loss(model: nn.Module, batch: Batch) -> Tensor:
     Tensor
         Over examples; or over the tokens that are scored, each predicted from those before it.
     """
-    logits, labels = _logits(model, batch), _targets(batch).to(_device(model))
+    logits, labels = _logits(model, batch), _targets(batch).to(device_of_model(model))
     return functional.cross_entropy(logits.flatten(0, -2), labels.flatten(), ignore_index=NOT_SCORED)
 
 
@@ -37,7 +37,7 @@ def answer(model: nn.Module, batch: Batch) -> Tensor:
 
 def token_losses(model: nn.Module, batch: Batch) -> Tensor:
     """Negative log-likelihood of each token but the first of each window, (B, T - 1); 0 where not scored."""
-    logits, labels = _logits(model, batch), _targets(batch).to(_device(model))
+    logits, labels = _logits(model, batch), _targets(batch).to(device_of_model(model))
     return functional.cross_entropy(logits.transpose(1, 2), labels, ignore_index=NOT_SCORED, reduction="none")
 
 
@@ -48,7 +48,7 @@ def _targets(batch: Batch) -> Tensor:
 
 def _logits(model: nn.Module, batch: Batch) -> Tensor:
     """Logits of the targets, (B, C) or (B, T - 1, C)."""
-    device = _device(model)
+    device = device_of_model(model)
     given: dict[str, Any] = {
         "input_ids": batch.input_ids.to(device),
         "attention_mask": batch.attention_mask.to(device),
@@ -59,7 +59,3 @@ def _logits(model: nn.Module, batch: Batch) -> Tensor:
     if batch.labels.dim() == 1:
         return model(**given).logits.float()
     return model(**given, use_cache=False).logits[:, :-1].float()
-
-
-def _device(model: nn.Module) -> torch.device:
-    return next(model.parameters()).device

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from softjet.config.language import Tuning
+from softjet.device import autocast, device_of_model
 from softjet.errors import InputError
 from softjet.language.batch import Batch
 from softjet.language.losses import task_loss
@@ -128,7 +129,8 @@ def _take_step(job: _Job, batch: Batch) -> tuple[float, float]:
     for group in job.optimiser.param_groups:
         group["lr"] = rate
     job.optimiser.zero_grad()
-    loss = task_loss(job.model, batch)
+    with autocast(job.settings.precision, device_of_model(job.model).type):
+        loss = task_loss(job.model, batch)
     loss.backward()
     clip = math.inf if job.settings.clip is None else job.settings.clip
     norm = nn.utils.clip_grad_norm_(job.model.parameters(), clip)

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from softjet.config.lowrank import Selection
 from softjet.errors import InputError
-from softjet.lowrank.factors import Factors, kept_parameters
-from softjet.lowrank.layer import linear_weights
+from softjet.lowrank.factors import Factors, kept_parameters, ranks_of
+from softjet.lowrank.layer import SOFT, linear_weights
 from softjet.lowrank.selection import all_factors, block_modules, find_layers
 
 
@@ -48,19 +48,51 @@ def parameter_counts(model: nn.Module, selection: Selection, embeddings: bool = 
     embeddings : bool
         The embedding tables of the selection are compressed too.
     """
-    layers = [model.get_submodule(place.path) for place in find_layers(model, selection, embeddings)]
-    blocks = list(block_modules(model, selection))
-    return Counts(
-        sum(linear_weights(layer) for layer in layers), sum(map(_parameters, blocks)), _parameters(model)
-    )
+    return Tally.of(model, selection, embeddings).counts()
 
 
-def _parameters(model: nn.Module) -> int:
-    """Distinct parameters, with learning matrices as what they would be fused to."""
-    factors = all_factors(model)
-    stored = sum(p.numel() for p in model.parameters())
-    factored = sum(p.numel() for f in factors for p in f.parameters())
-    return stored - factored + sum(kept_parameters(f.rank(), *f.shape) for f in factors)
+@dataclass(frozen=True)
+class Tally:
+    """What the parameter counts of a model depend on, found once: they are asked for after every step.
+
+    Attributes
+    ----------
+    others : Counts
+        Parameters that no rank changes, of the selected matrices, the blocks and in total.
+    factors : three sequences of Factors
+        Learning matrices of each.
+    """
+
+    others: Counts
+    factors: tuple[Sequence[Factors], Sequence[Factors], Sequence[Factors]]
+
+    @classmethod
+    def of(cls, model: nn.Module, selection: Selection, embeddings: bool = False) -> "Tally":
+        """Take stock of a model; arguments as of :func:`parameter_counts`."""
+        layers = [model.get_submodule(place.path) for place in find_layers(model, selection, embeddings)]
+        learning = [layer for layer in layers if isinstance(layer, SOFT)]
+        blocks = list(block_modules(model, selection))
+        others = Counts(
+            sum(linear_weights(layer) for layer in layers if not isinstance(layer, SOFT)),
+            sum(map(_others, blocks)),
+            _others(model),
+        )
+        in_layers = [f for layer in learning for f in layer.factors()]
+        in_blocks = [f for block in blocks for f in all_factors(block)]
+        return cls(others, (in_layers, in_blocks, all_factors(model)))
+
+    def counts(self) -> Counts:
+        """Parameters at the present ranks."""
+        every = self.factors[-1]
+        kept = {f: kept_parameters(rank, *f.shape) for f, rank in zip(every, ranks_of(every), strict=True)}
+        pairs = zip(self.others, self.factors, strict=True)
+        return Counts(*(others + sum(kept[f] for f in factors) for others, factors in pairs))
+
+
+def _others(model: nn.Module) -> int:
+    """Distinct parameters that do not belong to learning matrices."""
+    factored = sum(p.numel() for f in all_factors(model) for p in f.parameters())
+    return sum(p.numel() for p in model.parameters()) - factored
 
 
 def weights_allowed(dense: Counts, keep: float, of: Literal["linears", "blocks", "total"]) -> int:
@@ -141,8 +173,8 @@ def choose_ranks(
 
 
 def _steps(matrix: int, shape: tuple[int, int], margins: Tensor, multiple: int, floor: int) -> Iterator[Step]:
-    falling, (m, n) = margins.sort(descending=True).values, shape
+    falling, (m, n) = margins.sort(descending=True).values.tolist(), shape
     for place, (low, high) in enumerate(pairwise(possible_ranks(m, n, multiple, floor))):
         paid = min(high, math.ceil(m * n / (m + n)))
         cost = kept_parameters(high, m, n) - kept_parameters(low, m, n)
-        yield Step(float(falling[(low + paid - 1) // 2]), matrix, place, high, cost)
+        yield Step(falling[(low + paid - 1) // 2], matrix, place, high, cost)

@@ -1,6 +1,6 @@
 """One matrix as its directions, of which a gate lets some pass."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
@@ -109,7 +109,7 @@ class Factors(nn.Module):
 
     def rank(self) -> int:
         """Number of directions that pass."""
-        return int(self.selected().sum())
+        return len(self.sigma) if self.fixed else int(self.selected().sum())
 
     @torch.no_grad()
     def margins(self) -> Tensor:
@@ -181,6 +181,13 @@ class Factors(nn.Module):
             moved = getattr(self, name)
             moved.data = value.to(moved.device, precise(moved))
         return self
+
+
+def ranks_of(factors: Sequence[Factors]) -> list[int]:
+    """Ranks of matrices, read at once where a GPU has to be waited for."""
+    if all(f.fixed for f in factors):
+        return [f.rank() for f in factors]
+    return torch.stack([f.selected().sum() for f in factors]).tolist()
 
 
 def factorised(

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from softjet.lowrank.dense import dense_bias, dense_weight, is_conv1d, is_linear
 from softjet.lowrank.embedding import LowRankEmbedding, SoftThresholdEmbedding
-from softjet.lowrank.factors import Factors, factorised, kept_parameters
+from softjet.lowrank.factors import Factors, factorised, kept_parameters, ranks_of
 
 
 class SoftThresholdLinear(nn.Module):
@@ -146,7 +146,8 @@ LOW_RANK = (LowRankLinear, LowRankEmbedding)
 def linear_weights(layer: nn.Module) -> int:
     """Parameters of a selected layer without its offset: dense, fused, or learning (as if fused)."""
     if isinstance(layer, SOFT):
-        return sum(kept_parameters(f.rank(), *f.shape) for f in layer.factors())
+        factors = layer.factors()
+        return sum(kept_parameters(r, *f.shape) for f, r in zip(factors, ranks_of(factors), strict=True))
     if isinstance(layer, LOW_RANK):
         return layer.weights()
     assert is_linear(layer) or isinstance(layer, nn.Embedding)

@@ -9,7 +9,7 @@ from torch import nn
 
 from softjet.config.lowrank import RankLearning, Selection
 from softjet.errors import InputError
-from softjet.lowrank.budget import Counts, parameter_counts, weights_allowed
+from softjet.lowrank.budget import Counts, Tally, weights_allowed
 from softjet.lowrank.factors import Factors
 from softjet.lowrank.selection import all_factors
 from softjet.state import load_state, random_states, save_state, set_random_states
@@ -33,6 +33,8 @@ class Run:
         Phase under way, steps taken in all, and the step at which the phase began.
     history, ranks : list of dict
         Rows of the two tables so far.
+    tally : Tally
+        What the counts of parameters depend on.
     counts : Counts
         Parameters that the ranks left when they were last counted.
     optimiser : torch.optim.Optimizer
@@ -49,10 +51,12 @@ class Run:
     began: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
     ranks: list[dict[str, Any]] = field(default_factory=list)
+    tally: Tally = field(init=False)
     counts: Counts = field(init=False)
     optimiser: torch.optim.Optimizer = field(init=False)
 
     def __post_init__(self) -> None:
+        self.tally = Tally.of(self.model, self.selection, self.settings.embeddings)
         self.recount()
         self.start_optimiser()
 
@@ -74,7 +78,7 @@ class Run:
 
     def recount(self) -> None:
         """Count the parameters that the present ranks leave."""
-        self.counts = parameter_counts(self.model, self.selection, self.settings.embeddings)
+        self.counts = self.tally.counts()
 
     def allowed(self) -> int:
         """Parameters that the budget leaves to the selected matrices."""

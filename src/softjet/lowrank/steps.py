@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
+from softjet.device import autocast, device_of_model
 from softjet.errors import InputError
+from softjet.lowrank.factors import ranks_of
 from softjet.lowrank.methods import PROCEDURES, Learning
 from softjet.lowrank.run import Run
 
@@ -29,7 +31,8 @@ def take_step(run: Run, batch: Any, loss: Callable[[Any, Any], Tensor]) -> dict[
     """
     learning = PROCEDURES[run.settings.method].learning if run.phase == "learning" else None
     _set_rates(run, learning)
-    task = loss(run.model, batch)
+    with autocast(run.settings.precision, device_of_model(run.model).type):
+        task = loss(run.model, batch)
     penalty = learning.penalty(run) if learning else task.new_zeros(())
     _check(run, "loss", task + penalty)
     run.optimiser.zero_grad()
@@ -94,6 +97,6 @@ def _row(run: Run, task: float, penalty: float, drift: float) -> dict[str, Any]:
         "weight": run.weight if run.phase == "learning" else 0.0,
         "parameters": run.counts.total,
         **{f"keep_{what}": share for what, share in run.counts.over(run.dense)._asdict().items()},
-        "rank": sum(factors.rank() for factors in run.factors),
+        "rank": sum(ranks_of(run.factors)),
         "drift": drift,
     }

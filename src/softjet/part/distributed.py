@@ -18,9 +18,9 @@ from torch.distributed.run import main as torchrun
 
 from softjet.config.part import ParTRun
 from softjet.config.section import Section
+from softjet.device import device_of
 from softjet.errors import InputError
 from softjet.jets.batches import JetLoader
-from softjet.part.precision import device_of
 from softjet.part.team import local_rank
 from softjet.part.train import HISTORY, train_part
 from softjet.provenance.files import whole_file

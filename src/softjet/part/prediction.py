@@ -7,8 +7,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from softjet.device import autocast, device_of_model
 from softjet.part.model import ParticleTransformer
-from softjet.part.precision import autocast
 
 
 class JetBatch(Protocol):
@@ -67,7 +67,7 @@ def predict(
     batch_size : int
         Jets at a time.
     precision : "auto", "float32" or "bfloat16"
-        See `softjet.part.precision.autocast`.
+        See `softjet.device.autocast`.
 
     Returns
     -------
@@ -98,7 +98,7 @@ def predict_loader(
     model : ParticleTransformer
     loader : Evaluation
     precision : "auto", "float32" or "bfloat16"
-        See `softjet.part.precision.autocast`.
+        See `softjet.device.autocast`.
     share : (int, int)
         Which of how many shares of the jets.
 
@@ -119,11 +119,6 @@ def predict_loader(
             rows.append(batch.rows)
     order = torch.cat(rows).argsort()
     return torch.cat(logits)[order], torch.cat(labels)[order], torch.cat(rows)[order]
-
-
-def device_of_model(model: nn.Module) -> torch.device:
-    """Device that the weights are on."""
-    return next(model.parameters()).device
 
 
 @contextmanager

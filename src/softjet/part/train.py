@@ -15,13 +15,13 @@ from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
 from softjet.config.part import ParTRun
+from softjet.device import autocast, determinism, device_of, device_of_model
 from softjet.errors import InputError
 from softjet.part.checkpoint import load_part, save_checkpoints, save_part
 from softjet.part.finetune import start_from
 from softjet.part.model import ParticleTransformer
 from softjet.part.optimiser import optimiser_of, set_rate
-from softjet.part.precision import autocast, determinism, device_of
-from softjet.part.prediction import JetBatch, device_of_model, predict_loader
+from softjet.part.prediction import JetBatch, predict_loader
 from softjet.part.schedule import learning_rate, total_steps
 from softjet.part.team import RunningAverages, Team, local_rank
 from softjet.progress import Progress

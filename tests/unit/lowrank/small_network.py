@@ -18,7 +18,13 @@ SELECTION = Selection(
     blocks=("blocks",),
 )
 SETTINGS = RankLearning(
-    keep=0.6, learn_steps=40, recover_steps=12, threshold_rate=0.1, rank_floor=2, redecompose_every=10
+    precision="float32",
+    keep=0.6,
+    learn_steps=40,
+    recover_steps=12,
+    threshold_rate=0.1,
+    rank_floor=2,
+    redecompose_every=10,
 )
 
 

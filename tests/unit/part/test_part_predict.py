@@ -1,8 +1,8 @@
 import pytest
 import torch
 
+from softjet.device import bfloat16_pays
 from softjet.errors import InputError
-from softjet.part.precision import bfloat16_pays
 from softjet.part.prediction import predict, predict_loader
 
 

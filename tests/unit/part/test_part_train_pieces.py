@@ -9,12 +9,12 @@ from small_part import SMALL, Jets
 
 from softjet.config.load import load_config, validate
 from softjet.config.part import ParTRun, Training
+from softjet.device import determinism, device_of
 from softjet.errors import InputError
 from softjet.part.checkpoint import load_part, save_part
 from softjet.part.finetune import start_from
 from softjet.part.model import ParticleTransformer
 from softjet.part.norm import BatchRenorm1d
-from softjet.part.precision import determinism, device_of
 from softjet.part.schedule import learning_rate, total_steps
 from softjet.part.team import RunningAverages, Team
 from softjet.part.train import _gradients, _Job, train_part

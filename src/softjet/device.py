@@ -5,8 +5,10 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 import torch
+from torch import nn
 
 from softjet.errors import InputError
 
@@ -68,6 +70,20 @@ def device_of(wanted: str, place: int = 0) -> torch.device:
     if place >= gpus:
         raise InputError("device", wanted, f"asks for GPU {place} and this machine has {gpus}: give cpu")
     return torch.device("cuda", place)
+
+
+Model = TypeVar("Model", bound=nn.Module)
+
+
+def to_device(model: Model, wanted: str) -> Model:
+    """Move a model to the device that :func:`device_of` names, and return it."""
+    nn.Module.to(model, device_of(wanted))
+    return model
+
+
+def device_of_model(model: nn.Module) -> torch.device:
+    """Device that the weights are on."""
+    return next(model.parameters()).device
 
 
 @contextmanager
