@@ -86,6 +86,12 @@ def device_of_model(model: nn.Module) -> torch.device:
     return next(model.parameters()).device
 
 
+def device_name(model: nn.Module) -> str:
+    """Make of the GPU that the weights are on, or cpu."""
+    device = device_of_model(model)
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
 @contextmanager
 def determinism(wanted: bool) -> Iterator[None]:
     """Context of the same bits on any number of cores; with `wanted` false nothing is changed.
