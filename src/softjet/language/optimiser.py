@@ -19,7 +19,9 @@ def optimiser_of(model: nn.Module, settings: Tuning) -> torch.optim.AdamW:
         {"params": decayed, "weight_decay": settings.weight_decay},
         {"params": others, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=settings.learning_rate)
+    return torch.optim.AdamW(
+        [group for group in groups if group["params"]], lr=settings.learning_rate, fused=True
+    )
 
 
 def learning_rate(step: int, settings: Tuning) -> float:

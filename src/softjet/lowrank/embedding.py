@@ -36,7 +36,7 @@ class SoftThresholdEmbedding(nn.Module):
     def forward(self, ids: Tensor) -> Tensor:
         """Look up; shapes (...) -> (..., width)."""
         rows = functional.embedding(ids, self.table.left, self.padding_idx)
-        return rows @ self.table.scaled_right(self.table.passed())
+        return rows @ self.table.scaled_right()
 
 
 class LowRankEmbedding(nn.Module):

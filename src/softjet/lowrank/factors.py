@@ -83,19 +83,24 @@ class Factors(nn.Module):
 
     def weight(self) -> Tensor:
         """The matrix that the layer multiplies with, shape (m, n)."""
-        return self.left @ self.scaled_right(self.passed())
+        return self.left @ self.scaled_right()
 
-    def scaled_right(self, x: Tensor) -> Tensor:
-        """Diag(x) V over the norms of U and V, so that `left` times it is the matrix; shape (k, n)."""
-        return self._gain(x)[:, None] * self.right
+    def scaled_right(self, gated: bool = True) -> Tensor:
+        """What `left` is multiplied with, behind the gate or, not `gated`, before it; shape (k, n)."""
+        return self._gain(gated)[:, None] * self.right
 
     def product(self, x: Tensor) -> Tensor:
         """Multiply with U, x and V one after the other; shapes (..., n) -> (..., m)."""
-        inner = functional.linear(x, self.right) * self._gain(self.passed())
+        inner = functional.linear(x, self.right) * self._gain()
         return functional.linear(inner, self.left)
 
-    def _gain(self, x: Tensor) -> Tensor:
-        return (self.scale * x / self._norms()).to(self.right.dtype)
+    def _gain(self, gated: bool = True) -> Tensor:
+        """Sigma, or what the gate leaves of it: a norm that it has in U or V it has in `passed` too."""
+        if self.fixed or not gated:
+            return self.sigma.to(self.right.dtype)
+        norms = self._norms()
+        passed = self.gate(norms * self.sigma / self.scale)
+        return (self.scale * passed / norms).to(self.right.dtype)
 
     def _norms(self) -> Tensor:
         dtype = self.sigma.dtype
@@ -137,7 +142,7 @@ class Factors(nn.Module):
         about these directions, and their length means nothing to it.
         """
         if self.gate.by_size:
-            self.reset(self.left @ self.scaled_right(self.spectrum()))
+            self.reset(self.left @ self.scaled_right(gated=False))
 
     @torch.no_grad()
     def reset(self, weight: Tensor) -> None:

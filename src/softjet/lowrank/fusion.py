@@ -83,7 +83,7 @@ def _pair(factors: Factors, piece: Piece) -> tuple[Tensor, Tensor | None]:
     if piece.rank is None:
         return factors.weight(), None
     kept = factors.selected()
-    passed = factors.scaled_right(factors.passed())[kept]
+    passed = factors.scaled_right()[kept]
     return passed, factors.left[:, kept].contiguous()
 
 

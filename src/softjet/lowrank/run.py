@@ -91,7 +91,7 @@ class Run:
         groups = [{"params": weights}]
         if gates:
             groups.append({"params": list(gates.values())})
-        self.optimiser = torch.optim.AdamW(groups, weight_decay=0.0)
+        self.optimiser = torch.optim.AdamW(groups, weight_decay=0.0, fused=True)
 
     def decompose_afresh(self) -> None:
         """Make the directions of every matrix orthonormal again, where training has moved them.
