@@ -1,6 +1,7 @@
 """Texts as token numbers, held end to end."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -58,8 +59,8 @@ def tokenise_examples(table: pd.DataFrame, tokenizer: PreTrainedTokenizerBase, l
         rows = table.iloc[start : start + EXAMPLES_A_CALL]
         parts.append(
             tokenizer(
-                rows["text"].tolist(),
-                rows["pair"].tolist() if paired else None,
+                first_words(rows["text"], length),
+                first_words(rows["pair"], length) if paired else None,
                 truncation=True,
                 max_length=length,
                 return_attention_mask=False,
@@ -70,6 +71,16 @@ def tokenise_examples(table: pd.DataFrame, tokenizer: PreTrainedTokenizerBase, l
     types = [kinds for part in parts for kinds in part["token_type_ids"]] if paired else None
     ends = np.concatenate([[0], np.cumsum([len(tokens) for tokens in lists], dtype=np.int64)])
     return Examples(_flat(lists, np.int32), None if types is None else _flat(types, np.int8), ends)
+
+
+def first_words(texts: Iterable[str], count: int) -> list[str]:
+    """Beginning of each text, up to the end of so many words.
+
+    A word makes one token or more, so that no more words are needed for as many tokens; to tokenise whole
+    reviews of which a fourth is kept took most of the time.
+    """
+    words = re.compile(rf"\s*(?:\S+\s+){{0,{count - 1}}}\S*")
+    return [found.group() if (found := words.match(text)) else text for text in texts]
 
 
 def tokenise_text(lines: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> NDArray[np.int32]:

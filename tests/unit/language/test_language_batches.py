@@ -169,3 +169,16 @@ def test_loader_of_a_task():
     assert [b.rows.tolist() for b in loader.evaluation()] != []
     assert loader.evaluated == 3
     assert max(b.input_ids.shape[1] for b in loader.evaluation()) <= 8
+
+
+def test_words_that_cannot_count_are_not_tokenised():
+    texts = ["", "  ", "a", " a  b\n\tc d ", "a\u00a0b c d e"]
+    assert tokens_module.first_words(texts, 3) == ["", "  ", "a", " a  b\n\tc", "a\u00a0b c"]
+    table = pd.DataFrame({"text": [" ".join("abcdefg" * 9)] * 2, "pair": [None, None], "label": [0, 1]})
+    paired = table.assign(pair=[" ".join("gfedcba" * 9), "a"])
+    for rows, length in ((table, 11), (paired, 12)):
+        cut = tokens_module.tokenise_examples(rows, small_tokenizer(pair := rows is paired), length)
+        whole = small_tokenizer(pair)(
+            rows["text"].tolist(), rows["pair"].tolist() if pair else None, truncation=True, max_length=length
+        )
+        assert cut.tokens.tolist() == [token for ids in whole["input_ids"] for token in ids]
