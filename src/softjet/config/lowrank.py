@@ -6,8 +6,13 @@ from pydantic import Field
 
 from softjet.config.section import Section
 
-Method = Literal["soft-threshold", "svd", "energy-svd", "whitened-svd", "learned-mask", "dense"]
-"""How ranks come about: learned by soft thresholds or a mask, cut from a decomposition, or not at all."""
+Method = Literal[
+    "soft-threshold", "svd", "energy-svd", "whitened-svd", "learned-mask", "whitened-soft-threshold", "dense"
+]
+"""How ranks come about: learned by soft thresholds or a mask, cut from a decomposition, or not at all.
+
+What is whitened measures directions by what they carry to a layer's outputs, rather than by the weights.
+"""
 
 
 class Matrices(Section):
@@ -68,7 +73,7 @@ class Recipe(Section):
     redecompose_every: int = Field(50, ge=1)
     """Steps of the learning phase between two fresh singular value decompositions."""
     calibration: int = Field(16, ge=1)
-    """Batches whose activations whiten the matrices of whitened-svd."""
+    """Batches whose activations whiten the matrices, for the methods that do so."""
     mask_weight: float = Field(1e-3, gt=0)
     """Weight of the L1 norm of the learned mask at the start."""
     mask_growth: float = Field(1.01, ge=1)

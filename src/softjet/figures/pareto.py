@@ -11,6 +11,7 @@ DENSE = "dense"
 
 METHODS = {
     "soft-threshold": ("soft threshold", COLOURS[0], "o", "-"),
+    "whitened-soft-threshold": ("whitened soft threshold", COLOURS[5], "P", "-"),
     "learned-mask": ("learned mask", COLOURS[3], "D", "-."),
     "whitened-svd": ("whitened SVD", COLOURS[1], "s", "--"),
     "energy-svd": ("energy SVD", COLOURS[2], "^", ":"),

@@ -9,6 +9,7 @@ from torch.linalg import vector_norm
 from torch.nn import functional
 
 from softjet.lowrank.gates import Gate, NewGate, SoftGate, precise, soft_gate
+from softjet.lowrank.measures import Measure
 
 SMALLEST_SCALE = 1e-3
 """Scale of a matrix in units of its largest singular value, where the median is smaller still."""
@@ -25,8 +26,9 @@ def kept_parameters(rank: int, m: int, n: int) -> int:
 class Factors(nn.Module):
     """One matrix as U diag(x) V with normalised columns of U and rows of V, and a gate on x.
 
-    The singular values are x = |u| sigma |v| in units of `scale`, the median singular value of the matrix as
-    given: so neither its size nor a factor moved from sigma into U or V changes what the gate selects.
+    The sizes of directions are x = |u| sigma |v| in units of `scale`, their median in the matrix as given: so
+    neither its size nor a factor moved from sigma into U or V changes what the gate selects. What |u| and |v|
+    are is up to a measure; at first x are the singular values.
 
     Parameters
     ----------
@@ -41,7 +43,9 @@ class Factors(nn.Module):
     left, sigma, right : Parameter, shapes (m, k), (k,), (k, n)
         U, sigma and V of all k = min(m, n) directions; once `fixed`, of the kept ones alone.
     scale : Tensor, shape ()
-        Median singular value of `weight`, in its units.
+        Median size of a direction of `weight`, in its units.
+    measure : Measure
+        What the size of a direction is measured by, until ranks are fixed.
     fixed : bool
         Ranks are chosen: the gate is out of force, and every direction has its full singular value.
     """
@@ -54,11 +58,11 @@ class Factors(nn.Module):
     def __init__(self, weight: Tensor, gate: Gate | None = None, train: Train = "all") -> None:
         super().__init__()
         self.fixed = False
-        self._set(*_decomposition(weight))
+        self.measure = Measure()
+        self._set(*self.measure.decompose(weight))
         for parameter in (self.left, self.right):
             parameter.requires_grad_(train == "all")
-        largest = self.sigma.detach().max()
-        self.register_buffer("scale", self.sigma.detach().median().clamp(min=SMALLEST_SCALE * largest))
+        self.register_buffer("scale", _scale(self.sigma.detach()))
         self.gate: Gate = (gate or SoftGate()).to(self.sigma)
 
     @property
@@ -73,11 +77,11 @@ class Factors(nn.Module):
         return self.gate.alpha
 
     def spectrum(self) -> Tensor:
-        """Singular values before the gate, in units of `scale`, shape (k,)."""
+        """Sizes of the directions before the gate, in units of `scale`, shape (k,)."""
         return self._norms() * self.sigma / self.scale
 
     def passed(self) -> Tensor:
-        """Singular values behind the gate, in units of `scale`, shape (k,)."""
+        """Sizes behind the gate, in units of `scale`, shape (k,)."""
         x = self.spectrum()
         return x if self.fixed else self.gate(x)
 
@@ -103,8 +107,8 @@ class Factors(nn.Module):
         return (self.scale * passed / norms).to(self.right.dtype)
 
     def _norms(self) -> Tensor:
-        dtype = self.sigma.dtype
-        return vector_norm(self.left, dim=0, dtype=dtype) * vector_norm(self.right, dim=1, dtype=dtype)
+        left, right = self.measure.left(self.left), self.measure.right(self.right)
+        return vector_norm(left, dim=0) * vector_norm(right, dim=1)
 
     @torch.no_grad()
     def selected(self) -> Tensor:
@@ -130,7 +134,8 @@ class Factors(nn.Module):
     @torch.no_grad()
     def drift(self) -> float:
         """Largest cosine between two different columns of U or rows of V; 0 for a true decomposition."""
-        left, right = functional.normalize(self.left, dim=0), functional.normalize(self.right, dim=1)
+        left = functional.normalize(self.measure.left(self.left), dim=0)
+        right = functional.normalize(self.measure.right(self.right), dim=1)
         grams = torch.stack((left.T @ left, right @ right.T)).abs()
         return float((grams - torch.eye(len(self.sigma), device=grams.device)).max())
 
@@ -148,8 +153,22 @@ class Factors(nn.Module):
     def reset(self, weight: Tensor) -> None:
         """Take another matrix of the same shape, shape (m, n), decomposed; the gate and the scale stay."""
         count = len(self.sigma)
-        left, sigma, right = _decomposition(weight)
+        left, sigma, right = self.measure.decompose(weight)
         self._set(left[:, :count], sigma[:count], right[:count])
+
+    @torch.no_grad()
+    def remeasure(self, measure: Measure) -> None:
+        """Measure directions otherwise from now on; the matrix before the gate stays, and the gate.
+
+        The scale is again the median size, or half the upper quartile where that is more: inputs may span so
+        few directions that the smaller half is next to nothing, and a threshold in its units would have far
+        to go.
+        """
+        weight = self.left @ self.scaled_right(gated=False)
+        self.measure = measure
+        self.reset(weight)
+        sizes = self._norms() * self.sigma
+        self.scale.copy_(torch.maximum(_scale(sizes), sizes.quantile(0.75) / 2))
 
     def hold_floor(self, rank: int) -> None:
         """Let at least `rank` directions pass clearly."""
@@ -167,7 +186,7 @@ class Factors(nn.Module):
         for name, value in pairs.items():
             trained = getattr(self, name).requires_grad
             setattr(self, name, nn.Parameter(value.contiguous(), requires_grad=trained))
-        self.fixed = True
+        self.fixed, self.measure = True, Measure()
         self.gate.freeze()
 
     @torch.no_grad()
@@ -213,8 +232,5 @@ def factorised(
     return [Factors(part, new_gate(min(part.shape)), train) for part in parts]
 
 
-@torch.no_grad()
-def _decomposition(weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """U, singular values in at least float32, V."""
-    left, sigma, right = torch.linalg.svd(weight.detach().to(precise(weight)), full_matrices=False)
-    return left.to(weight.dtype), sigma, right.to(weight.dtype)
+def _scale(sizes: Tensor) -> Tensor:
+    return sizes.median().clamp(min=SMALLEST_SCALE * sizes.max())

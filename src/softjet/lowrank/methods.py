@@ -51,7 +51,7 @@ class Procedure:
     learning : Learning, optional
         None if ranks are chosen before the first step.
     whitened : bool
-        Cut so that outputs change least, rather than weights.
+        Directions are those of the outputs on `calibration` batches, rather than those of the weights.
     gate : callable
         From the settings to what makes the gate of a matrix from its number of directions.
     """
@@ -62,16 +62,17 @@ class Procedure:
     gate: Callable[[RankLearning], NewGate] = _soft
 
 
+THRESHOLDS = Learning(
+    penalty=threshold_penalty,
+    weight=lambda settings: settings.weight,
+    rate=lambda settings: settings.threshold_rate,
+    raise_weight=raise_pressure,
+)
+"""Thresholds that rise until the budget is met."""
+
 PROCEDURES: Mapping[Method, Procedure] = {
-    "soft-threshold": Procedure(
-        Factors.margins,
-        Learning(
-            penalty=threshold_penalty,
-            weight=lambda settings: settings.weight,
-            rate=lambda settings: settings.threshold_rate,
-            raise_weight=raise_pressure,
-        ),
-    ),
+    "soft-threshold": Procedure(Factors.margins, THRESHOLDS),
+    "whitened-soft-threshold": Procedure(Factors.margins, THRESHOLDS, whitened=True),
     "learned-mask": Procedure(
         Factors.margins,
         Learning(

@@ -14,7 +14,7 @@ from softjet.lowrank.methods import PROCEDURES
 from softjet.lowrank.ranks import THRESHOLDS, table_rows
 from softjet.lowrank.run import Run
 from softjet.lowrank.selection import all_factors, decompose
-from softjet.lowrank.whitening import whiten
+from softjet.lowrank.whitening import blank_measures, measure_inputs, whiten
 
 
 def begin(model: nn.Module, selection: Selection, settings: RankLearning) -> Run:
@@ -29,6 +29,8 @@ def begin(model: nn.Module, selection: Selection, settings: RankLearning) -> Run
     dense = parameter_counts(model, selection, settings.embeddings)
     if procedure.margins is not None or settings.train == "spectrum":
         decompose(model, selection, procedure.gate(settings), settings.train, settings.embeddings)
+    if procedure.learning is not None and procedure.whitened:
+        blank_measures(model)
     if settings.train == "spectrum":
         _freeze_matrices(model)
     weight = procedure.learning.weight(settings) if procedure.learning else 0.0
@@ -44,7 +46,7 @@ def _freeze_matrices(model: nn.Module) -> None:
 
 
 def open_run(run: Run, calibrate: Callable[[], None]) -> None:
-    """Fix the ranks at once, where the method does not learn them.
+    """Measure directions as the method does; fix the ranks at once, where it does not learn them.
 
     Parameters
     ----------
@@ -55,6 +57,8 @@ def open_run(run: Run, calibrate: Callable[[], None]) -> None:
     """
     procedure = PROCEDURES[run.settings.method]
     if procedure.learning is not None:
+        if procedure.whitened:
+            measure_inputs(run.model, calibrate)
         return
     if procedure.whitened:
         whiten(run.model, choose(run), calibrate)

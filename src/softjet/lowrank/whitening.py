@@ -1,4 +1,4 @@
-"""Truncation that keeps a layer's outputs rather than its weights: activation-whitened SVD."""
+"""Directions that keep a layer's outputs rather than its weights: activation-whitened decompositions."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from softjet.lowrank.embedding import SoftThresholdEmbedding
 from softjet.lowrank.factors import Factors
 from softjet.lowrank.layer import SoftThresholdLinear
+from softjet.lowrank.measures import InputMeasure, Measure, RowMeasure
 from softjet.lowrank.selection import all_factors, soft_layers
 
 Layer = SoftThresholdLinear | SoftThresholdEmbedding
@@ -19,6 +20,12 @@ NUMBERS_AT_ONCE = 2**27
 
 ROWS_AT_ONCE = 4096
 """Rows of a layer's input that stand in float64 at once."""
+
+RIDGE = 1e-4
+"""Second moment, in units of the mean one, that every input direction is taken to have at least.
+
+Weights along directions that the inputs seen do not have would else be free, and the next inputs have them.
+"""
 
 
 @torch.no_grad()
@@ -48,6 +55,41 @@ def whiten(model: nn.Module, ranks: Sequence[int], calibrate: Callable[[], None]
                     pairs[factors] = _truncated(factors.weight(), moments, wanted[factors])
     for factors, (outer, inner) in pairs.items():
         factors.reset(outer @ inner)
+
+
+def blank_measures(model: nn.Module) -> None:
+    """Give every matrix a measure by inputs that knows none yet, for :func:`measure_inputs` or a state."""
+    for layer in _layers(model):
+        for factors in layer.factors():
+            (m, n), like = factors.shape, factors.scale
+            table = isinstance(layer, SoftThresholdEmbedding)
+            factors.measure = RowMeasure(like.new_ones(m)) if table else InputMeasure(like.new_ones(n).diag())
+
+
+@torch.no_grad()
+def measure_inputs(model: nn.Module, calibrate: Callable[[], None]) -> None:
+    """Measure the directions of every matrix by what they carry to its outputs.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Decomposed, at full rank.
+    calibrate : callable
+        Runs the model over the same batches, in evaluation mode, whenever it is called.
+    """
+    for group in _groups(_layers(model)):
+        for layer, moments in _gather(group, calibrate).items():
+            for factors in layer.factors():
+                factors.remeasure(_measure(moments).to(factors.sigma))
+
+
+def _measure(moments: Tensor) -> Measure:
+    """Measure by second moments (n, n) of inputs, or by counts (m,) of rows."""
+    mean = moments.mean() if moments.ndim == 1 else moments.diagonal().mean()
+    even = moments / mean.clamp(min=torch.finfo(moments.dtype).tiny)
+    if moments.ndim == 1:
+        return RowMeasure((even + RIDGE).sqrt())
+    return InputMeasure(_root(even + RIDGE * torch.ones_like(even[0]).diag()))
 
 
 def _layers(model: nn.Module) -> list[Layer]:

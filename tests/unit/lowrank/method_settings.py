@@ -4,13 +4,23 @@ from small_network import SELECTION, SETTINGS, batches, loss, network
 
 from softjet.lowrank import learn_ranks
 
-METHODS = ("soft-threshold", "svd", "energy-svd", "whitened-svd", "learned-mask", "dense")
+METHODS = (
+    "soft-threshold",
+    "svd",
+    "energy-svd",
+    "whitened-svd",
+    "learned-mask",
+    "whitened-soft-threshold",
+    "dense",
+)
 MASK = {"mask_weight": 0.01, "mask_rate": 0.1}
 TOTAL = SETTINGS.learn_steps + SETTINGS.recover_steps
 
 
 def settings_of(method, **changes):
-    return SETTINGS.model_copy(update={"method": method, "calibration": 3} | MASK | changes)
+    rate = 0.3 if method == "whitened-soft-threshold" else SETTINGS.threshold_rate
+    given = {"method": method, "calibration": 3, "threshold_rate": rate}
+    return SETTINGS.model_copy(update=given | MASK | changes)
 
 
 def answer(model, batch):

@@ -54,7 +54,7 @@ def test_all_methods_take_the_same_steps_with_the_same_batches(tmp_path):
 
 def test_only_learned_ranks_have_a_learning_phase(ended):
     phases = {method: history["phase"].unique().tolist() for method, (_, history, _) in ended.items()}
-    learned = {"soft-threshold", "learned-mask"}
+    learned = {"soft-threshold", "learned-mask", "whitened-soft-threshold"}
     assert phases == {
         method: ["learning", "recovery"] if method in learned else ["recovery"] for method in METHODS
     }
@@ -70,7 +70,7 @@ def test_tables_of_all_methods_have_the_same_columns_and_rows(ended):
 
 def test_only_soft_thresholds_have_a_threshold(ended):
     told = {method: ranks["threshold"].notna().any() for method, (_, _, ranks) in ended.items()}
-    assert told == {method: method == "soft-threshold" for method in METHODS}
+    assert told == {method: method.endswith("soft-threshold") for method in METHODS}
 
 
 def test_uniform_ranks_are_the_same_share_of_every_matrix(ended):

@@ -1,0 +1,112 @@
+"""What the size of a direction is measured by: the matrix alone, or what inputs make of it."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.linalg import vector_norm
+
+from softjet.lowrank.gates import precise
+
+
+class Decomposition(NamedTuple):
+    """U[m, k], sigma[k] and V[k, n] with U diag(sigma) V the matrix; unit columns of U and rows of V."""
+
+    left: Tensor
+    sigma: Tensor
+    right: Tensor
+
+
+class Measure(nn.Module):
+    """The matrix alone: a direction's size is its singular value."""
+
+    def left(self, left: Tensor) -> Tensor:
+        """Columns whose lengths and angles count, shape (m, k), in at least float32."""
+        return left.to(precise(left))
+
+    def right(self, right: Tensor) -> Tensor:
+        """Rows whose lengths and angles count, shape (k, n), in at least float32."""
+        return right.to(precise(right))
+
+    @torch.no_grad()
+    def decompose(self, weight: Tensor) -> Decomposition:
+        """Directions of a matrix, by falling size; shape (m, n)."""
+        left, sigma, right = torch.linalg.svd(weight.detach().to(precise(weight)), full_matrices=False)
+        return Decomposition(left.to(weight.dtype), sigma, right.to(weight.dtype))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Measure":
+        # A model may go to bfloat16; sizes decide by small differences and stay float32.
+        values = {name: buffer.detach().clone() for name, buffer in self.named_buffers()}
+        super()._apply(fn, recurse)
+        for name, value in values.items():
+            moved = self.get_buffer(name)
+            setattr(self, name, value.to(moved.device, precise(moved)))
+        return self
+
+
+class InputMeasure(Measure):
+    """What a direction carries to the outputs, over the inputs seen.
+
+    Directions are those of W S, where S S^T is the matrix of the inputs' second moments: dropping some
+    changes the outputs on these inputs by the root of the sum of their squares, and no other choice of as
+    many directions changes them less (SVD-LLM, arXiv 2403.07378).
+
+    Parameters
+    ----------
+    root : Tensor, shape (n, n)
+        S, lower triangular.
+    """
+
+    root: Tensor
+
+    def __init__(self, root: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("root", root)
+
+    def right(self, right: Tensor) -> Tensor:
+        """V S."""
+        with torch.autocast(right.device.type, enabled=False):
+            return right.to(self.root.dtype) @ self.root
+
+    @torch.no_grad()
+    def decompose(self, weight: Tensor) -> Decomposition:
+        """Directions of W S, those of V behind the inverse of S; shape (m, n)."""
+        exact, root = weight.detach().double(), self.root.double()
+        left, sigma, right = torch.linalg.svd(exact @ root, full_matrices=False)
+        right = torch.linalg.solve_triangular(root, right, upper=False, left=False)
+        return _unit(weight, left, sigma, right)
+
+
+class RowMeasure(Measure):
+    """What a direction of an embedding table carries to what is looked up.
+
+    Parameters
+    ----------
+    root : Tensor, shape (m,)
+        Root of how often each row is read.
+    """
+
+    root: Tensor
+
+    def __init__(self, root: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("root", root)
+
+    def left(self, left: Tensor) -> Tensor:
+        """Rows of U, each times its root."""
+        return left.to(self.root.dtype) * self.root[:, None]
+
+    @torch.no_grad()
+    def decompose(self, weight: Tensor) -> Decomposition:
+        """Directions of the table whose rows are weighed, those of U behind the inverse; shape (m, n)."""
+        exact, root = weight.detach().double(), self.root.double()[:, None]
+        left, sigma, right = torch.linalg.svd(root * exact, full_matrices=False)
+        return _unit(weight, left / root, sigma, right)
+
+
+def _unit(weight: Tensor, left: Tensor, sigma: Tensor, right: Tensor) -> Decomposition:
+    """Lengths moved into sigma, so that an optimiser's step means the same for every direction."""
+    columns, rows = vector_norm(left, dim=0), vector_norm(right, dim=1)
+    pair = (left / columns).to(weight.dtype), (right / rows[:, None]).to(weight.dtype)
+    return Decomposition(pair[0], (sigma * columns * rows).to(precise(weight)), pair[1])

@@ -1,0 +1,116 @@
+"""Directions measured by what they carry to a layer's outputs."""
+
+import pytest
+import torch
+from method_settings import run, settings_of
+from small_network import SELECTION, batches, loss, network
+from test_whitening import Words, correlated, inputs_of
+
+from softjet.config.lowrank import Matrices, Selection
+from softjet.lowrank import whitening
+from softjet.lowrank.factors import Factors
+from softjet.lowrank.measures import InputMeasure, RowMeasure
+from softjet.lowrank.phases import begin, open_run
+from softjet.lowrank.selection import all_factors, decompose
+from softjet.lowrank.whitening import measure_inputs
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """A matrix measured by correlated inputs, with the matrix and the inputs."""
+    monkeypatch.setattr(whitening, "RIDGE", 1e-12)
+    weight = torch.randn(12, 16, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    x = correlated(300, 16)
+    factors = Factors(weight)
+    factors.remeasure(whitening._measure(x.T @ x))
+    return factors, weight, x
+
+
+def test_sizes_are_what_outputs_lose(measured):
+    factors, weight, x = measured
+    mean = (x.T @ x).diagonal().mean()
+    torch.testing.assert_close(factors.left @ factors.scaled_right(gated=False), weight)
+    sizes = factors.spectrum().detach() * factors.scale * mean.sqrt()
+    torch.testing.assert_close(sizes, torch.linalg.svdvals(weight @ x.T)[: len(sizes)], rtol=1e-5, atol=1e-6)
+    assert factors.spectrum().quantile(0.75) == pytest.approx(
+        2
+    )  # half of the inputs' directions are next to none
+    factors.fix(5)
+    lost = ((weight - factors.weight()) @ x.T).norm()
+    torch.testing.assert_close(lost, sizes[5:].norm(), rtol=1e-5, atol=1e-6)
+
+
+def test_directions_have_unit_length(measured):
+    factors, *_ = measured
+    torch.testing.assert_close(factors.right.norm(dim=1), torch.ones(12).double())
+    torch.testing.assert_close(factors.left.norm(dim=0), torch.ones(12).double())
+    assert factors.drift() < 1e-6
+
+
+def test_a_length_hidden_in_a_factor_changes_no_size(measured):
+    factors, *_ = measured
+    before = factors.spectrum()
+    with torch.no_grad():
+        factors.right.mul_(7)
+        factors.sigma.div_(7)
+    torch.testing.assert_close(factors.spectrum(), before)
+
+
+def test_a_fresh_decomposition_keeps_measure_and_matrix(measured):
+    factors, *_ = measured
+    with torch.no_grad():
+        factors.right.add_(0.05 * torch.randn(12, 16, generator=torch.Generator().manual_seed(3)))
+        weight = factors.left @ factors.scaled_right(gated=False)
+    assert factors.drift() > 0.01
+    factors.redecompose()
+    assert factors.drift() < 1e-6
+    torch.testing.assert_close(factors.left @ factors.scaled_right(gated=False), weight)
+    assert isinstance(factors.measure, InputMeasure)
+
+
+def test_a_measure_stays_precise_in_a_model_of_bfloat16(measured):
+    factors, *_ = measured
+    factors.float()
+    before = factors.measure.root.clone()
+    factors.bfloat16()
+    torch.testing.assert_close(factors.measure.root, before, rtol=0, atol=0)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert factors.spectrum().dtype == torch.float32
+
+
+def test_learning_begins_with_the_inputs_of_the_dense_model():
+    model, settings = network(), settings_of("whitened-soft-threshold")
+    current = begin(model, SELECTION, settings)
+    open_run(current, lambda: [loss(model.eval(), b) for _, b in zip(range(3), batches(0), strict=False)])
+    dense = network()
+    x = inputs_of(dense, "blocks.1.wide")
+    factors = model.blocks[1].wide.factors()[0]
+    assert current.phase == "learning"
+    even = x.T @ x / (x.T @ x).diagonal().mean()
+    want = torch.linalg.svdvals(
+        dense.blocks[1].wide.weight.double() @ torch.linalg.cholesky(even + 1e-4 * torch.eye(len(even)))
+    )
+    torch.testing.assert_close((factors.spectrum() * factors.scale).double(), want, rtol=1e-3, atol=1e-4)
+    whole = factors.left @ factors.scaled_right(gated=False)
+    torch.testing.assert_close(whole, dense.blocks[1].wide.weight, rtol=1e-3, atol=1e-4)
+
+
+def test_ranks_learned_by_outputs_are_others(tmp_path):
+    plain = run("soft-threshold", tmp_path / "plain")[2]
+    whitened = run("whitened-soft-threshold", tmp_path / "whitened")[2]
+    assert plain["rank"].tolist() != whitened["rank"].tolist()
+
+
+def test_tables_are_measured_by_how_often_their_rows_are_read():
+    torch.manual_seed(0)
+    model, ids = Words(), torch.tensor([[0] * 50 + [1] * 50 + [2] * 50 + list(range(3, 20))])
+    dense = model.table.weight.detach().clone()
+    paths = (Matrices(path="blocks.*.wide"),)
+    decompose(model, Selection(matrices=paths, blocks=("blocks",), embeddings=("table",)), embeddings=True)
+    measure_inputs(model, lambda: model(ids))
+    table = model.table.factors()[0]
+    assert isinstance(table.measure, RowMeasure)
+    torch.testing.assert_close(table.weight(), dense, rtol=1e-4, atol=1e-4)
+    table.fix(3)
+    torch.testing.assert_close(table.weight()[:3], dense[:3], rtol=0, atol=0.5)
+    assert all(isinstance(f.measure, RowMeasure | InputMeasure) for f in all_factors(model)[1:])
