@@ -144,8 +144,44 @@ rule bench_attention:
         "../workflow/scripts/bench_attention.py"
 
 
+rule bench_inference:
+    input:
+        model=f"<results>/part/{next(iter(CONFIG.part))}/model.safetensors",
+        config=f"<results>/part/{next(iter(CONFIG.part))}/config.json",
+        test=jet_files(BENCH_RUN.dataset, "test"),
+    output:
+        **recorded(rates="<results>/bench/inference.parquet"),
+    log:
+        "<logs>/bench_inference.log",
+    conda:
+        "../envs/softjet.yaml"
+    # All cores: nothing else may run while the clock does.
+    threads: workflow.cores
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        spec=spec(
+            "bench_inference",
+            {
+                "jets": 2048,
+                "every": 8,
+                "batch_size": 64,
+                "their_batch_size": 128,
+                "compared": 5000,
+                "samples": 30,
+                "noise": 0.2,
+            },
+        ),
+    message:
+        "Measure inference against weaver-core"
+    script:
+        "../workflow/scripts/bench_inference.py"
+
+
 rule bench:
     input:
+        rules.bench_inference.output.rates,
         rules.bench_substructure.output.rates,
         rules.bench_readers.output.memory,
         rules.bench_loader.output.rates,

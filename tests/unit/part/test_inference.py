@@ -1,0 +1,127 @@
+"""The network prepared for inference is the same function."""
+
+import pytest
+import torch
+
+from softjet.config.part import ParTModel
+from softjet.errors import InputError
+from softjet.part.inference import InferenceModel
+from softjet.part.model import ParticleTransformer
+from softjet.part.speed import agreements, as_weaver_reads, some, weaver_network
+
+
+class Jets:
+    """A batch of jets of such lengths; the padding holds rubbish."""
+
+    def __init__(self, lengths, features=17, seed=0):
+        generator = torch.Generator().manual_seed(seed)
+        longest = max(lengths)
+        self.features = torch.randn(len(lengths), features, longest, generator=generator)
+        momenta = 50 * torch.randn(len(lengths), 3, longest, generator=generator)
+        energy = (momenta.square().sum(1, keepdim=True) + 0.02).sqrt()
+        self.vectors = torch.cat((momenta, energy), dim=1)
+        self.mask = torch.arange(longest)[None, None] < torch.tensor(lengths)[:, None, None]
+        self.labels = torch.arange(len(lengths)) % 10
+        self.rows = torch.arange(len(lengths))
+
+    @property
+    def inputs(self):
+        return self.features, self.vectors, self.mask
+
+
+def trained(**changes):
+    """A network whose weights, scales and running averages are nowhere what they were at the start."""
+    torch.manual_seed(1)
+    shape = {
+        "embed_dims": (16, 32, 16),
+        "pair_embed_dims": (8, 8),
+        "heads": 4,
+        "blocks": 2,
+        "class_blocks": 2,
+    }
+    model = ParticleTransformer(ParTModel(**shape | changes)).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.2 * torch.randn_like(parameter)
+        for name, buffer in model.named_buffers():
+            if "running" in name:
+                buffer.copy_(0.5 + torch.rand_like(buffer))
+    return model
+
+
+@pytest.mark.parametrize("lengths", [(5, 1, 12), (7, 7), (1,)])
+@pytest.mark.parametrize("changes", [{}, {"pair_mass": "stable"}, {"normalisation": "published"}])
+def test_float32_gives_the_same_logits(lengths, changes):
+    model, jets = trained(**changes), Jets(lengths)
+    with torch.no_grad():
+        expected = model(*jets.inputs)
+    assert expected.std() > 0.1
+    torch.testing.assert_close(InferenceModel(model)(*jets.inputs), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_pairs_go_through_in_pieces(monkeypatch):
+    model, jets = trained(), Jets((5, 1, 12))
+    expected = InferenceModel(model)(*jets.inputs)
+    monkeypatch.setattr("softjet.part.inference.PAIRS_AT_ONCE", 7)
+    torch.testing.assert_close(InferenceModel(model)(*jets.inputs), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_bfloat16_stays_near():
+    model, jets = trained(), Jets((5, 1, 12, 30))
+    with torch.no_grad():
+        expected = model(*jets.inputs)
+    found = InferenceModel(model, "bfloat16")(*jets.inputs)
+    assert found.dtype == torch.float32
+    assert 0 < (found - expected).abs().max() < 0.1 * expected.std()
+
+
+def test_padding_is_never_read():
+    model, jets = InferenceModel(trained()), Jets((5, 1, 12))
+    expected = model(*jets.inputs)
+    rubbish = ~jets.mask
+    torch.testing.assert_close(
+        model(jets.features.masked_fill(rubbish, 1e6), jets.vectors.masked_fill(rubbish, 7.0), jets.mask),
+        expected,
+        rtol=0,
+        atol=0,
+    )
+
+
+def test_what_it_cannot_do_is_said():
+    model = trained()
+    with pytest.raises(InputError, match="precision"):
+        InferenceModel(model, "float16")
+    model.blocks[0].attention.edit = torch.relu
+    with pytest.raises(InputError, match="edit"):
+        InferenceModel(model)
+
+
+def test_agreement_counts_jets():
+    model, batches = trained(), [Jets((5, 1, 12)), Jets((4, 9), seed=2)]
+
+    def other(*inputs):
+        logits = model(*inputs)
+        return logits.flip(1) if len(logits) == 2 else logits
+
+    found = agreements(model, {"same": model, "other": other}, iter(batches))
+    assert found["same"] == (1.0, 0.0, 5)
+    assert found["other"].same_class == pytest.approx(3 / 5)
+    assert found["other"].largest > 0.01
+
+
+def test_weaver_core_reads_the_same_jets_in_another_order():
+    model = trained(embed_dims=(16, 32, 16), max_particles=20)
+    batches = [Jets((5, 1, 12)), Jets((4, 9), seed=2)]
+    theirs = weaver_network(model)
+    read = as_weaver_reads(batches, model.config, 2, seed=3)
+    assert [len(features) for features, *_ in read] == [2, 2, 1]
+    assert {features.shape[-1] for features, *_ in read} == {20}
+    with torch.no_grad():
+        found = torch.cat([theirs(*inputs) for inputs in read])
+        expected = torch.cat([model(*batch.inputs) for batch in batches])
+    order = torch.randperm(5, generator=torch.Generator().manual_seed(3))
+    torch.testing.assert_close(found, expected[order], rtol=1e-3, atol=1e-4)
+
+
+def test_timed_batches_are_of_all_lengths():
+    assert some(iter(range(32)), 8) == [4, 12, 20, 28]

@@ -1,0 +1,24 @@
+"""Jets a second of a trained network, prepared for inference or not, against weaver-core in turns."""
+
+from pathlib import Path
+
+import torch
+
+from softjet.jets.batches import JetLoader
+from softjet.part.checkpoint import load_part
+from softjet.part.speed import measure_inference, some
+from softjet.provenance.files import write_tables
+from softjet.provenance.job import job
+
+with job(snakemake) as step:
+    torch.set_num_threads(snakemake.threads)
+    own, model = step.section, load_part(Path(snakemake.input.model).parent)
+    timed = JetLoader.for_model(snakemake.input.test, model.config, own["batch_size"], most=own["jets"])
+    batches = some(timed.evaluation(), own["every"])
+    compared = JetLoader.for_model(
+        snakemake.input.test, model.config, own["batch_size"], most=own["compared"]
+    )
+    table = measure_inference(
+        model, batches, compared.evaluation(), own["samples"], own["their_batch_size"], own["noise"]
+    )
+    write_tables({snakemake.output.rates: table})
