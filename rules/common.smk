@@ -121,6 +121,11 @@ def note_of(model):
     return language.note if language else ""
 
 
+def threads_of(language):
+    """Threads of a language model's jobs."""
+    return CONFIG.language[language].threads or workflow.cores
+
+
 def of_variants(model, name):
     """A file of every run of a compressed model."""
     runs = CONFIG.compress[model].runs()

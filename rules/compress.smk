@@ -38,7 +38,7 @@ rule learn_ranks_language:
         model=one_of(compressed_language()),
     conda:
         "../envs/softjet.yaml"
-    threads: workflow.cores
+    threads: lambda w: threads_of(CONFIG.compress[w.model].base)
     resources:
         mem_mb=4000,
         runtime=2880,
@@ -103,7 +103,7 @@ rule evaluate_compressed_language:
         model=one_of(compressed_language()),
     conda:
         "../envs/softjet.yaml"
-    threads: workflow.cores
+    threads: lambda w: threads_of(CONFIG.compress[w.model].base)
     resources:
         mem_mb=4000,
         runtime=240,

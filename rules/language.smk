@@ -103,7 +103,7 @@ rule tune_language:
         "<logs>/tune_language/{language}.log",
     conda:
         "../envs/softjet.yaml"
-    threads: workflow.cores
+    threads: lambda w: threads_of(w.language)
     resources:
         mem_mb=4000,
         runtime=2880,
@@ -128,7 +128,7 @@ rule evaluate_language:
         "<logs>/evaluate_language/{language}.log",
     conda:
         "../envs/softjet.yaml"
-    threads: workflow.cores
+    threads: lambda w: threads_of(w.language)
     resources:
         mem_mb=4000,
         runtime=240,

@@ -98,6 +98,8 @@ class LanguageModel(Section):
     """Keys of the architecture (of transformers' configuration class) for weights trained here."""
     tuning: Tuning = Tuning()
     """Training of the dense model."""
+    threads: int = Field(0, ge=0)
+    """Threads of each of its jobs; 0: all cores of the workflow. Small models go faster side by side."""
     licence: str = "unknown"
     """Licence of the weights, handed on with every compressed model."""
     note: str = ""

@@ -33,6 +33,7 @@ LANGUAGE = {
         architecture={"n_layer": 2, "n_embd": 128, "n_head": 4, "n_positions": 128, "vocab_size": 2048},
         tuning=_TUNING,
         licence="MIT",
+        threads=1,
         note=_TRAINED_HERE,
     ),
     "tinyllama": LanguageModel(
@@ -49,6 +50,7 @@ LANGUAGE = {
         },
         tuning=_TUNING,
         licence="MIT",
+        threads=1,
         note=_TRAINED_HERE,
     ),
     "mamba": LanguageModel(
@@ -57,6 +59,7 @@ LANGUAGE = {
         architecture={"num_hidden_layers": 2, "hidden_size": 128, "vocab_size": 2048},
         tuning=Tuning(steps=120, batch_size=16, learning_rate=0.002),
         licence="MIT",
+        threads=1,
         note=_TRAINED_HERE,
     ),
 }
