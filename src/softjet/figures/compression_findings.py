@@ -19,7 +19,7 @@ def compression_findings(table: pd.DataFrame, keep: float) -> Iterator[str]:
     Parameters
     ----------
     table : DataFrame
-        By `softjet.lowrank.compare.compare_methods`.
+        By `softjet.lowrank.compare.compare_methods`, with `softjet.lowrank.margins.add_equivalence`.
     keep : float
         The keep ratio.
     """
@@ -81,15 +81,23 @@ def seeds_sentence(row: Row) -> str:
 def _beside_dense(metric: str, row: Row) -> str:
     verdict = {
         1: "it is better than the dense model trained as long",
-        0: "a difference from the dense model trained as long is not shown, which does not show equality",
+        0: "a difference from the dense model trained as long is not shown",
         -1: "it is worse than the dense model trained as long",
     }[side(row)]
     seeds = "1 seed" if row["seeds"] == 1 else f"{row['seeds']} seeds"
     return (
         f"With a budget of {percent(row['keep'], 0)}, soft thresholds reach a value of {row['value']:.3f} in "
         f"{metric} where dense has {row['reference']:.3f}, a change by {change_words(row)} (paired, "
-        f"n = {row['n']:,}, {seeds}): {verdict}."
+        f"n = {row['n']:,}, {seeds}): {verdict}. {_equivalence(row)}"
     )
+
+
+def _equivalence(row: Row) -> str:
+    """Whether the change is shown to be small."""
+    unit = percent(row["margin"], 0) if row["change_is"] == "ratio" else f"{row['margin']:g}"
+    if row["alike"]:
+        return f"The whole interval lies within {unit} of dense."
+    return f"That it lies within {unit} of dense is not shown."
 
 
 def _baselines(metric: str, rows: list[dict[Any, Any]]) -> str:

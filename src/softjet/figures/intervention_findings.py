@@ -124,9 +124,14 @@ def _rejections(table: pd.DataFrame) -> str:
     if rows.empty:
         return "The classes have no background to reject."
     if quoted.empty:
-        return f"Rejections are not measured on so few jets, e.g. {rows.note.iloc[0]}."
+        return f"No rejection is measured on so few jets, the first for one: {_reason(rows.note.iloc[0])}."
     worse = (quoted.q < SIGNIFICANT) & (quoted.difference < 0)
     return f"Of {len(quoted):,} rejections measured {worse.sum():,} fall more than with random edges."
+
+
+def _reason(note: str) -> str:
+    """What a note gives in brackets as the reason."""
+    return note.removeprefix("not measured (").removesuffix(")")
 
 
 def _correction(table: pd.DataFrame) -> str:

@@ -64,10 +64,10 @@ def largest_removed(table: pd.DataFrame, margin: float, size: str = "keep") -> p
 
 
 def add_equivalence(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with a column `alike`: whether a change is shown to lie within its margin of `MARGINS`."""
+    """The table with `margin`, of `MARGINS`, and `alike`: whether a change is shown to lie within it."""
     kinds = [table["change_is"] == kind for kind in MARGINS]
     shown = [within(table["low"], table["high"], margin, kind) for kind, margin in MARGINS.items()]
-    return table.assign(alike=np.select(kinds, shown, default=False))
+    return table.assign(margin=table["change_is"].map(MARGINS), alike=np.select(kinds, shown, default=False))
 
 
 def removed_table(table: pd.DataFrame, size: str = "keep") -> pd.DataFrame:

@@ -15,6 +15,7 @@ def _row(method="soft-threshold", against="dense", change=-0.02, half=0.01, **ot
         "against": against, "n": 872, "seeds": 3, "value": 0.87, "value_low": 0.85, "value_high": 0.89,
         "reference": 0.89, "change": change, "low": change - half, "high": change + half, "spread": 0.004,
         "note": "", "keep_linears": 0.45, "keep_blocks": 0.5, "keep_total": 0.7,
+        "margin": 0.01, "alike": False,
     } | other  # fmt: skip
 
 
@@ -46,6 +47,13 @@ def test_lower_is_better_and_ratios_have_their_own_zero():
     assert side(_row(change=1.2, **perplexity)) == -1
     assert side(_row(change=0.8, **perplexity)) == 1
     assert side(_row(change=1.005, **perplexity)) == 0
+
+
+def test_equivalence_is_said_where_it_is_shown_and_only_there():
+    assert "The whole interval lies within 0.01 of dense." in _said(_row(change=0, half=0.005, alike=True))
+    assert "That it lies within 0.01 of dense is not shown." in _said(_row(change=0, half=0.03))
+    ratio = {"better": "lower", "change_is": "ratio", "margin": 0.1, "alike": True}
+    assert "within 10 % of dense" in _said(_row(change=1.0, **ratio))
 
 
 def test_one_seed_and_what_is_not_measured_are_said():
