@@ -97,7 +97,7 @@ def test_heads_are_counted_after_correction():
 
 def test_rejections_that_are_not_measured_are_named_so_and_tests_are_counted():
     text = list(intervention_findings(effects()))[-1]
-    assert "not measured (3 of 10 jets survive" in text
+    assert "No rejection is measured on so few jets, the first for one: 3 of 10 jets survive" in text
     assert "all 19 tests" in text
 
 
