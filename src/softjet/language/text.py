@@ -52,7 +52,7 @@ def prepare_text(task: Task, source: str | Path, training: str | Path | None = N
         split, or overlap that leaves nothing to learn from.
     """
     if task.name in FOLDERS:
-        learn = text_rows(task.name, training or source, "train")
+        learn = text_rows(task.name, training or source, "train").iloc[: task.lines]
         judge = text_rows(task.name, source, "test")
         return Texts(learn, judge, {"training": len(learn), "evaluation": len(judge)})
     judge, broken = classification_rows(task.name, source, TASKS[task.name].evaluation)

@@ -71,3 +71,13 @@ def test_missing_split_is_named(tmp_path):
     write(tmp_path, "train.txt")
     with pytest.raises(InputError, match="no file of test"):
         text_rows("text", tmp_path, "test")
+
+
+def test_only_the_first_lines_are_learned_from_where_so_asked(tmp_path):
+    for split in ("train", "test"):
+        write(tmp_path, f"{split}.raw.gz")
+    task = Task(name="wikitext2", source=Source(folder=str(tmp_path)), lines=2)
+    texts = prepare_text(task, tmp_path)
+    assert texts.training["text"].tolist() == HUB[:2]
+    assert texts.evaluation["text"].tolist() == HUB
+    assert texts.notes == {"training": 2, "evaluation": 5}
