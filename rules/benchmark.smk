@@ -22,7 +22,10 @@ rule measure_latency_part:
         mem_mb=3000,
         runtime=120,
     params:
-        spec=spec("measure_latency_part", CONFIG.latency),
+        spec=spec(
+            "measure_latency_part",
+            CONFIG.latency.model_dump(mode="json", exclude={"language_batches"}),
+        ),
     message:
         "Measure dense against compressed {wildcards.model}"
     script:

@@ -177,7 +177,7 @@ def latency_section(model):
     task = CONFIG.tasks[CONFIG.language[CONFIG.compress[model].base].task]
     family = CONFIG.language[CONFIG.compress[model].base].family
     return {
-        "latency": CONFIG.latency.model_dump(mode="json"),
+        "latency": CONFIG.latency.model_dump(mode="json", exclude={"batches"}),
         "length": task.length,
         "family": family,
     }

@@ -24,7 +24,7 @@ with job(snakemake) as step:
         load_compressed(Path(snakemake.input.model).parent),
     )
     tables, macs = [], []
-    for size in settings.batches:
+    for size in settings.language_batches:
         generator = torch.Generator().manual_seed(settings.seed)
         tokens = torch.randint(models[0].config.vocab_size, (size, length), generator=generator)
         dense, compressed = (partial(model, tokens) for model in models)

@@ -10,6 +10,8 @@ class Latency(Section):
 
     batches: tuple[int, ...] = (1, 64)
     """Jets a call."""
+    language_batches: tuple[int, ...] = (1, 8)
+    """Windows or sentences a call of a language model."""
     samples: int = Field(40, ge=5)
     """Timed calls of each variant and batch."""
     warmup: int = Field(5, ge=1)

@@ -73,7 +73,7 @@ _BRIEF = Recipe(
     learn_steps=60,
     recover_steps=60,
     batch_size=8,
-    learning_rate=0.0005,
+    learning_rate=0.001,
     recover_rate=0.001,
     threshold_rate=0.05,
 )

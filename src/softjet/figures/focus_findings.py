@@ -58,7 +58,7 @@ def focus_findings(statistics: pd.DataFrame) -> Iterator[str]:
     for name, word in KIND_WORDS.items():
         if name in overall:
             yield _received(overall[name], overall[f"{name}_pt"], word)
-    yield from _decays(statistics)
+    yield from decay_findings(statistics)
     groups = {f"mass_{group}": f"another {word}" for group, word in GROUP_WORDS.items()}
     yield from _left_out(overall, KIND_WORDS | groups)
     yield _compared(statistics, GROUPS | KINDS)
@@ -95,8 +95,14 @@ def _received(even: pd.Series, by_pt: pd.Series, word: str) -> str:
     )
 
 
-def _decays(statistics: pd.DataFrame) -> Iterator[str]:
-    """Whether leptons and displaced tracks draw attention where the decay makes them."""
+def decay_findings(statistics: pd.DataFrame) -> Iterator[str]:
+    """Whether leptons and displaced tracks draw attention where the decay makes them.
+
+    Parameters
+    ----------
+    statistics : DataFrame
+        As of :func:`focus_findings`.
+    """
     names = [name for name in statistics["class"].unique() if name != "all"]
     yield from _follows(statistics, "to_lepton", LEPTONIC, [name for name in names if name not in LEPTONIC])
     yield from _follows(statistics, "to_displaced", ("Hbb", "Hcc", "Tbqq"), LIGHT)
@@ -106,8 +112,11 @@ def _follows(
     statistics: pd.DataFrame, statistic: str, expected: Sequence[str], others: Sequence[str]
 ) -> Iterator[str]:
     rows = _of_classes(statistics)
-    of_class = _by(rows[(rows.statistic == statistic) & (rows.null > 0)], "class")
-    if not {*expected, *others} <= of_class.keys() or not others:
+    # A class with a jet or two that has such a particle has no interval, and shows nothing.
+    measured = (rows.statistic == statistic) & (rows.null > 0) & rows.low.notna()
+    of_class = _by(rows[measured], "class")
+    others = [name for name in others if name in of_class]
+    if not set(expected) <= of_class.keys() or not others:
         return
     clear = all(_side(of_class[name]) > 0 for name in expected)
     least = min(of_class[name].low / of_class[name].null for name in expected)

@@ -30,8 +30,7 @@ def probe_findings(table: pd.DataFrame) -> Iterator[str]:
     """
     for state in (_last_layer, _class_token):
         yield _strongest(state(table, ALL_JETS), table)
-    within = {name: state(table, WITHIN) for name, state in _STATES.items()}
-    yield from (_gains(name, rows) for name, rows in within.items())
+    yield from within_findings(table)
     yield (
         "R^2 over all jets says whether an observable can be read off the state, which a state that knows "
         "the class can do to the extent that classes differ in it; R^2 within classes says whether the "
@@ -39,6 +38,17 @@ def probe_findings(table: pd.DataFrame) -> Iterator[str]:
         "hold 95 % over test jets, not over trainings of network or probe, and are not corrected for their "
         "number."
     )
+
+
+def within_findings(table: pd.DataFrame) -> Iterator[str]:
+    """What states hold within classes, beyond the untrained network and simple inputs, a sentence a state.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As of :func:`probe_findings`.
+    """
+    yield from (_gains(name, state(table, WITHIN)) for name, state in _STATES.items())
 
 
 def correlation_findings(table: pd.DataFrame) -> Iterator[str]:

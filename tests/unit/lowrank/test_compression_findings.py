@@ -59,7 +59,21 @@ def test_equivalence_is_said_where_it_is_shown_and_only_there():
 def test_one_seed_and_what_is_not_measured_are_said():
     said = _said(_row(seeds=1), _row(metric="rejection_50 Hbb", note="not measured"))
     assert "choice of examples alone" in said
-    assert "Not measured on so few examples: rejection_50 Hbb" in said
+    assert "Not measured on so few examples: rejection at 50 % of Hbb" in said
+
+
+def test_other_metrics_are_counted_by_what_is_shown():
+    ratio = {"change_is": "ratio", "margin": 0.1}
+    said = _said(
+        _row(),
+        _row(metric="auc", change=-0.003, half=0.001, alike=True),
+        _row(metric="rejection_50 Hgg", change=0.99, half=0.05, alike=True, **ratio),
+        _row(metric="rejection_99.5 Tbl", change=1.5, half=0.9, **ratio),
+    )
+    assert "Of 3 other metrics measured, soft thresholds are shown to be worse than dense in 1 (AUC)" in said
+    assert "better in none" in said
+    assert "in 2 (AUC, rejection at 50 % of Hgg)" in said
+    assert "Tbl" not in said
 
 
 def test_keep_ratios_are_not_mixed():

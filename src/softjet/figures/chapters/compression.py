@@ -6,7 +6,12 @@ from pathlib import Path
 import pandas as pd
 
 from softjet.figures.chapters.shared import Settings
-from softjet.figures.compression_findings import change_words, compression_findings, removed_finding
+from softjet.figures.compression_findings import (
+    change_words,
+    compression_findings,
+    metric_words,
+    removed_finding,
+)
 from softjet.figures.pareto import DENSE, METHODS
 from softjet.figures.report import Heading, Part, Picture, Table, Text, percent, with_interval
 
@@ -14,6 +19,12 @@ _COMPARISON_CAPTION = (
     "Every method, keep ratio and metric. All models, the dense one too, were trained for the same number of "
     "steps, learning of ranks included. Changes are of the method against the model named, with paired 95 % "
     "bootstrap intervals over examples and seeds; sizes are what was achieved after rounding."
+)
+
+
+_REMOVED_CAPTION = (
+    "The largest share that can go before a metric is worse than dense by more than a margin (of a ratio in "
+    "units of the value): by the change as measured, and by the whole interval."
 )
 
 
@@ -40,13 +51,14 @@ def compression_parts(results: Path, model: str, settings: Settings) -> Iterator
     yield Text(_how(settings, ranks, history))
     keep = float(run.split("-")[-2])
     yield from map(Text, compression_findings(comparison, keep))
-    yield from (Text(removed_finding(removed, metric)) for metric in removed["metric"].unique())
+    yield Text(removed_finding(removed, removed["metric"].iloc[0]))
     yield Picture(
         results / "figures" / model / "pareto.png",
         "Quality against size. Above the values, below their paired change from the dense model trained as "
         "long; methods of one size are moved apart a little.",
     )
     yield Table(_comparison_rows(comparison), _COMPARISON_CAPTION, folded=True)
+    yield Table(_removed_rows(removed), _REMOVED_CAPTION, folded=True)
     captions = {
         "budget": "Parameters and loss along rank learning and recovery.",
         "ranks": "Rank that each matrix was given, and the share of its parameters that stay.",
@@ -71,12 +83,26 @@ def _how(settings: Settings, ranks: pd.DataFrame, history: pd.DataFrame) -> str:
     )
 
 
+def _removed_rows(table: pd.DataFrame) -> pd.DataFrame:
+    rows = [
+        {
+            "metric": metric_words(row["metric"]),
+            "method": METHODS[row["method"]][0],
+            "margin": f"{row['margin']:g}",
+            "removed": percent(row["removed"], 0),
+            "shown": percent(row["shown"], 0),
+        }
+        for row in table.to_dict("records")
+    ]
+    return pd.DataFrame(rows)
+
+
 def _comparison_rows(table: pd.DataFrame) -> pd.DataFrame:
     rows = [
         {
             "method": METHODS[row["method"]][0],
             "keep": f"{row['keep']:g}",
-            "metric": row["metric"],
+            "metric": metric_words(row["metric"]),
             "value [95 % interval]": row["note"]
             or with_interval(row["value"], row["value_low"], row["value_high"]),
             "against": row["against"].replace("-", " "),

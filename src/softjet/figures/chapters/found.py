@@ -7,8 +7,11 @@ from typing import Any
 import pandas as pd
 
 from softjet.figures.chapters.shared import Sentences, Settings, first_row, records
-from softjet.figures.compression_findings import change_words
+from softjet.figures.compression_findings import change_words, metric_words
+from softjet.figures.focus_findings import decay_findings, focus_findings
 from softjet.figures.growth import growth_sentence
+from softjet.figures.intervention_findings import intervention_findings
+from softjet.figures.observable_findings import within_findings
 from softjet.figures.report import percent, with_interval
 
 
@@ -27,6 +30,7 @@ def find_most_important(
         )
         yield attention[run]["shares"][-1]
         yield from _growth_finding(results, run, settings["part"][run])
+        yield from _physics(results / "statistics" / run / settings["part"][run]["dataset"])
     for model, own in settings["compress"].items():
         yield from _size_findings(results, model, own)
 
@@ -38,13 +42,26 @@ def _size_findings(results: Path, model: str, own: Settings) -> Iterator[str]:
     chosen = (table["method"] == method) & (table["keep"] == float(keep)) & (table["against"] == "dense")
     row = table[chosen].to_dict("records")[0]
     note = f" ({own['note']})" if own["note"] else ""
+    change = f"{metric_words(row['metric'])} changes by {change_words(row)}"
     yield (
         f"With learned ranks {model}{note} keeps {percent(row['keep_total'])} of its parameters, "
-        f"{percent(row['keep_blocks'])} of its blocks; {row['metric']} changes by {change_words(row)} "
-        f"against the dense model trained as long (paired, n = {row['n']:,})."
+        f"{percent(row['keep_blocks'])} of its blocks; {change} against the dense model trained as long "
+        f"(paired, n = {row['n']:,}). {_speeds(results, model, own)}"
     )
-    speeds = records(results / "latency" / model / f"{own['shown']}-ratios.parquet")
-    yield from (_speed_finding(model, row) for row in speeds)
+
+
+def _physics(tables: Path) -> Iterator[str]:
+    """First finding each of focus, of the decay, of interventions and of probes."""
+    focus, interventions, probes = (
+        pd.read_parquet(tables / f"{name}.parquet") for name in ("focus", "interventions", "probes")
+    )
+    found = (
+        focus_findings(focus),
+        decay_findings(focus),
+        intervention_findings(interventions),
+        within_findings(probes),
+    )
+    yield from (first for findings in found if (first := next(findings, "")))
 
 
 def _growth_finding(results: Path, run: str, own: Settings) -> Iterator[str]:
@@ -54,9 +71,14 @@ def _growth_finding(results: Path, run: str, own: Settings) -> Iterator[str]:
         yield growth_sentence(pd.read_parquet(path), own["training"]["batch_size"])
 
 
-def _speed_finding(model: str, row: Mapping[str, Any]) -> str:
-    what = f"With a batch of {row['batch']} (length {row['length']}, threads: {row['threads']})"
-    if row["note"]:
-        return f"{what} the machine was too noisy to say which {model} is faster ({row['note']})."
+def _speeds(results: Path, model: str, own: Settings) -> str:
+    """How fast the run that is shown is, in one sentence."""
+    rows = records(results / "latency" / model / f"{own['shown']}-ratios.parquet")
+    told = ", ".join(_speed(row) for row in rows)
+    where = f"length {rows[0]['length']}, threads: {rows[0]['threads']}"
+    return f"Its speed in units of the dense one's ({where}): {told}."
+
+
+def _speed(row: Mapping[str, Any]) -> str:
     ratio = with_interval(row["ratio"], row["low"], row["high"], digits=2)
-    return f"{what} the compressed {model} runs {ratio} times as fast as the dense one."
+    return f"{'not told on so noisy a machine' if row['note'] else ratio} with a batch of {row['batch']}"
