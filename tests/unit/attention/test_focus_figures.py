@@ -19,6 +19,7 @@ from softjet.figures.focus import (
     draw_subjets,
 )
 from softjet.figures.focus_findings import (
+    decay_findings,
     distance_findings,
     focus_findings,
     partner_findings,
@@ -112,6 +113,18 @@ def test_attention_follows_the_decay_only_where_it_is_larger_in_every_class(of_q
     assert f"Attention to electrons and muons {verdict} the decay" in sentences[0]
     shares = "3.0 [2.9, 3.1] (Hqql), 4.0 [3.9, 4.1] (Tbl) times the even share"
     assert f"{shares}, against {10 * of_qcd:.1f} [{10 * of_qcd - 0.1:.1f}" in sentences[0]
+
+
+def test_a_class_without_an_interval_is_not_spoken_of():
+    values = {"QCD": 0.9, "Hgg": 0.1, "Hqql": 0.3, "Tbl": 0.4}
+    rows = [
+        row("to_lepton", value, 0.1, 0.001, label, **{"class": name})
+        for label, (name, value) in enumerate(values.items())
+    ]
+    rows[0] |= {"low": np.nan, "high": np.nan}
+    (sentence,) = decay_findings(pd.DataFrame(rows))
+    assert "follows the decay" in sentence
+    assert "QCD" not in sentence
 
 
 def test_partners_and_distance_in_words(tables):

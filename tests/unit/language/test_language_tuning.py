@@ -95,6 +95,20 @@ def test_gradient_is_clipped(monkeypatch, tmp_path, clip, norm):
     assert model.weight.grad.norm() == pytest.approx(norm, rel=1e-4)
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_loss_is_computed_in_the_chosen_precision(monkeypatch, tmp_path, precision):
+    kinds = []
+
+    def noted(model, batch):
+        kinds.append((model.weight[:, None] @ model.weight[None]).dtype)
+        return model.weight[0]
+
+    monkeypatch.setattr(tuning_module, "task_loss", noted)
+    settings = SETTINGS.model_copy(update={"steps": 1, "precision": precision})
+    tune(Fixed(), classifier_loader(), settings, tmp_path)
+    assert kinds == [getattr(torch, precision)]
+
+
 def unbroken(kind, folder):
     make, loader = KINDS[kind]
     model = make()

@@ -97,3 +97,20 @@ def test_spectrum_training_reaches_its_budget(tmp_path):
     assert history["keep_total"].iloc[-1] <= 0.6
     assert (history["drift"].dropna() < 1e-5).all()
     assert ranks["rank"].nunique() > 1
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_task_is_computed_in_the_chosen_precision_and_spectra_are_not(precision):
+    kinds = []
+
+    def noted(model, batch):
+        kinds.append(model.enter(batch[0]).dtype)
+        kinds.append(all_factors(model)[0].passed().dtype)
+        return loss(model, batch)
+
+    take_step(
+        begin(network(), SELECTION, settings_of("soft-threshold", precision=precision)),
+        next(batches(0)),
+        noted,
+    )
+    assert kinds == [getattr(torch, precision), torch.float32]
