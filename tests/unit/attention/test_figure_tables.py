@@ -12,6 +12,7 @@ RULES = {
     "draw_interventions": "interventions",
     "draw_focus": "focus",
     "draw_growth": "growth",
+    "draw_observables": "observables",
 }
 """Rules that draw, and the files that they stand in."""
 
