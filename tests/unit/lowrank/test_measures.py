@@ -35,6 +35,7 @@ def test_sizes_are_what_outputs_lose(measured):
     # Half of the inputs' directions are next to none.
     assert float(factors.spectrum().detach().quantile(0.75)) == pytest.approx(2)
     factors.fix(5)
+    assert not list(factors.measure.buffers())  # no longer asked for, and as large as the matrix
     lost = ((weight - factors.weight()) @ x.T).norm()
     torch.testing.assert_close(lost, sizes[5:].norm(), rtol=1e-5, atol=1e-6)
 
