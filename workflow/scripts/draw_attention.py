@@ -14,7 +14,7 @@ from softjet.figures.attention import (
     draw_weights,
 )
 from softjet.jets.schema import table_facts
-from softjet.provenance.job import job
+from softjet.provenance.job import job, tables_drawn
 
 PAIRS = ("QCD", "Hbb", "Tbqq", "Hqql")
 HEATED = "Hbb"
@@ -31,9 +31,7 @@ DRAWN_FROM = {
 """Tables that each figure draws; they are noted in the figures' sidecars."""
 
 with job(snakemake) as step:
-    step.notes["drawn_from"] = {
-        name: [str(snakemake.input[table]) for table in own] for name, own in DRAWN_FROM.items()
-    }
+    step.notes["drawn_from"] = tables_drawn(snakemake.input, DRAWN_FROM)
     tables = {name: pd.read_parquet(path) for name, path in snakemake.input.items()}
     classes = table_facts(pq.read_schema(snakemake.input.maps)).classes
     first = tables["maps"].groupby("label").jet.min()

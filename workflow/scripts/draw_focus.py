@@ -10,7 +10,7 @@ from softjet.figures.focus import (
     draw_subjets,
 )
 from softjet.figures.planes import draw_distance, draw_planes, draw_planes_by_layer
-from softjet.provenance.job import job
+from softjet.provenance.job import job, tables_drawn
 
 DRAWN_FROM = {
     "focus": ("focus",),
@@ -25,9 +25,7 @@ DRAWN_FROM = {
 """Tables that each figure draws; they are noted in the figures' sidecars."""
 
 with job(snakemake) as step:
-    step.notes["drawn_from"] = {
-        name: [str(snakemake.input[table]) for table in own] for name, own in DRAWN_FROM.items()
-    }
+    step.notes["drawn_from"] = tables_drawn(snakemake.input, DRAWN_FROM)
     tables = {name: pd.read_parquet(path) for name, path in snakemake.input.items()}
     out = snakemake.output
     draw_focus(tables["focus"], out.focus_png)

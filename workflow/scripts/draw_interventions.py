@@ -3,7 +3,7 @@
 import pandas as pd
 
 from softjet.figures.interventions import draw_interventions, draw_silenced, draw_topk
-from softjet.provenance.job import job
+from softjet.provenance.job import job, tables_drawn
 
 DRAWN_FROM = {
     "interventions": ("interventions",),
@@ -13,9 +13,7 @@ DRAWN_FROM = {
 """Tables that each figure draws; they are noted in the figures' sidecars."""
 
 with job(snakemake) as step:
-    step.notes["drawn_from"] = {
-        name: [str(snakemake.input[table]) for table in own] for name, own in DRAWN_FROM.items()
-    }
+    step.notes["drawn_from"] = tables_drawn(snakemake.input, DRAWN_FROM)
     table = pd.read_parquet(snakemake.input.interventions)
     draw_interventions(table, snakemake.output.interventions_png)
     draw_silenced(table, snakemake.output.silenced_png)

@@ -52,6 +52,19 @@ class Job:
     notes: dict[str, Any] = field(default_factory=dict)
 
 
+def tables_drawn(inputs: Any, drawn_from: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """Paths of the tables that each figure draws, for the notes of the figures' sidecars.
+
+    Parameters
+    ----------
+    inputs : mapping
+        The rule's input files by name.
+    drawn_from : mapping
+        Names of a figure's inputs, by the figure's name.
+    """
+    return {figure: [str(inputs[name]) for name in names] for figure, names in drawn_from.items()}
+
+
 @contextmanager
 def job(rule: Rule) -> Iterator[Job]:
     """Run the body of a rule: log to its log file, note where its outputs come from.

@@ -1,0 +1,4 @@
+def test_figures_are_told_with_the_paths_of_their_tables():
+    inputs = {"one": Path("a.parquet"), "other": "b.parquet"}
+    told = tables_drawn(inputs, {"figure": ("one", "other"), "second": ("other",)})
+    assert told == {"figure": ["a.parquet", "b.parquet"], "second": ["b.parquet"]}
