@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from softjet.config.section import Section
+from softjet.config.section import Computed, Section
 
 Family = Literal["bert", "mpnet", "gpt2", "llama", "mamba"]
 TaskName = Literal[
@@ -35,17 +35,13 @@ class Source(Section):
         return self
 
 
-class Tuning(Section):
+class Tuning(Computed):
     """Training of the dense model on its task."""
 
     steps: int = Field(300, ge=0)
     """Steps."""
     batch_size: int = Field(32, ge=1)
     """Sentences, or windows of text, a step."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where it is computed; `auto`: on a GPU where there is one."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """`auto`: bfloat16 autocast where the device multiplies bfloat16 matrices in hardware, else float32."""
     learning_rate: float = Field(5e-5, gt=0)
     """Learning rate after its rise; it falls linearly to zero."""
     warmup: float = Field(0.1, ge=0, lt=1)

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from softjet.config.section import Section
+from softjet.config.section import Computed, Section
 
 Method = Literal[
     "soft-threshold", "svd", "energy-svd", "whitened-svd", "learned-mask", "whitened-soft-threshold", "dense"
@@ -35,7 +35,7 @@ class Selection(Section):
     """Paths of embedding tables that are factored too; an output layer tied to one follows it."""
 
 
-class Recipe(Section):
+class Recipe(Computed):
     """How a model is trained while its ranks are learned and afterwards; the same for every method."""
 
     of: Literal["linears", "blocks", "total"] = "total"
@@ -48,10 +48,6 @@ class Recipe(Section):
     """Steps with fixed ranks, beside those that learning left over: every method takes the same total."""
     batch_size: int = Field(64, ge=1)
     """Examples a step."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where it is computed; `auto`: on a GPU where there is one."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """`auto`: bfloat16 autocast where the device multiplies bfloat16 matrices in hardware, else float32."""
     learning_rate: float = Field(0.0002, gt=0)
     """Learning rate of weights while ranks are learned."""
     threshold_rate: float = Field(0.02, gt=0)

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from softjet.config.section import Section
+from softjet.config.section import Computed, Section
 
 HeadScale = Literal["2022", "current"]
 """Meaning of weaver-core's head scale: until version 0.4 it also transposed head and channel."""
@@ -43,7 +43,7 @@ class ParTModel(Section):
     """`stable`: squares and differences of ln m^2 in float64, which in float32 are noise for close pairs."""
 
 
-class Training(Section):
+class Training(Computed):
     """How a Particle Transformer is trained."""
 
     epochs: float | None = Field(4, gt=0)
@@ -56,8 +56,6 @@ class Training(Section):
     """Pieces of a process's share of a step, one after another: less memory, the same step."""
     processes: int = Field(1, ge=1)
     """Processes that share each step (torchrun on this machine)."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where the model is trained; `auto`: on a GPU where there is one."""
     optimiser: Literal["adamw", "ranger"] = "adamw"
     """`ranger`: RAdam with Lookahead, as published."""
     learning_rate: float = Field(0.0007, gt=0)
@@ -74,8 +72,6 @@ class Training(Section):
     """Decoupled weight decay of the matrices."""
     clip: float | None = Field(1.0, gt=0)
     """Largest gradient norm; null: any, as published."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """`auto`: bfloat16 autocast where the device multiplies bfloat16 matrices in hardware, else float32."""
     deterministic: bool = False
     """The same bits on any number of cores: one thread a process, no operation that may give others."""
     sync_batchnorm: bool = False

@@ -1,5 +1,7 @@
 """What all sections of the configuration share."""
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict
 
 
@@ -7,3 +9,12 @@ class Section(BaseModel):
     """A section: unknown keys are errors, values are frozen, field docstrings become descriptions."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Computed(Section):
+    """Where a model is trained, and in which precision."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where it is computed; `auto`: on a GPU where there is one."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """`auto`: bfloat16 autocast where the device multiplies bfloat16 matrices in hardware, else float32."""
