@@ -17,7 +17,7 @@ rule record_attention:
         "<logs>/record_attention/{network}-{dataset}.log",
     conda:
         "../envs/softjet.yaml"
-    threads: workflow.cores
+    threads: half_of_cores()
     resources:
         mem_mb=4000,
         runtime=240,

@@ -14,7 +14,7 @@ rule learn_ranks_part:
         model=one_of(compressed_parts()),
     conda:
         "../envs/softjet.yaml"
-    threads: workflow.cores
+    threads: half_of_cores()
     resources:
         mem_mb=4000,
         runtime=2880,
@@ -69,7 +69,7 @@ rule evaluate_compressed_part:
         model=one_of(compressed_parts()),
     conda:
         "../envs/softjet.yaml"
-    threads: workflow.cores
+    threads: half_of_cores()
     resources:
         mem_mb=4000,
         runtime=240,

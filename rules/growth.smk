@@ -18,7 +18,7 @@ rule statistics_growth:
         run=one_of(trained()),
     conda:
         "../envs/softjet.yaml"
-    threads: workflow.cores
+    threads: half_of_cores()
     resources:
         mem_mb=4000,
         runtime=600,

@@ -59,7 +59,7 @@ rule compare_pair_forms:
         "<logs>/compare_pair_forms/{run}.log",
     conda:
         "../envs/softjet.yaml"
-    threads: workflow.cores
+    threads: half_of_cores()
     resources:
         mem_mb=3000,
         runtime=60,

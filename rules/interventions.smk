@@ -16,7 +16,7 @@ rule statistics_interventions:
         "<logs>/statistics_interventions/{run}-{dataset}.log",
     conda:
         "../envs/softjet.yaml"
-    threads: workflow.cores
+    threads: half_of_cores()
     resources:
         mem_mb=4000,
         runtime=720,
@@ -45,7 +45,7 @@ rule tune_topk:
         kept=r"all|\d+",
     conda:
         "../envs/softjet.yaml"
-    threads: workflow.cores
+    threads: half_of_cores()
     resources:
         mem_mb=4000,
         runtime=240,

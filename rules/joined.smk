@@ -18,7 +18,7 @@ rule statistics_compressed:
         model=one_of(compressed_parts()),
     conda:
         "../envs/softjet.yaml"
-    threads: workflow.cores
+    threads: half_of_cores()
     resources:
         mem_mb=4000,
         runtime=240,

@@ -22,7 +22,7 @@ rule statistics_attention:
         "<logs>/statistics_attention/{run}-{dataset}.log",
     conda:
         "../envs/softjet.yaml"
-    threads: workflow.cores
+    threads: half_of_cores()
     resources:
         mem_mb=4000,
         runtime=600,

@@ -72,7 +72,7 @@ rule evaluate_part:
         "<logs>/evaluate_part/{run}.log",
     conda:
         "../envs/softjet.yaml"
-    threads: workflow.cores
+    threads: half_of_cores()
     resources:
         mem_mb=4000,
         runtime=240,

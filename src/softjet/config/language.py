@@ -97,7 +97,7 @@ class LanguageModel(Section):
     tuning: Tuning = Tuning()
     """Training of the dense model."""
     threads: int = Field(0, ge=0)
-    """Threads of each of its jobs; 0: all cores of the workflow. Small models go faster side by side."""
+    """Threads of each of its jobs; 0: half of the cores, so that two jobs go side by side."""
     licence: str = "unknown"
     """Licence of the weights, handed on with every compressed model."""
     note: str = ""
