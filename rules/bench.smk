@@ -179,8 +179,43 @@ rule bench_inference:
         "../workflow/scripts/bench_inference.py"
 
 
+rule bench_training:
+    input:
+        train=jet_files(BENCH_RUN.dataset, "train"),
+    output:
+        **recorded(
+            rates="<results>/bench/training.parquet",
+            losses="<results>/bench/training_losses.parquet",
+        ),
+    log:
+        "<logs>/bench_training.log",
+    conda:
+        "../envs/softjet.yaml"
+    # All cores: nothing else may run while the clock does.
+    threads: workflow.cores
+    resources:
+        mem_mb=6000,
+        runtime=60,
+    params:
+        spec=spec(
+            "bench_training",
+            {
+                "run": BENCH_RUN.model_dump(mode="json"),
+                "samples": 30,
+                "steps": 4,
+                "their_batch_size": 128,
+                "noise": 0.2,
+            },
+        ),
+    message:
+        "Measure training against weaver-core"
+    script:
+        "../workflow/scripts/bench_training.py"
+
+
 rule bench:
     input:
+        rules.bench_training.output.rates,
         rules.bench_inference.output.rates,
         rules.bench_substructure.output.rates,
         rules.bench_readers.output.memory,

@@ -12,7 +12,7 @@ class Simulation(Section):
 
     jets_per_class: int = Field(2000, ge=1)
     """Selected jets of each of the ten JetClass classes."""
-    shards: int = Field(2, ge=1, le=10_000)
+    shards: int = Field(1, ge=1, le=10_000)
     """Jobs a class; each simulates jets_per_class / shards jets with its own seed."""
     seed: int = Field(1, ge=0, le=800_000)
     """Seed of the whole simulation; class and shard are mixed into it."""

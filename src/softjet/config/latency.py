@@ -12,7 +12,7 @@ class Latency(Section):
     """Jets a call."""
     language_batches: tuple[int, ...] = (1, 8)
     """Windows or sentences a call of a language model."""
-    samples: int = Field(40, ge=5)
+    samples: int = Field(30, ge=5)
     """Timed calls of each variant and batch."""
     warmup: int = Field(5, ge=1)
     """Calls of each variant before the clock counts."""

@@ -85,16 +85,18 @@ def measure_feeding(
     return pd.DataFrame(rows)
 
 
-def training_step(model: ParticleTransformer, config: Training) -> Callable[[JetBatch], None]:
-    """A step of training: loss, gradients, clipping, optimiser."""
+def training_step(model: nn.Module, config: Training) -> Callable[[JetBatch], float]:
+    """A step of training, which gives its loss: loss, gradients, clipping, optimiser."""
     optimiser = optimiser_of(model, config)
 
-    def step(batch: JetBatch) -> None:
+    def step(batch: JetBatch) -> float:
         optimiser.zero_grad(set_to_none=True)
-        class_loss(model, batch, config.precision).backward()
+        loss = class_loss(model, batch, config.precision)
+        loss.backward()
         if config.clip is not None:
             nn.utils.clip_grad_norm_(model.parameters(), config.clip)
         optimiser.step()
+        return loss.item()
 
     return step
 
@@ -116,7 +118,7 @@ def _seconds(batches: Iterator[JetBatch], n: int) -> float:
 
 
 def _fed(
-    path: Path, run: ParTRun, size: int, steps: int, step: Callable[[JetBatch], None]
+    path: Path, run: ParTRun, size: int, steps: int, step: Callable[[JetBatch], float]
 ) -> dict[str, float]:
     forget(path)
     shape = run.model

@@ -11,10 +11,9 @@ from torch.nn import functional
 from softjet.errors import InputError
 from softjet.part.blocks import Attention, Block
 from softjet.part.model import ParticleTransformer
-from softjet.part.pairs import PairEmbedding, pair_features, real_pairs, symmetric_bias
-
-PAIRS_AT_ONCE = 8192
-"""Pairs that go through the pair embedding together, so that what lies between its layers stays in cache."""
+from softjet.part.norm import usual_affine
+from softjet.part.pairs import pair_features, real_pairs, symmetric_bias
+from softjet.part.rows import through
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -26,8 +25,8 @@ class InferenceModel(nn.Module):
 
     Batch normalisations of the pair embedding are folded into its linear layers and head scales into the
     output projections; each pair is embedded once, in blocks that stay in cache; padding is masked in the
-    bias, once for all blocks; attention is PyTorch's fused one; the class blocks project no query of a
-    particle. It does not follow later changes of the model's weights.
+    bias, once for all blocks; the class blocks project no query of a particle. It does not follow later
+    changes of the model's weights.
 
     Parameters
     ----------
@@ -49,8 +48,8 @@ class InferenceModel(nn.Module):
         if precision not in DTYPES:
             raise InputError("precision", precision, "is not known: give float32 or bfloat16")
         self.config, self.dtype = model.config, DTYPES[precision]
-        self.feature_norm, self.embed = _affine(model.embed.norm), _copy(model.embed.layers, self.dtype)
-        self.pair_layers = folded_pair_layers(model.pair_embed, self.dtype)
+        self.feature_norm = [value.detach() for value in usual_affine(model.embed.norm)]
+        self.embed, self.pair_embed = _copy(model.embed.layers, self.dtype), _copy(model.pair_embed, None)
         self.blocks = nn.ModuleList(_FastBlock(block, self.dtype) for block in model.blocks)
         self.class_blocks = nn.ModuleList(_FastBlock(block, self.dtype) for block in model.class_blocks)
         self.register_buffer("class_token", model.class_token.detach().to(self.dtype))
@@ -85,14 +84,10 @@ class InferenceModel(nn.Module):
         """Attention bias, -inf for padded keys; shape (B, H, P, P)."""
         pairs = real_pairs(real)
         rows = pair_features(vectors, pairs, self.config.pair_mass)
-        embedded = torch.cat([self._embed_pairs(block) for block in rows.split(PAIRS_AT_ONCE)])
+        values = self.pair_embed.standardised(rows, self.dtype)
+        embedded = through(values, self.pair_embed.folded(), differentiable=False)
         bias = symmetric_bias(embedded, pairs, (real.shape[0], real.shape[1]))
         return bias if real.all() else bias.masked_fill_(~real[:, None, None, :], -math.inf)
-
-    def _embed_pairs(self, x: Tensor) -> Tensor:
-        for layer in self.pair_layers:
-            x = functional.gelu(layer(x).to(self.dtype))
-        return x
 
 
 class _FastBlock(nn.Module):
@@ -119,8 +114,8 @@ class _FastBlock(nn.Module):
         normed = self.attention_norm(source)
         # As published, the class token asks as it is, without the norm.
         q, k, v = self._project(normed if x is source else x, normed)
-        out = functional.scaled_dot_product_attention(q, k, v, attn_mask=bias)
-        x = x + self.branch_norm(self.out_proj(out.transpose(1, 2).flatten(2)))
+        out = attend(q, k, v, bias).transpose(1, 2).flatten(2)
+        x = x + self.branch_norm(self.out_proj(out))
         hidden = self.hidden_norm(functional.gelu(self.expand(self.feed_norm(x))))
         return torch.addcmul(self.contract(hidden), self.residual_scale, x)
 
@@ -140,23 +135,26 @@ class _FastBlock(nn.Module):
         return q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
 
 
-def folded_pair_layers(embedding: PairEmbedding, dtype: torch.dtype) -> nn.ModuleList:
-    """Linear layers of a pair embedding, with the batch normalisations before and behind them in them.
+def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+    """Attention softmax(q k^T / sqrt(D) + bias) v, its softmax in float32.
 
-    The first works in float32 whatever `dtype` is: bfloat16 would round a logarithm of 10 by 0.03.
+    PyTorch's fused attention takes twice as long on a processor for a few dozen particles.
+
+    Parameters
+    ----------
+    q, k, v : Tensor, shapes (B, H, T, D), (B, H, S, D), (B, H, S, D)
+    bias : Tensor, shape (B, H, T, S), or such that it broadcasts to that
+
+    Returns
+    -------
+    Tensor, shape (B, H, T, D)
     """
-    norm, *layers = embedding
-    scale, shift = _affine(norm)
-    folded = nn.ModuleList()
-    for linear, behind in zip(layers[::3], layers[1::3], strict=True):
-        assert isinstance(linear, nn.Linear)
-        weight, bias = linear.weight.detach(), linear.bias.detach()
-        after, offset = _affine(behind)
-        bias = after * (bias + weight @ shift) + offset
-        weight = after[:, None] * weight * scale
-        folded.append(_linear(weight, bias).to(dtype if len(folded) else torch.float32))
-        scale, shift = torch.ones_like(bias), torch.zeros_like(bias)
-    return folded
+    heads = q.shape[1]
+    bias = bias.expand(*q.shape[:3], k.shape[2]).flatten(0, 1)
+    q, k, v = (part.flatten(0, 1) for part in (q, k, v))
+    logits = torch.baddbmm(bias, q, k.mT, alpha=1 / math.sqrt(q.shape[-1]))
+    weights = logits.softmax(-1, dtype=torch.float32).to(v.dtype)
+    return (weights @ v).unflatten(0, (-1, heads))
 
 
 def scaled_projection(attention: Attention, head_scale: Tensor) -> nn.Linear:
@@ -173,14 +171,5 @@ def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
     return linear
 
 
-def _affine(norm: nn.Module) -> tuple[Tensor, Tensor]:
-    """Scale and shift of a batch normalisation in evaluation."""
-    assert isinstance(norm, nn.BatchNorm1d)
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    scale = (norm.weight / (norm.running_var + norm.eps).sqrt()).detach()
-    return scale, norm.bias.detach() - norm.running_mean * scale
-
-
-def _copy(module: Module, dtype: torch.dtype) -> Module:
+def _copy(module: Module, dtype: torch.dtype | None) -> Module:
     return copy.deepcopy(module).to(dtype)

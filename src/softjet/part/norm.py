@@ -57,6 +57,14 @@ class BatchRenorm1d(nn.BatchNorm1d):
         return self.running_mean.lerp_(mean, share), self.running_var.lerp_(variance, share)
 
 
+def usual_affine(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
+    """Scale and shift by which a batch normalisation acts in evaluation, shape (channels,) each."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+    return scale, norm.bias - norm.running_mean * scale
+
+
 def batch_statistics(rows: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and variance (over n, not n - 1) of each column, by the fastest way on a processor.
 

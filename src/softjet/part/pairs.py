@@ -11,9 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from softjet.config.part import PairMass
+from softjet.part.norm import usual_affine
+from softjet.part.rows import through
 
 N_PAIR_FEATURES = 4
 EPSILON = 1e-8
+
+Affine = tuple[Tensor, Tensor]
+"""Scale or weight, and shift or bias."""
 
 
 class Pairs(NamedTuple):
@@ -122,6 +127,8 @@ class PairEmbedding(nn.Sequential):
     BatchNorm, then [Linear, BatchNorm, GELU] to each width and to the number of heads. It works on packed
     rows, one a real pair, so padding costs nothing and stays out of the statistics (as in weaver-core 0.5.3).
 
+    In evaluation a batch normalisation is a scale and a shift, which go into the matrix before it.
+
     Parameters
     ----------
     widths : sequence of int
@@ -143,6 +150,65 @@ class PairEmbedding(nn.Sequential):
         first = layers[1]
         assert isinstance(first, nn.Linear)
         first.weight = nn.Parameter(first.weight.detach().t().contiguous().t())
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Embed pairs.
+
+        Parameters
+        ----------
+        rows : Tensor, shape (n, 4)
+            Pair features.
+
+        Returns
+        -------
+        Tensor, shape (n, H)
+            In the precision of autocast, where it is on.
+        """
+        # An exported graph has no loop over blocks.
+        if torch.compiler.is_exporting() or any(norm.training for norm in self._norms()):
+            return super().forward(rows)
+        kind = rows.device.type
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else rows.dtype
+        with torch.autocast(kind, enabled=False):
+            return through(self.standardised(rows, dtype), self.folded(), torch.is_grad_enabled())
+
+    def standardised(self, rows: Tensor, dtype: torch.dtype) -> Tensor:
+        """Features less their usual mean, over their usual deviation: of these a low precision keeps most."""
+        mean, deviation = _usual(self._norms()[0])
+        return ((rows - mean) / deviation).to(dtype)
+
+    def folded(self) -> list[Affine]:
+        """Weight and bias of each layer on standardised features in evaluation, before its GELU."""
+        first, *norms = (usual_affine(norm) for norm in self._norms())
+        mean, deviation = _usual(self._norms()[0])
+        before: Affine | None = (first[0] * deviation, first[1] + first[0] * mean)
+        found = []
+        for linear, (scale, shift) in zip(self._linears(), norms, strict=True):
+            weight, bias = _after(linear, before)
+            found.append((scale[:, None] * weight, scale * bias + shift))
+            before = None
+        return found
+
+    def _norms(self) -> list[nn.BatchNorm1d]:
+        return [layer for layer in self if isinstance(layer, nn.BatchNorm1d)]
+
+    def _linears(self) -> list[nn.Module]:
+        return list(self)[1::3]
+
+
+def _usual(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
+    """Running mean, and root of the running variance."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    return norm.running_mean.clone(), (norm.running_var + norm.eps).sqrt()
+
+
+def _after(linear: nn.Module, before: Affine | None) -> Affine:
+    """Weight and bias of a linear layer behind a scale and a shift."""
+    weight, bias = linear.weight, linear.bias
+    assert isinstance(weight, Tensor)
+    assert isinstance(bias, Tensor)
+    return (weight, bias) if before is None else (weight * before[0], bias + weight @ before[1])
 
 
 def symmetric_bias(embedded: Tensor, pairs: Pairs, shape: tuple[int, int]) -> Tensor:

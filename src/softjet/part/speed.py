@@ -1,4 +1,4 @@
-"""How fast a trained network answers, beside weaver-core with the same weights."""
+"""How fast a network answers and trains, beside weaver-core with the same weights."""
 
 import logging
 from collections import Counter
@@ -11,15 +11,19 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from softjet.config.part import N_FEATURES, ParTModel
+from softjet.config.part import N_FEATURES, ParTModel, ParTRun, Training
 from softjet.latency.pairs import measure_pair
 from softjet.latency.ratio import summarise
+from softjet.part.feeding import training_step
 from softjet.part.inference import InferenceModel
 from softjet.part.model import ParticleTransformer
 from softjet.part.prediction import JetBatch
 from softjet.part.weaver import export_weaver
 
 THEIRS = "weaver-core"
+
+WARMUP = 2
+"""Calls of each before the clock counts."""
 
 Inputs = tuple[Tensor, Tensor, Tensor]
 """Features (B, F, P), vectors (B, 4, P) and mask (B, 1, P)."""
@@ -34,6 +38,16 @@ class Agreement(NamedTuple):
     """Largest difference of a probability."""
     n: int
     """Jets compared."""
+
+
+class Read(NamedTuple):
+    """A batch of jets, padded to any length."""
+
+    features: Tensor
+    vectors: Tensor
+    mask: Tensor
+    labels: Tensor
+    rows: Tensor
 
 
 def weaver_network(model: ParticleTransformer) -> nn.Module:
@@ -52,16 +66,16 @@ def weaver_network(model: ParticleTransformer) -> nn.Module:
     return network.eval()
 
 
-def as_weaver_reads(batches: Iterable[JetBatch], shape: ParTModel, size: int, seed: int) -> list[Inputs]:
+def as_weaver_reads(batches: Iterable[JetBatch], shape: ParTModel, size: int, seed: int) -> list[Read]:
     """The same jets in any order, padded to the most particles of a jet, in batches of a size."""
     parts = [
         [nn.functional.pad(tensor, (0, shape.max_particles - tensor.shape[-1])) for tensor in _inputs(batch)]
+        + [batch.labels, batch.rows]
         for batch in batches
     ]
     whole = [torch.cat(tensors) for tensors in zip(*parts, strict=True)]
     order = torch.randperm(len(whole[0]), generator=torch.Generator().manual_seed(seed))
-    features, vectors, mask = ([tensor[rows] for rows in order.split(size)] for tensor in whole)
-    return list(zip(features, vectors, mask, strict=True))
+    return [Read(*(tensor[rows] for tensor in whole)) for rows in order.split(size)]
 
 
 def measure_inference(
@@ -100,18 +114,100 @@ def measure_inference(
     """
     jets = sum(len(batch.labels) for batch in batches)
     ours = {name: (way, [_inputs(batch) for batch in batches]) for name, way in ways(model).items()}
-    theirs = weaver_network(model), as_weaver_reads(batches, model.config, size, seed)
+    read = as_weaver_reads(batches, model.config, size, seed)
+    theirs = weaver_network(model), [_inputs(batch) for batch in read]
     near = agreements(model, {name: way for name, (way, _) in ours.items()}, compared)
     rows = []
     for name, own in ours.items():
         table = measure_pair(
-            partial(_answer, *theirs), partial(_answer, *own), samples, 2, names=(THEIRS, name), batch=size
+            partial(_answer, *theirs),
+            partial(_answer, *own),
+            samples,
+            WARMUP,
+            names=(THEIRS, name),
+            batch=size,
         )
-        found: dict[str, Any] = dict(summarise(table, (THEIRS, name), noise=noise, seed=seed).iloc[0])
-        rates = {"jets_per_second": found["median_b"], "their_jets_per_second": found["median_a"]}
-        per_second = {key: 1e9 * jets / nanoseconds for key, nanoseconds in rates.items()}
-        rows.append({"way": name, "jets": jets, **per_second, **found, **near[name]._asdict()})
+        rows.append({**_rates(table, name, jets, noise, seed), **near[name]._asdict()})
     return pd.DataFrame(rows).rename(columns={"n": "compared"})
+
+
+def measure_training(
+    run: ParTRun,
+    batches: Iterator[JetBatch],
+    samples: int,
+    steps: int,
+    size: int,
+    noise: float = 0.2,
+    seed: int = 1,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Time steps of our training against weaver-core's from the same weights, on the same jets, in turns.
+
+    A call is a few steps, and both go on training from call to call: losses tell whether they learn alike.
+    Optimiser and rates are the same.
+
+    Parameters
+    ----------
+    run : ParTRun
+        Shape and training.
+    batches : iterator of JetBatch
+        Endless; jets as our loader batches them.
+    samples : int
+        Timed calls of each.
+    steps : int
+        Our steps a call.
+    size : int
+        Jets a step of weaver-core.
+    noise : float
+        See :func:`softjet.latency.summarise`.
+    seed : int
+        Of the first weights, of weaver-core's order, and of the bootstrap.
+
+    Returns
+    -------
+    rates : DataFrame
+        As of :func:`measure_inference`, a row.
+    losses : DataFrame
+        way, call (from 0, warm-up included), loss (mean over the jets of the call).
+    """
+    torch.manual_seed(seed)
+    model = ParticleTransformer(run.model).train()
+    theirs = weaver_network(model).train()
+    calls = [list(islice(batches, steps)) for _ in range(samples + WARMUP)]
+    jets = sum(len(batch.labels) for call in calls for batch in call) / len(calls)
+    shuffled = [as_weaver_reads(call, run.model, size, seed) for call in calls]
+    losses: dict[str, list[float]] = {THEIRS: [], "training": []}
+    pair = (
+        _learning(theirs, run.training.model_copy(update={"precision": "float32"}), shuffled, losses[THEIRS]),
+        _learning(model, run.training, calls, losses["training"]),
+    )
+    table = measure_pair(*pair, samples, WARMUP, names=(THEIRS, "training"), batch=size)
+    rates = pd.DataFrame([_rates(table, "training", jets, noise, seed)])
+    rows = [(way, call, loss) for way, found in losses.items() for call, loss in enumerate(found)]
+    return rates, pd.DataFrame(rows, columns=["way", "call", "loss"])
+
+
+def _learning(
+    network: nn.Module, config: Training, calls: Sequence[Sequence[JetBatch]], losses: list[float]
+) -> Callable[[], None]:
+    """A call that learns from the next jets, and notes their mean loss."""
+    step, remaining = training_step(network, config), iter(calls)
+
+    # The clock runs where nothing is differentiated.
+    @torch.inference_mode(False)
+    @torch.enable_grad()
+    def learn() -> None:
+        batches = next(remaining)
+        total = sum(step(batch) * len(batch.labels) for batch in batches)
+        losses.append(total / sum(len(batch.labels) for batch in batches))
+
+    return learn
+
+
+def _rates(table: pd.DataFrame, way: str, jets: float, noise: float, seed: int) -> dict[str, Any]:
+    found: dict[str, Any] = dict(summarise(table, (THEIRS, way), noise=noise, seed=seed).iloc[0])
+    rates = {"jets_per_second": found["median_b"], "their_jets_per_second": found["median_a"]}
+    per_second = {key: 1e9 * jets / nanoseconds for key, nanoseconds in rates.items()}
+    return {"way": way, "jets": jets, **per_second, **found}
 
 
 def ways(model: ParticleTransformer) -> Mapping[str, Callable[..., Tensor]]:

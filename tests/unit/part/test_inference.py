@@ -1,13 +1,15 @@
 """The network prepared for inference is the same function."""
 
+from itertools import cycle
+
 import pytest
 import torch
 
-from softjet.config.part import ParTModel
+from softjet.config.part import ParTModel, ParTRun, Training
 from softjet.errors import InputError
 from softjet.part.inference import InferenceModel
 from softjet.part.model import ParticleTransformer
-from softjet.part.speed import agreements, as_weaver_reads, some, weaver_network
+from softjet.part.speed import agreements, as_weaver_reads, measure_training, some, weaver_network
 
 
 class Jets:
@@ -62,7 +64,7 @@ def test_float32_gives_the_same_logits(lengths, changes):
 def test_pairs_go_through_in_pieces(monkeypatch):
     model, jets = trained(), Jets((5, 1, 12))
     expected = InferenceModel(model)(*jets.inputs)
-    monkeypatch.setattr("softjet.part.inference.PAIRS_AT_ONCE", 7)
+    monkeypatch.setattr("softjet.part.rows.BLOCK", 7)
     torch.testing.assert_close(InferenceModel(model)(*jets.inputs), expected, rtol=1e-5, atol=1e-6)
 
 
@@ -114,13 +116,30 @@ def test_weaver_core_reads_the_same_jets_in_another_order():
     batches = [Jets((5, 1, 12)), Jets((4, 9), seed=2)]
     theirs = weaver_network(model)
     read = as_weaver_reads(batches, model.config, 2, seed=3)
-    assert [len(features) for features, *_ in read] == [2, 2, 1]
-    assert {features.shape[-1] for features, *_ in read} == {20}
+    assert [len(batch.labels) for batch in read] == [2, 2, 1]
+    assert {batch.features.shape[-1] for batch in read} == {20}
     with torch.no_grad():
-        found = torch.cat([theirs(*inputs) for inputs in read])
+        found = torch.cat([theirs(*batch[:3]) for batch in read])
         expected = torch.cat([model(*batch.inputs) for batch in batches])
     order = torch.randperm(5, generator=torch.Generator().manual_seed(3))
     torch.testing.assert_close(found, expected[order], rtol=1e-3, atol=1e-4)
+    assert (
+        torch.cat([batch.labels for batch in read]).tolist() == torch.tensor([0, 1, 2, 0, 1])[order].tolist()
+    )
+
+
+def test_both_trainings_learn_from_the_same_jets():
+    shape = ParTModel(embed_dims=(16, 32, 16), pair_embed_dims=(8,), heads=4, blocks=1, class_blocks=1)
+    run = ParTRun(model=shape, training=Training(learning_rate=0.01, precision="float32"))
+    batches = cycle([Jets((5, 1, 12)), Jets((4, 9), seed=2)])
+    rates, losses = measure_training(run, batches, samples=20, steps=2, size=3, noise=10.0)
+    assert rates.iloc[0][["way", "jets", "pairs"]].tolist() == ["training", 5, 20]
+    assert (rates[["jets_per_second", "their_jets_per_second"]] > 0).all(axis=None)
+    curves = losses.pivot(index="call", columns="way", values="loss")
+    assert len(curves) == 22
+    # The first call sees them before and after a step; the loss of five jets learned by heart falls far.
+    assert curves.iloc[0, 0] == pytest.approx(curves.iloc[0, 1], rel=0.3)
+    assert (curves.iloc[-1] < 0.5 * curves.iloc[0]).all()
 
 
 def test_timed_batches_are_of_all_lengths():

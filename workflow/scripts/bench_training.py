@@ -1,0 +1,21 @@
+"""Jets a second of a training, against weaver-core's from the same weights, in turns."""
+
+from contextlib import closing
+
+import torch
+
+from softjet.config.part import ParTRun
+from softjet.jets.batches import JetLoader
+from softjet.part.speed import measure_training
+from softjet.provenance.files import write_tables
+from softjet.provenance.job import job
+
+with job(snakemake) as step:
+    torch.set_num_threads(snakemake.threads)
+    own, run = step.section, ParTRun.model_validate(step.section["run"])
+    loader = JetLoader.for_model(snakemake.input.train, run.model, run.training.batch_size, run.training.seed)
+    with closing(loader.training()) as batches:
+        rates, losses = measure_training(
+            run, batches, own["samples"], own["steps"], own["their_batch_size"], own["noise"]
+        )
+    write_tables({snakemake.output.rates: rates, snakemake.output.losses: losses})
