@@ -2,6 +2,42 @@
 BENCH_DATASET = next(iter(CONFIG.datasets))
 BENCH_RUN = next(iter(CONFIG.part.values()))
 
+# One layer of each model's shape, and a small vocabulary: the linear layers of a block are what is factored. Mamba's
+# dt_proj is read by its weight, so that its factors would save nothing.
+STACKS = {
+    "BERT-base": {
+        "family": "bert",
+        "architecture": {"num_hidden_layers": 1, "vocab_size": 1000},
+        "dense": [],
+    },
+    "GPT-2": {
+        "family": "gpt2",
+        "architecture": {"n_layer": 1, "vocab_size": 1000},
+        "dense": [],
+    },
+    "TinyLlama": {
+        "family": "llama",
+        "architecture": {
+            "num_hidden_layers": 1,
+            "hidden_size": 2048,
+            "intermediate_size": 5632,
+            "num_attention_heads": 32,
+            "num_key_value_heads": 4,
+            "vocab_size": 1000,
+        },
+        "dense": [],
+    },
+    "Mamba-130M": {
+        "family": "mamba",
+        "architecture": {
+            "num_hidden_layers": 1,
+            "hidden_size": 768,
+            "vocab_size": 1000,
+        },
+        "dense": ["dt_proj"],
+    },
+}
+
 
 rule bench_substructure:
     input:
@@ -213,8 +249,40 @@ rule bench_training:
         "../workflow/scripts/bench_training.py"
 
 
+rule bench_factored:
+    output:
+        **recorded(ratios="<results>/bench/factored.parquet"),
+    log:
+        "<logs>/bench_factored.log",
+    conda:
+        "../envs/softjet.yaml"
+    # All cores: nothing else may run while the clock does.
+    threads: workflow.cores
+    resources:
+        mem_mb=6000,
+        runtime=120,
+    params:
+        spec=spec(
+            "bench_factored",
+            {
+                "stacks": STACKS,
+                "precisions": ["float32", "bfloat16"],
+                "batches": [1, 8],
+                "tokens": [1, 128, 512],
+                "share": 0.5,
+                "samples": 30,
+                "noise": 0.2,
+            },
+        ),
+    message:
+        "Measure factored against dense linear layers"
+    script:
+        "../workflow/scripts/bench_factored.py"
+
+
 rule bench:
     input:
+        rules.bench_factored.output.ratios,
         rules.bench_training.output.rates,
         rules.bench_inference.output.rates,
         rules.bench_substructure.output.rates,

@@ -1,5 +1,6 @@
 """Sections of the configuration about learned ranks."""
 
+from collections.abc import Collection
 from typing import Literal
 
 from pydantic import Field
@@ -33,6 +34,11 @@ class Selection(Section):
     """Paths of the lists of blocks; every selected layer lies in one of them."""
     embeddings: tuple[str, ...] = ()
     """Paths of embedding tables that are factored too; an output layer tied to one follows it."""
+
+    def without(self, names: Collection[str]) -> "Selection":
+        """The selection less the linear layers of these names (the last component of their path)."""
+        kept = tuple(m for m in self.matrices if m.path.rpartition(".")[2] not in names)
+        return self.model_copy(update={"matrices": kept})
 
 
 class Recipe(Computed):
