@@ -46,7 +46,7 @@ class ParTModel(Section):
 class Training(Computed):
     """How a Particle Transformer is trained."""
 
-    epochs: float | None = Field(4, gt=0)
+    epochs: float | None = Field(3, gt=0)
     """Passes over the training split; null where `steps` is given."""
     steps: int | None = Field(None, ge=1)
     """Steps in all, instead of epochs."""

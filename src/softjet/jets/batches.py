@@ -1,8 +1,8 @@
 """Batches of jets for training and evaluation, from Parquet files, in bounded memory.
 
-Row groups come to memory a pool at a time (`softjet.jets.pools`). Jets of like length of a pool stand in one
-batch, so that little of a batch is padding. Which jets a training step sees follows from seed and step alone.
-Pools and batches are made ahead of their use, by threads.
+Row groups come to memory a pool at a time (`softjet.jets.pools`). Which jets a training step sees follows
+from seed and step alone. In evaluation, jets of like length of a pool stand in one batch. Pools and batches
+are made ahead of their use, by threads.
 """
 
 from collections.abc import Generator, Iterable, Iterator
@@ -133,8 +133,10 @@ class JetLoader:
         """Batches without end, in random order; every epoch holds each jet once.
 
         Row groups are dealt to pools anew in every epoch, so that each pool has its share of every class.
-        Jets of a pool are shuffled, sorted by length and cut into batches of equal size (give or take one
-        jet), so that no batch is much smaller than the others; they come in random order.
+        Jets of a pool are shuffled and cut into batches of equal size (give or take one jet), so that no
+        batch is much smaller than the others. Within a batch they stand from short to long. Batches of like
+        length would save padding, but length tells much of the class: a network learns far more slowly from
+        them (docs/batches.md).
 
         Parameters
         ----------
@@ -203,10 +205,8 @@ class JetLoader:
 
     def _shuffled(self, plan: _Plan, pool: Pool) -> list[Places]:
         generator = self._generator(plan.epoch, 1 + plan.place)
-        shuffled = generator.permutation(len(pool.lengths))
-        by_length = shuffled[np.argsort(pool.lengths[shuffled], kind="stable")]
-        batches = np.array_split(by_length, plan.batches)
-        return [batches[place] for place in generator.permutation(len(batches))]
+        batches = np.array_split(generator.permutation(len(pool.lengths)), plan.batches)
+        return [jets[np.argsort(pool.lengths[jets], kind="stable")] for jets in batches]
 
     def _evaluation_jets(self, share: Share) -> Generator[tuple[Pool, Places], None, None]:
         rank, world = share

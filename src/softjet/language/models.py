@@ -18,18 +18,16 @@ from transformers.initialization import no_init_weights
 
 from softjet.config.language import Family
 from softjet.errors import InputError
-from softjet.language.gguf import load_gguf
-from softjet.language.llama2c import load_llama2c
 from softjet.language.plain import check_plain, quiet, save_whole
 
-CLASSES: Mapping[str, type[PreTrainedModel]] = {
-    "bert": transformers.BertForSequenceClassification,
-    "mpnet": transformers.MPNetForSequenceClassification,
-    "gpt2": transformers.GPT2LMHeadModel,
-    "llama": transformers.LlamaForCausalLM,
-    "mamba": transformers.MambaForCausalLM,
+CLASSES = {
+    "bert": "BertForSequenceClassification",
+    "mpnet": "MPNetForSequenceClassification",
+    "gpt2": "GPT2LMHeadModel",
+    "llama": "LlamaForCausalLM",
+    "mamba": "MambaForCausalLM",
 }
-"""Class of each family: sentences are classified, or the next token is told."""
+"""Class of each family in transformers: sentences are classified, or the next token is told."""
 
 _HEAD = ("classifier.", "bert.pooler.", "lm_head.")
 
@@ -61,10 +59,21 @@ def load_model(
     if other and not (folder / "config.json").exists():
         if family != "llama" or len(other) > 1:
             raise InputError(other[0], "family", f"one file of Llama's weights was looked for, for {family}")
-        return load_gguf(other[0]) if other[0].suffix == ".gguf" else load_llama2c(other[0])
-    kind = CLASSES[family]
+        return _load_one_file(other[0])
+    kind = _class_of(CLASSES[family])
     check_plain(folder, _config(kind).model_type)
     return _load(folder, kind, labels, seed)
+
+
+def _load_one_file(path: Path) -> PreTrainedModel:
+    # Imported where they are needed: they bring Llama's classes, for which other jobs would wait a second.
+    if path.suffix == ".gguf":
+        from softjet.language.gguf import load_gguf
+
+        return load_gguf(path)
+    from softjet.language.llama2c import load_llama2c
+
+    return load_llama2c(path)
 
 
 def _load(folder: Path, kind: type[PreTrainedModel], labels: int | None, seed: int) -> PreTrainedModel:
@@ -111,7 +120,7 @@ def new_model(
     InputError
         A key is unknown or its value impossible.
     """
-    kind = CLASSES[family]
+    kind = _class_of(CLASSES[family])
     known = _keys(_config(kind))
     for key in architecture:
         if key not in known:
@@ -190,7 +199,7 @@ def build_model(about: Mapping[str, Any]) -> PreTrainedModel:
 
 
 def _class_of(name: str) -> type[PreTrainedModel]:
-    by_name = {kind.__name__: kind for kind in CLASSES.values()}
-    if name not in by_name:
-        raise InputError("description", "class", f"is {name!r}; known are {', '.join(by_name)}")
-    return by_name[name]
+    """One of the five classes; the others are not imported, which takes transformers a second."""
+    if name not in CLASSES.values():
+        raise InputError("description", "class", f"is {name!r}; known are {', '.join(CLASSES.values())}")
+    return cast(type[PreTrainedModel], getattr(transformers, name))

@@ -8,8 +8,6 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from softjet.errors import InputError
-from softjet.language.gguf import load_gguf_tokenizer
-from softjet.language.llama2c import load_llama2c_tokenizer
 from softjet.language.plain import read_object, save_whole
 
 _END = "<|endoftext|>"
@@ -49,9 +47,14 @@ def _read(folder: Path, rows: int | None) -> PreTrainedTokenizerBase:
         return _fast(path)
     if (path := folder / "vocab.json").exists():
         return _byte_level(folder)
+    # Imported where they are needed: they bring Llama's classes, for which other jobs would wait a second.
     if found := sorted(folder.glob("*.gguf")):
+        from softjet.language.gguf import load_gguf_tokenizer
+
         return load_gguf_tokenizer(found[0])
     if (path := folder / "tokenizer.bin").exists():
+        from softjet.language.llama2c import load_llama2c_tokenizer
+
         return load_llama2c_tokenizer(path, rows)
     raise InputError(folder, "tokenizer.json", "is absent; give the folder that holds the tokenizer")
 

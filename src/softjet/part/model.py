@@ -12,7 +12,10 @@ from torch import Tensor, nn
 from softjet.config.part import N_FEATURES, ParTModel
 from softjet.part.blocks import Block, ClassBlock, ParticleBlock
 from softjet.part.norm import BatchRenorm1d
-from softjet.part.pairs import PairEmbedding, pair_features, real_pairs, symmetric_bias
+from softjet.part.pairs import PairEmbedding, Pairs, pair_features, real_pairs, symmetric_bias
+
+GROUP = 32
+"""Jets that go through the blocks together in training: from short to long, so that little is padding."""
 
 
 class ParticleEmbedding(nn.Module):
@@ -111,7 +114,26 @@ class ParticleTransformer(nn.Module):
         Tensor, shape (B, W)
         """
         real = mask.squeeze(1)
-        return self.aggregate(self.embed(features, real), real, self.pair_bias(vectors, mask))
+        if not self.training or len(real) <= GROUP:
+            return self.aggregate(self.embed(features, real), real, self.pair_bias(vectors, mask))
+        return self._encode_in_groups(self.embed(features, real), vectors, real)
+
+    def _encode_in_groups(self, x: Tensor, vectors: Tensor, real: Tensor) -> Tensor:
+        """Class tokens of a batch whose blocks see few jets at a time, trimmed to the longest of them.
+
+        Embeddings see the whole batch, so that their normalisations do.
+        """
+        pairs = real_pairs(real)
+        embedded = self.pair_embed(pair_features(vectors, pairs, self.config.pair_mass))
+        ends = torch.searchsorted(pairs.jet, torch.arange(len(real) + 1, device=real.device)).tolist()
+        lengths, tokens = (real * torch.arange(1, real.shape[1] + 1, device=real.device)).amax(1).tolist(), []
+        for first in range(0, len(real), GROUP):
+            last = min(first + GROUP, len(real))
+            own, longest = slice(ends[first], ends[last]), max(lengths[first:last])
+            inside = Pairs(pairs.jet[own] - first, pairs.first[own], pairs.second[own])
+            bias = symmetric_bias(embedded[own], inside, (last - first, longest))
+            tokens.append(self.aggregate(x[first:last, :longest], real[first:last, :longest], bias))
+        return torch.cat(tokens)
 
     def aggregate(self, x: Tensor, real: Tensor, bias: Tensor) -> Tensor:
         """Blocks and final norm, from embedded particles and pairs on.

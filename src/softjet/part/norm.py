@@ -11,10 +11,10 @@ MOMENTUM = 0.05
 class BatchRenorm1d(nn.BatchNorm1d):
     """Batch renormalisation (S. Ioffe, arXiv 1702.03275) of rows.
 
-    BatchNorm1d normalises by the batch in training and by running averages in evaluation. Our batches hold
-    jets of like length, whose statistics are not those of all jets, so a network trained with it meets other
-    inputs in evaluation. Here the running averages normalise in training too; gradients flow through the
-    batch's own mean and variance, as in BatchNorm1d, which keeps training stable.
+    BatchNorm1d normalises by the batch in training and by running averages in evaluation. Where a step is cut
+    into pieces of like length, or is small, a batch's statistics are not those of all jets, and a network
+    trained with it meets other inputs in evaluation. Here the running averages normalise in training too;
+    gradients flow through the batch's own mean and variance, as in BatchNorm1d, which keeps training stable.
 
     The running averages are plain means over the first 1 / MOMENTUM batches.
 

@@ -106,6 +106,35 @@ def test_padding_changes_nothing(model64, batch):
     torch.testing.assert_close(torch.cat(alone), expected, **LOGITS)
 
 
+def test_blocks_see_groups_in_training_and_nothing_else_changes(model64, batch, monkeypatch):
+    order = batch[2].sum(-1).flatten().argsort()
+    features, vectors, mask = (tensor[order] for tensor in batch)
+    model64.train()
+
+    def outcome(group):
+        monkeypatch.setattr("softjet.part.model.GROUP", group)
+        shapes = []
+        hook = model64.blocks[0].register_forward_pre_hook(
+            lambda _module, inputs: shapes.append(inputs[0].shape)
+        )
+        logits = model64(features, vectors, mask)
+        hook.remove()
+        gradients = torch.autograd.grad(logits.square().sum(), list(model64.parameters()))
+        return logits, gradients, shapes
+
+    for module in model64.modules():  # the running averages stand where they are
+        if isinstance(module, BatchRenorm1d):
+            monkeypatch.setattr(module, "_follow", lambda *_, m=module: (m.running_mean, m.running_var))
+    whole, gradients, (shape,) = outcome(len(mask))
+    parts, others, shapes = outcome(2)
+    torch.testing.assert_close(parts, whole, **LOGITS)
+    for found, expected in zip(others, gradients, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-7, atol=1e-8)
+    lengths = mask.sum(-1).flatten().tolist()
+    assert [found[1] for found in shapes] == [max(lengths[i : i + 2]) for i in range(0, len(mask), 2)]
+    assert sum(found[0] for found in shapes) == shape[0]
+
+
 def test_dropout_is_in_the_particle_blocks_only():
     model = ParticleTransformer(ParTModel(dropout=0.2))
     for blocks, rate in ((model.blocks, 0.2), (model.class_blocks, 0)):
