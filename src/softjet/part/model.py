@@ -17,6 +17,9 @@ from softjet.part.pairs import PairEmbedding, Pairs, pair_features, real_pairs, 
 GROUP = 32
 """Jets that go through the blocks together in training: from short to long, so that little is padding."""
 
+GROUPS_ON_GPU = 4
+"""On a GPU groups are as many at most: it is slower with many small calls than with some padding."""
+
 
 class ParticleEmbedding(nn.Module):
     """Features of particles to the width of the model: BatchNorm, then [LayerNorm, Linear, GELU] a width.
@@ -114,11 +117,12 @@ class ParticleTransformer(nn.Module):
         Tensor, shape (B, W)
         """
         real = mask.squeeze(1)
-        if not self.training or len(real) <= GROUP:
+        size = group_size(len(real), real.device.type)
+        if not self.training or len(real) <= size:
             return self.aggregate(self.embed(features, real), real, self.pair_bias(vectors, mask))
-        return self._encode_in_groups(self.embed(features, real), vectors, real)
+        return self._encode_in_groups(self.embed(features, real), vectors, real, size)
 
-    def _encode_in_groups(self, x: Tensor, vectors: Tensor, real: Tensor) -> Tensor:
+    def _encode_in_groups(self, x: Tensor, vectors: Tensor, real: Tensor, size: int) -> Tensor:
         """Class tokens of a batch whose blocks see few jets at a time, trimmed to the longest of them.
 
         Embeddings see the whole batch, so that their normalisations do.
@@ -127,8 +131,8 @@ class ParticleTransformer(nn.Module):
         embedded = self.pair_embed(pair_features(vectors, pairs, self.config.pair_mass))
         ends = torch.searchsorted(pairs.jet, torch.arange(len(real) + 1, device=real.device)).tolist()
         lengths, tokens = (real * torch.arange(1, real.shape[1] + 1, device=real.device)).amax(1).tolist(), []
-        for first in range(0, len(real), GROUP):
-            last = min(first + GROUP, len(real))
+        for first in range(0, len(real), size):
+            last = min(first + size, len(real))
             own, longest = slice(ends[first], ends[last]), max(lengths[first:last])
             inside = Pairs(pairs.jet[own] - first, pairs.first[own], pairs.second[own])
             bias = symmetric_bias(embedded[own], inside, (last - first, longest))
@@ -175,6 +179,11 @@ class ParticleTransformer(nn.Module):
         Tensor, shape (B, C)
         """
         return self.head(self.encode(features, vectors, mask))
+
+
+def group_size(jets: int, device: str) -> int:
+    """Jets of a batch that go through the blocks together in training, on this kind of device."""
+    return GROUP if device == "cpu" else max(GROUP, math.ceil(jets / GROUPS_ON_GPU))
 
 
 def norm_of(config: ParTModel) -> type[nn.BatchNorm1d]:

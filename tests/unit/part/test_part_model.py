@@ -4,7 +4,7 @@ import torch
 import vector
 
 from softjet.config.part import ParTModel
-from softjet.part.model import ParticleTransformer
+from softjet.part.model import ParticleTransformer, group_size
 from softjet.part.norm import BatchRenorm1d
 from softjet.part.pairs import pair_features, real_pairs
 
@@ -133,6 +133,11 @@ def test_blocks_see_groups_in_training_and_nothing_else_changes(model64, batch, 
     lengths = mask.sum(-1).flatten().tolist()
     assert [found[1] for found in shapes] == [max(lengths[i : i + 2]) for i in range(0, len(mask), 2)]
     assert sum(found[0] for found in shapes) == shape[0]
+
+
+def test_a_gpu_gets_fewer_and_larger_groups():
+    assert [group_size(jets, "cpu") for jets in (20, 512)] == [32, 32]
+    assert [group_size(jets, "cuda") for jets in (20, 512, 514)] == [32, 128, 129]
 
 
 def test_dropout_is_in_the_particle_blocks_only():
