@@ -27,6 +27,9 @@ os.environ.setdefault("MALLOC_MMAP_MAX_", "0")
 os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(2**33))
 os.environ.setdefault("MALLOC_TOP_PAD_", str(2**26))
 
+# Of the jobs between collisions and a trained network, which nearly all others wait for.
+FIRST = 1
+
 SPLITS = ("train", "validation", "test")
 ENVIRONMENT = text_digest(BASE / "requirements.txt")
 
@@ -129,11 +132,17 @@ def note_of(model):
 
 
 def half_of_cores():
-    """Threads of a job that neither is timed nor holds up all others.
+    """Threads of a job that is not timed.
 
     Two jobs side by side leave no core idle while one of them starts, reads, or computes on one core.
     """
     return max(1, workflow.cores // 2)
+
+
+def threads_of_training(run):
+    """Threads of a training: half of the cores for one process, which works on few jets at a time, all for more."""
+    one = CONFIG.part[run].training.processes == 1
+    return half_of_cores() if one else workflow.cores
 
 
 def threads_of(language):

@@ -9,6 +9,7 @@ rule simulate:
     wildcard_constraints:
         process=one_of(CLASSES),
         shard=r"\d+",
+    priority: FIRST
     conda:
         "../envs/softjet.yaml"
     threads: 1
@@ -51,6 +52,7 @@ for name in CONFIG.datasets:
             ),
         log:
             f"<logs>/convert/{name}.log",
+        priority: FIRST
         conda:
             "../envs/softjet.yaml"
         threads: 1

@@ -17,9 +17,10 @@ rule train_part:
         "<logs>/train_part/{run}.log",
     wildcard_constraints:
         run=one_of(trained()),
+    priority: FIRST
     conda:
         "../envs/softjet.yaml"
-    threads: workflow.cores
+    threads: lambda w: threads_of_training(w.run)
     resources:
         mem_mb=5000,
         runtime=2880,
