@@ -14,7 +14,7 @@ from softjet.config.lowrank import Selection
 from softjet.latency.pairs import measure_pair
 from softjet.latency.ratio import summarise
 from softjet.lowrank.dense import dense_bias, dense_weight
-from softjet.lowrank.layer import LowRankLinear, Piece
+from softjet.lowrank.layer import LowRankLinear, Piece, linear_weights
 from softjet.lowrank.selection import find_layers
 
 DENSE, FACTORED, LINEAR = "dense", "factored", "linear layers alone"
@@ -107,11 +107,7 @@ def measure_factored(
 
 
 def _weights(model: nn.Module, selection: Selection) -> int:
-    layers = [model.get_submodule(place.path) for place in find_layers(model, selection)]
-    return sum(
-        layer.weights() if isinstance(layer, LowRankLinear) else dense_weight(layer).numel()
-        for layer in layers
-    )
+    return sum(linear_weights(model.get_submodule(place.path)) for place in find_layers(model, selection))
 
 
 def _linear_layers(

@@ -99,9 +99,13 @@ class ParticleTransformer(nn.Module):
             Symmetric in its last two axes; 0 at padding.
         """
         real = mask.squeeze(1)
-        pairs = real_pairs(real)
-        embedded = self.pair_embed(pair_features(vectors, pairs, self.config.pair_mass))
+        pairs, embedded = self._embedded_pairs(vectors, real)
         return symmetric_bias(embedded, pairs, (real.shape[0], real.shape[1]))
+
+    def _embedded_pairs(self, vectors: Tensor, real: Tensor) -> tuple[Pairs, Tensor]:
+        """Pairs of a batch, and their embedding (n_pairs, H)."""
+        pairs = real_pairs(real)
+        return pairs, self.pair_embed(pair_features(vectors, pairs, self.config.pair_mass))
 
     def encode(self, features: Tensor, vectors: Tensor, mask: Tensor) -> Tensor:
         """Class token after the last class block and norm.
@@ -127,8 +131,7 @@ class ParticleTransformer(nn.Module):
 
         Embeddings see the whole batch, so that their normalisations do.
         """
-        pairs = real_pairs(real)
-        embedded = self.pair_embed(pair_features(vectors, pairs, self.config.pair_mass))
+        pairs, embedded = self._embedded_pairs(vectors, real)
         ends = torch.searchsorted(pairs.jet, torch.arange(len(real) + 1, device=real.device)).tolist()
         lengths, tokens = (real * torch.arange(1, real.shape[1] + 1, device=real.device)).amax(1).tolist(), []
         for first in range(0, len(real), size):

@@ -174,17 +174,19 @@ class PairEmbedding(nn.Sequential):
 
     def standardised(self, rows: Tensor, dtype: torch.dtype) -> Tensor:
         """Features less their usual mean, over their usual deviation: of these a low precision keeps most."""
-        mean, deviation = _usual(self._norms()[0])
-        return ((rows - mean) / deviation).to(dtype)
+        norm = self._norms()[0]
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        return ((rows - norm.running_mean) / (norm.running_var + norm.eps).sqrt()).to(dtype)
 
     def folded(self) -> list[Affine]:
         """Weight and bias of each layer on standardised features in evaluation, before its GELU."""
-        first, *norms = (usual_affine(norm) for norm in self._norms())
-        mean, deviation = _usual(self._norms()[0])
-        before: Affine | None = (first[0] * deviation, first[1] + first[0] * mean)
+        first, *norms = self._norms()
+        before: Affine | None = (first.weight, first.bias)
         found = []
-        for linear, (scale, shift) in zip(self._linears(), norms, strict=True):
+        for linear, norm in zip(self._linears(), norms, strict=True):
             weight, bias = _after(linear, before)
+            scale, shift = usual_affine(norm)
             found.append((scale[:, None] * weight, scale * bias + shift))
             before = None
         return found
@@ -194,13 +196,6 @@ class PairEmbedding(nn.Sequential):
 
     def _linears(self) -> list[nn.Module]:
         return list(self)[1::3]
-
-
-def _usual(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
-    """Running mean, and root of the running variance."""
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    return norm.running_mean.clone(), (norm.running_var + norm.eps).sqrt()
 
 
 def _after(linear: nn.Module, before: Affine | None) -> Affine:

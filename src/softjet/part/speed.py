@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from softjet.config.part import N_FEATURES, ParTModel, ParTRun, Training
+from softjet.jets.batch import Batch
 from softjet.latency.pairs import measure_pair
 from softjet.latency.ratio import summarise
 from softjet.part.feeding import training_step
@@ -40,16 +41,6 @@ class Agreement(NamedTuple):
     """Jets compared."""
 
 
-class Read(NamedTuple):
-    """A batch of jets, padded to any length."""
-
-    features: Tensor
-    vectors: Tensor
-    mask: Tensor
-    labels: Tensor
-    rows: Tensor
-
-
 def weaver_network(model: ParticleTransformer) -> nn.Module:
     """Network of weaver-core with the weights of a model, as its configurations build it, in evaluation."""
     logging.getLogger("weaver").setLevel(logging.ERROR)
@@ -66,7 +57,7 @@ def weaver_network(model: ParticleTransformer) -> nn.Module:
     return network.eval()
 
 
-def as_weaver_reads(batches: Iterable[JetBatch], shape: ParTModel, size: int, seed: int) -> list[Read]:
+def as_weaver_reads(batches: Iterable[JetBatch], shape: ParTModel, size: int, seed: int) -> list[Batch]:
     """The same jets in any order, padded to the most particles of a jet, in batches of a size."""
     parts = [
         [nn.functional.pad(tensor, (0, shape.max_particles - tensor.shape[-1])) for tensor in _inputs(batch)]
@@ -75,7 +66,7 @@ def as_weaver_reads(batches: Iterable[JetBatch], shape: ParTModel, size: int, se
     ]
     whole = [torch.cat(tensors) for tensors in zip(*parts, strict=True)]
     order = torch.randperm(len(whole[0]), generator=torch.Generator().manual_seed(seed))
-    return [Read(*(tensor[rows] for tensor in whole)) for rows in order.split(size)]
+    return [Batch(*(tensor[rows] for tensor in whole)) for rows in order.split(size)]
 
 
 def measure_inference(

@@ -119,7 +119,7 @@ def test_weaver_core_reads_the_same_jets_in_another_order():
     assert [len(batch.labels) for batch in read] == [2, 2, 1]
     assert {batch.features.shape[-1] for batch in read} == {20}
     with torch.no_grad():
-        found = torch.cat([theirs(*batch[:3]) for batch in read])
+        found = torch.cat([theirs(batch.features, batch.vectors, batch.mask) for batch in read])
         expected = torch.cat([model(*batch.inputs) for batch in batches])
     order = torch.randperm(5, generator=torch.Generator().manual_seed(3))
     torch.testing.assert_close(found, expected[order], rtol=1e-3, atol=1e-4)
