@@ -22,7 +22,7 @@ except InputError as error:
 config["paths"] = CONFIG.paths.model_dump()
 
 # Large arrays come and go at every step of a training. Left to itself the C library gives their memory back to
-# the system each time, which costs up to a sixth of the time. Read by glibc at a job's start.
+# the system each time, and asks for it again page by page. Read by glibc at a job's start.
 os.environ.setdefault("MALLOC_MMAP_MAX_", "0")
 os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(2**33))
 os.environ.setdefault("MALLOC_TOP_PAD_", str(2**26))

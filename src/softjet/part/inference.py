@@ -138,7 +138,7 @@ class _FastBlock(nn.Module):
 def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
     """Attention softmax(q k^T / sqrt(D) + bias) v, its softmax in float32.
 
-    PyTorch's fused attention takes twice as long on a processor for a few dozen particles.
+    PyTorch's fused attention is slower on a processor for a few dozen particles.
 
     Parameters
     ----------
