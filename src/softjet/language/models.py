@@ -66,7 +66,7 @@ def load_model(
 
 
 def _load_one_file(path: Path) -> PreTrainedModel:
-    # Imported where they are needed: they bring Llama's classes, for which other jobs would wait a second.
+    # Imported where they are needed: they bring Llama's classes, for which other jobs would wait.
     if path.suffix == ".gguf":
         from softjet.language.gguf import load_gguf
 
@@ -199,7 +199,7 @@ def build_model(about: Mapping[str, Any]) -> PreTrainedModel:
 
 
 def _class_of(name: str) -> type[PreTrainedModel]:
-    """One of the five classes; the others are not imported, which takes transformers a second."""
+    """One of the five classes; the others are not imported, which would take its time."""
     if name not in CLASSES.values():
         raise InputError("description", "class", f"is {name!r}; known are {', '.join(CLASSES.values())}")
     return cast(type[PreTrainedModel], getattr(transformers, name))

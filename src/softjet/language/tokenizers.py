@@ -47,7 +47,7 @@ def _read(folder: Path, rows: int | None) -> PreTrainedTokenizerBase:
         return _fast(path)
     if (path := folder / "vocab.json").exists():
         return _byte_level(folder)
-    # Imported where they are needed: they bring Llama's classes, for which other jobs would wait a second.
+    # Imported where they are needed: they bring Llama's classes, for which other jobs would wait.
     if found := sorted(folder.glob("*.gguf")):
         from softjet.language.gguf import load_gguf_tokenizer
 
