@@ -37,7 +37,7 @@ def begin(model: nn.Module, selection: Selection, settings: RankLearning, price:
     if settings.train == "spectrum":
         _freeze_matrices(model)
     weight = procedure.learning.weight(settings) if procedure.learning else 0.0
-    run = Run(model, selection, settings, dense, price or PARAMETERS, weight)
+    run = Run(model, selection, settings, dense, weight, price or PARAMETERS)
     choose(run)  # an impossible budget fails before the first step
     return run
 

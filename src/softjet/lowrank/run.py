@@ -28,10 +28,10 @@ class Run:
         As given to :func:`softjet.lowrank.learn_ranks`; the model is decomposed, if the method does so.
     dense : Counts
         Parameters of the model as it came.
-    price : Price
-        What a budget of time is counted in.
     weight : float
         Present weight of the compression term.
+    price : Price
+        What a budget of time is counted in.
     phase, step, began
         Phase under way, steps taken in all, and the step at which the phase began.
     history, ranks : list of dict
@@ -48,8 +48,8 @@ class Run:
     selection: Selection
     settings: RankLearning
     dense: Counts
-    price: Price = PARAMETERS
     weight: float = 0.0
+    price: Price = PARAMETERS
     phase: Phase = "learning"
     step: int = 0
     began: int = 0
