@@ -92,6 +92,8 @@ VALUE_CASES = {
     "name with a line end": Case(read, named('"a\\nb"'), ("datasets", "do not print")),
     "run named by a path": Case(read, yaml('part: {"../x": {}}'), ("part", "'../x'", NAME)),
     "task named by a path": Case(read, yaml('tasks: {"a/b": {source: {folder: x}}}'), ("tasks", "'a/b'", NAME)),
+    "results in a wildcard": Case(read, yaml('paths: {results: "{x}"}'), ("paths.results", "'{x}'")),
+    "folder of a path variable": Case(read, yaml(SOURCE % 'folder: "<results>/x"'), ("tasks.mine.source.folder",)),
     "weights named by a path": Case(read, yaml('part: {reference: {weights: {name: "../../x"}}}'), ("part.reference.weights.name",)),
     "package named by a path": Case(read, yaml(SOURCE % 'package: "../../x"'), ("tasks.mine.source.package",)),
     "revision that is no commit": Case(read, yaml(SOURCE % "hub: a/b, revision: main"), ("tasks.mine.source.revision",)),

@@ -208,6 +208,12 @@ def encrypted_zip(folder: Path) -> Path:
     return folder / "small.whl"
 
 
+def before_itself(data: bytes) -> bytes:
+    """A zip whose directory places its member before the beginning of the file; found by the fuzzer."""
+    end = data.index(b"PK\x05\x06")
+    return data[: end + 16] + struct.pack("<I", 2**31 - 1) + data[end + 20 :]
+
+
 def parquet(table: pa.Table, name: str = "train.parquet") -> Callable[[Path], Path]:
     def make(folder: Path) -> Path:
         pq.write_table(table, folder / name)
@@ -333,6 +339,7 @@ PACKAGE_CASES = {
     "tar with a ring of links": Case(package, tar(tar_link("data/words.txt", "b"), tar_link("data/b", "words.txt")), ("small", "data/words.txt")),
     "tar cut off": Case(package, changed(tar(tarfile.TarInfo("x" * 90)), lambda d: d[:40]), ("small", "data/words.txt")),
     "tar with a flipped bit": Case(package, content("small.tgz", compressed_of(bytes(range(256)) * 40)), ("small", "data/words.txt")),
+    "zip that begins before itself": Case(package, changed(lambda folder: zipped(folder / "small.whl", {"data/words.txt": b"some words"}), before_itself), ("small", "data/words.txt")),
     "name of a path": Case(lambda name, out: fetch_package(name, out), lambda folder: "../../etc", ("package", "unknown")),
     "folder that is none": Case(source, lambda folder: Source(folder=str(folder / "$(touch EXECUTED)\n")), ("folder", "does not exist")),
 }  # fmt: skip

@@ -23,8 +23,8 @@ _RUNNING = (
     "webbrowser.open", "shutil.rmtree",
 )  # fmt: skip
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-_IMPORTS = ("marshal.loads", "ctypes.dlopen")
-"""What the import of a module does too."""
+_IMPORTS = ("marshal.loads", "ctypes.dlopen", "pickle.find_class")
+"""What the import of a module, and the start of a compiled function, do too."""
 
 
 @dataclass
@@ -64,7 +64,8 @@ def _within(path: str, folder: Path) -> bool:
 def _importing() -> bool:
     frame = sys._getframe(2)
     while frame is not None:
-        if frame.f_code.co_filename.startswith("<frozen importlib"):
+        name = frame.f_code.co_filename
+        if name.startswith("<frozen importlib") or f"{os.sep}numba{os.sep}" in name:
             return True
         frame = frame.f_back
     return False

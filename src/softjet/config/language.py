@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from softjet.config.section import Computed, Section
+from softjet.config.section import Computed, GivenPath, Section
 
 Family = Literal["bert", "mpnet", "gpt2", "llama", "mamba"]
 TaskName = Literal[
@@ -15,7 +15,7 @@ TaskName = Literal[
 class Source(Section):
     """Where weights, a tokenizer or text come from: a folder of the user's, the hub, or a package."""
 
-    folder: str | None = None
+    folder: GivenPath | None = None
     """Folder of the user's, in the hub's layout; used before anything else."""
     hub: str | None = Field(None, pattern=r"^[A-Za-z0-9][\w.-]*(/[\w.-]+)?$")
     """Name on the hub, owner/name; `revision` must be given with it."""

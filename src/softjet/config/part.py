@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from softjet.config.section import Computed, Section
+from softjet.config.section import Computed, GivenPath, Section
 
 HeadScale = Literal["2022", "current"]
 """Meaning of weaver-core's head scale: until version 0.4 it also transposed head and channel."""
@@ -124,7 +124,7 @@ class Weights(Section):
 
     name: str = Field("ParT_full", pattern=r"^[\w.\-]+$")
     """A published model (`ParT_full`, `ParT_kin`, `ParT_kinpid`), or the name of your file without .pt."""
-    folder: str = ""
+    folder: GivenPath = ""
     """Folder that holds `<name>.pt`; empty: the published file is downloaded."""
     sha256: str = Field("", pattern=r"^([0-9a-f]{64})?$")
     """Digest that the file must have; empty: any, and the sidecar tells which."""
@@ -137,7 +137,7 @@ class ParTRun(Section):
 
     dataset: str = "simulated"
     """Name of the dataset it learns from."""
-    start_from: str = ""
+    start_from: GivenPath = ""
     """Fine-tune another run: its name, or the folder of its model (with a /)."""
     model: ParTModel = ParTModel()
     """Shape."""

@@ -15,7 +15,7 @@ from softjet.config.latency import Latency
 from softjet.config.lowrank import Compression
 from softjet.config.observables import Observables
 from softjet.config.part import ParTRun
-from softjet.config.section import Section
+from softjet.config.section import GivenPath, Section
 from softjet.config.stand_ins import COMPRESS, LANGUAGE, TASKS
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}")
@@ -25,13 +25,13 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}")
 class Paths(Section):
     """Folders, relative to the working directory; each may lie on a scratch disk."""
 
-    results: str = "results"
+    results: GivenPath = "results"
     """What the workflow makes."""
-    resources: str = "resources"
+    resources: GivenPath = "resources"
     """What is downloaded or simulated and can be made again."""
-    state: str = ".state"
+    state: GivenPath = ".state"
     """Saved states of long steps, from which a killed run goes on."""
-    logs: str = "logs"
+    logs: GivenPath = "logs"
     """One log a job."""
 
 

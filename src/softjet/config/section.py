@@ -1,8 +1,11 @@
 """What all sections of the configuration share."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
+
+GivenPath = Annotated[str, Field(pattern=r"^[^<>{}]*$")]
+"""A path without the signs that the workflow manager reads as its own."""
 
 
 class Section(BaseModel):

@@ -195,7 +195,7 @@ def _names(rows: h5py.Dataset, block: str, path: Path) -> list[str]:
             raise InputError(
                 path, key, f"is {type(pickled).__name__}, not the names that pandas writes there"
             )
-        return pickled_strings(np.void(pickled).tobytes(), path, key)
+        return pickled_strings(pickled if isinstance(pickled, bytes) else pickled.tobytes(), path, key)
 
 
 def pickled_strings(pickle: bytes, path: str | Path, field: str) -> list[str]:
