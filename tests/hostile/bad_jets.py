@@ -19,6 +19,7 @@ from small_trees import four_vectors, jet_arrays, write_quark_gluon, write_top, 
 
 from softjet.config.jets import Dataset
 from softjet.jets.convert import SPLITS, convert
+from softjet.jets.read import read_reference
 
 JETS = 12
 LABELS = [i % 2 for i in range(JETS)]
@@ -42,6 +43,10 @@ def reader(source: str) -> Callable[[Path, Path], None]:
 
 
 jetclass, top, qg, parquet = map(reader, ("jetclass", "top_landscape", "quark_gluon", "parquet"))
+
+
+def reference(path: Path, out: Path) -> None:
+    read_reference(path)
 
 
 def tree(folder: Path, name: str = "jets.root", **changes: object) -> Path:
@@ -246,6 +251,12 @@ def third(value: object) -> Callable[[list], list]:
     return change
 
 
+def _without_label(folder: Path) -> Path:
+    path = parquet_with()(folder)
+    pq.write_table(pq.read_table(path).drop_columns(["label"]), path)
+    return path
+
+
 def twice(folder: Path) -> Path:
     columns = jet_columns()
     table = pa.table([*columns.values(), columns["part_px"]], names=[*columns, "part_px"])
@@ -392,6 +403,8 @@ PARQUET_CASES = {
     "no jet": Case(parquet, parquet_with(**dict.fromkeys(jet_columns(), lambda v: v[:0])), ("jets",)),
     "metadata that is no text": Case(parquet, parquet_with({b"classes": b"\xff\xfe,b"}), ("classes",)),
     "class named by a command": Case(parquet, parquet_with({"classes": "<script>alert(1)</script>,$(touch EXECUTED)\n"}), ("classes",)),
+    "reference, nan": Case(reference, parquet_with(part_px=third(np.nan)), ("part_px of entry 2", "leave that jet out")),
+    "reference, no label": Case(reference, lambda folder: _without_label(folder), ("label", "lacks this column")),
     "class named by a path": Case(parquet, parquet_with({"classes": "../../../tmp/x,b"}), ("classes",)),
 }  # fmt: skip
 

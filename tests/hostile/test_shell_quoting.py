@@ -52,18 +52,23 @@ def test_every_value_in_a_shell_command_of_a_rule_is_quoted(path):
     assert unquoted(path.read_text(encoding="utf-8")) == []
 
 
+BLOCK = '''rule a:
+    shell:
+        """
+
+        awk "{{print}}" {input:q} > {output}
+        """
+    message:
+        "{wildcards.x}"
+'''
+
+
 @pytest.mark.parametrize(
     ("text", "places"),
     [
         ("rule a:\n    shell:\n        'cp {input} {output:q}'\n", ["input"]),
         ('rule a:\n    shell: "cp {input:q} {params.name}"\n    threads: 1\n', ["params.name"]),
-        (
-            (
-                'rule a:\n    shell:\n        """\n\n        f {{x}} {input:q} > {output}\n        """\n',
-                ["output"],
-            ),
-            ["output"],
-        ),
+        (BLOCK, ["output"]),
         ("run:\n    shell('rm {wildcards.x}')\n", ["wildcards.x"]),
         (
             "rule a:\n    shell:\n        'cp {input:q} {output:q}'\n    message:\n        '{wildcards.x}'\n",

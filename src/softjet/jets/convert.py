@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from softjet.config.jets import Dataset, Fractions
 from softjet.errors import InputError
-from softjet.jets.check import BadJet, find_bad_jets
+from softjet.jets.check import BadJet, find_bad_jets, refuse
 from softjet.jets.observables import add_substructure
 from softjet.jets.read import FORMATS
 from softjet.jets.readers.pieces import NO_LABEL, JetFile
@@ -239,9 +239,7 @@ def _bad_jets(table: pa.Table, path: Path, dataset: Dataset) -> list[BadJet]:
     """Bad jets of a piece, if they are to be listed apart; else the first one is an error."""
     bad = find_bad_jets(table)
     if bad and dataset.bad_jets == "error":
-        field = f"{bad[0].field} of entry {table['entry'][bad[0].row]}"
-        problem = f"{bad[0].problem}; with `bad_jets: reject` such jets are listed apart"
-        raise InputError(path, field, problem)
+        raise refuse(bad[0], table, path, "with `bad_jets: reject` such jets are listed apart")
     return bad
 
 
