@@ -1,6 +1,7 @@
 # make run   sets up .venv from the lock and runs the workflow on the default configuration
 # make test  style, types, architecture and tests, from the same .venv
 # make bench measures speed and agreement with published values, apart from the report
+# make fuzz  feeds spoiled files to all readers for ten minutes, or MINUTES=1
 # make lock  compiles requirements.in into requirements.txt
 # Configuration: make run CONFIG="config/mine.yaml"; more options: make run ARGS="--dry-run"
 
@@ -12,7 +13,7 @@ ARGS ?=
 PYTHON ?= $(shell for p in python3 python3.11 python3.12; do \
 	$$p -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: run test bench lock defaults clean
+.PHONY: run test bench fuzz lock defaults clean
 
 run: $(READY)
 	@$(BIN)/snakemake --cores $(or $(CORES),all) $(if $(CONFIG),--configfile $(CONFIG)) $(ARGS)
@@ -28,6 +29,9 @@ test: $(READY)
 
 bench: $(READY)
 	@$(BIN)/snakemake bench --cores $(or $(CORES),all) $(if $(CONFIG),--configfile $(CONFIG)) $(ARGS)
+
+fuzz: $(READY)
+	@$(BIN)/python tests/hostile/fuzz.py --minutes $(or $(MINUTES),10) $(ARGS)
 
 # --no-deps: the lock names everything but what torch itself wants on this kind of machine.
 $(READY): requirements.txt pyproject.toml

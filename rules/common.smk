@@ -318,7 +318,17 @@ def resolved(source, where):
     files = sorted(path for path in Path(source.folder).rglob("*") if path.is_file())
     if not files:
         raise WorkflowError(f"configuration: {where}: no file is in {source.folder}")
-    return [str(path) for path in files]
+    return usable(map(str, files), where)
+
+
+def usable(paths, where):
+    """Paths, none with signs that Snakemake reads as its own."""
+    paths = list(paths)
+    for path in paths:
+        if re.search("[<>{}]", path) or not path.isprintable():
+            problem = "has < > { } or a line end in its name; rename it"
+            raise WorkflowError(f"configuration: {where}: {path!r} {problem}")
+    return paths
 
 
 MOST_SHARDS = 10_000
@@ -412,7 +422,7 @@ def matching(patterns, where):
     files = sorted(str(path) for glob in patterns for path in glob_paths(glob))
     if not files:
         raise WorkflowError(f"configuration: {where}: no file matches {list(patterns)}")
-    return files
+    return usable(files, where)
 
 
 def glob_paths(pattern):

@@ -1,5 +1,8 @@
 """The one exception that a user is meant to read."""
 
+_LONGEST = 1000
+"""Characters of a message: names and values may come from a file, and be of any length."""
+
 
 class InputError(ValueError):
     """Something the user gave is wrong; the message is one line.
@@ -16,7 +19,15 @@ class InputError(ValueError):
 
     def __init__(self, where: object, field: str, problem: str) -> None:
         self.where, self.field, self.problem = str(where), field, problem
-        super().__init__(" ".join(f"{where}: {field}: {problem}".split()))
+        super().__init__(_one_line(f"{where}: {field}: {problem}"))
 
     def __reduce__(self) -> tuple[type["InputError"], tuple[str, str, str]]:
         return InputError, (self.where, self.field, self.problem)
+
+
+def _one_line(text: str) -> str:
+    """One line of what a terminal shows as it is; of a long text beginning and end."""
+    if len(text) > _LONGEST:
+        text = f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
+    line = " ".join(text.split())
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)

@@ -1,6 +1,7 @@
 """The saved state of a training."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,31 @@ def load_state(path: Path) -> dict[str, Any]:
     Raises
     ------
     InputError
-        It cannot be read.
+        It cannot be read, or holds no parts by name.
     """
     try:
-        return torch.load(path, weights_only=True, map_location="cpu")
+        content = torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:
         raise InputError(path, "state", f"cannot be read ({error}); remove it to train anew") from error
+    if not isinstance(content, dict):
+        raise InputError(
+            path, "state", f"is {type(content).__name__}, not parts by name; remove it to train anew"
+        )
+    return content
+
+
+@contextmanager
+def taking_up(path: Path) -> Iterator[None]:
+    """Turn whatever a state that does not fit its training raises into one line."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        said = f"{type(error).__name__}: {error}"
+        raise InputError(
+            path, "state", f"does not fit this training ({said}); remove it to train anew"
+        ) from error
 
 
 def random_states() -> list[torch.Tensor]:
@@ -79,9 +99,16 @@ class Resumable:
         save_state(path, content)
 
     def load(self, path: Path) -> None:
-        """Take a state up."""
+        """Take a state up.
+
+        Raises
+        ------
+        InputError
+            It cannot be read or does not fit.
+        """
         content = load_state(path)
-        self.model.load_state_dict(content["model"])
-        self.optimiser.load_state_dict(content["optimiser"])
-        self.step = content["step"]
-        self.rows[: self.step] = content["history"].numpy()
+        with taking_up(path):
+            self.model.load_state_dict(content["model"])
+            self.optimiser.load_state_dict(content["optimiser"])
+            self.step = content["step"]
+            self.rows[: self.step] = content["history"].numpy()

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from softjet.config.section import Section
+from softjet.config.section import GivenPath, Section
 
 
 class Simulation(Section):
@@ -61,7 +61,7 @@ class Dataset(Section):
     """Used with source: simulation."""
     test_background: int = Field(0, ge=0)
     """Further QCD jets that are simulated for the test split only; used with source: simulation."""
-    reference: str = ""
+    reference: GivenPath = ""
     """A Parquet file of published jets (label, part_px, part_py, part_pz, part_energy) to compare with."""
     files: tuple[str, ...] = ()
     """Files or globs whose jets are shared out by `fractions`; not used with source: simulation."""
@@ -69,7 +69,7 @@ class Dataset(Section):
     """Instead of `files`: all jets of these files go to the split that names them."""
     fractions: Fractions = Fractions()
     """Split of the jets, by a hash of source file, entry and seed."""
-    files_per_split: int = Field(1, ge=1)
+    files_per_split: int = Field(1, ge=1, le=10_000)
     """Parquet files a split; every one holds all classes, mixed."""
     bad_jets: Literal["error", "reject"] = "error"
     """What a jet with NaN, no particle or no single label does: stop the conversion, or be listed apart."""

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from softjet.config.section import Computed, Section
+from softjet.config.section import Computed, GivenPath, Section
 
 Family = Literal["bert", "mpnet", "gpt2", "llama", "mamba"]
 TaskName = Literal[
@@ -15,15 +15,15 @@ TaskName = Literal[
 class Source(Section):
     """Where weights, a tokenizer or text come from: a folder of the user's, the hub, or a package."""
 
-    folder: str | None = None
+    folder: GivenPath | None = None
     """Folder of the user's, in the hub's layout; used before anything else."""
-    hub: str | None = None
+    hub: str | None = Field(None, pattern=r"^[A-Za-z0-9][\w.-]*(/[\w.-]+)?$")
     """Name on the hub, owner/name; `revision` must be given with it."""
-    revision: str | None = None
+    revision: str | None = Field(None, pattern=r"^[0-9a-f]{40}$")
     """Commit on the hub, 40 hexadecimal digits, so that the content cannot change."""
     files: tuple[str, ...] = ()
     """Patterns of the files asked of the hub, as sst2/*.parquet; none: all that cannot carry code."""
-    package: str | None = None
+    package: str | None = Field(None, pattern=r"^[a-z0-9][a-z0-9-]*$")
     """Name of a package that carries it (docs/language.md lists them), for want of a folder and the hub."""
 
     @model_validator(mode="after")

@@ -1,6 +1,7 @@
 """From YAML to a validated configuration, or one line that says what is wrong."""
 
 import difflib
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from softjet.config.plain import find_odd
 from softjet.config.root import Config
 from softjet.errors import InputError
 
@@ -28,6 +30,8 @@ def validate(values: Mapping[str, Any], where: object) -> Config:
     InputError
         Names the first wrong key and what to do.
     """
+    if odd := find_odd(values):
+        raise InputError(where, *odd)
     try:
         return Config.model_validate(values)
     except ValidationError as error:
@@ -38,11 +42,13 @@ def validate(values: Mapping[str, Any], where: object) -> Config:
 
 def load_config(path: str | Path) -> Config:
     """Read one YAML file; see :func:`validate`."""
+    if Path(path).exists() and not Path(path).is_file():
+        raise InputError(path, "file", "is no file but a folder or device; give the path of a YAML file")
     try:
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(path, "file", "does not exist; give the path of a YAML file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError, OverflowError) as error:
         raise InputError(path, "file", f"is not YAML: {error}") from None
     if values is not None and not isinstance(values, dict):
         raise InputError(path, "file", "does not hold sections; begin with a line like `paths:`")
@@ -62,7 +68,7 @@ def _explain(error: ErrorDetails) -> tuple[str, str]:
         return field, problem
     if error["type"] == "value_error":
         return field, error["msg"].removeprefix("Value error, ")
-    return field, f"{error['msg']}, got {error['input']!r}"
+    return field, f"{error['msg']}, got {reprlib.repr(error['input'])}"
 
 
 def _keys_beside(location: tuple[int | str, ...]) -> list[str]:

@@ -118,6 +118,9 @@ class Grid(Section):
     """Seeds; the dense model is trained as long with each."""
 
 
+MOST_RUNS = 10_000
+
+
 class Compression(Section):
     """A trained model and how its ranks are learned."""
 
@@ -127,6 +130,13 @@ class Compression(Section):
     """The recipe of every run."""
     grids: tuple[Grid, ...] = (Grid(),)
     """The runs."""
+
+    @model_validator(mode="after")
+    def _few_runs(self) -> "Compression":
+        runs = sum(len(grid.methods) * len(grid.keeps) * len(grid.seeds) for grid in self.grids)
+        if runs > MOST_RUNS:
+            raise ValueError(f"grids: {runs} runs are named, at most {MOST_RUNS} are made")
+        return self
 
     def shown(self) -> str:
         """Name of the run that the report shows in detail: the first that learns ranks by soft thresholds."""

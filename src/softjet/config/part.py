@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from softjet.config.section import Computed, Section
+from softjet.config.section import Computed, GivenPath, Section
 
 HeadScale = Literal["2022", "current"]
 """Meaning of weaver-core's head scale: until version 0.4 it also transposed head and channel."""
@@ -14,26 +14,29 @@ PairMass = Literal["published", "stable"]
 N_FEATURES = {"kin": 7, "kinpid": 13, "kinpidplus": 13, "full": 17}
 
 
+Width = Annotated[int, Field(ge=1, le=16_384)]
+
+
 class ParTModel(Section):
     """Shape of a Particle Transformer; the defaults are the published model (arXiv 2202.03772)."""
 
     features: Literal["kin", "kinpid", "kinpidplus", "full"] = "full"
     """Feature set of the particles: 7, 13, 13 or 17 features; `kinpidplus` is of quark-gluon files."""
-    max_particles: int = Field(128, ge=2)
+    max_particles: int = Field(128, ge=2, le=10_000)
     """Hardest particles of a jet that the model sees."""
-    classes: int = Field(10, ge=2)
+    classes: int = Field(10, ge=2, le=1000)
     """Classes told apart."""
-    embed_dims: tuple[int, ...] = (128, 512, 128)
+    embed_dims: tuple[Width, ...] = Field((128, 512, 128), min_length=1)
     """Widths of the particle embedding; the last is the width of the model."""
-    pair_embed_dims: tuple[int, ...] = (64, 64, 64)
+    pair_embed_dims: tuple[Width, ...] = (64, 64, 64)
     """Widths of the pair embedding, before the one channel a head."""
-    heads: int = Field(8, ge=1)
+    heads: int = Field(8, ge=1, le=1000)
     """Attention heads; they divide the width."""
-    blocks: int = Field(8, ge=1)
+    blocks: int = Field(8, ge=1, le=1000)
     """Particle attention blocks."""
-    class_blocks: int = Field(2, ge=1)
+    class_blocks: int = Field(2, ge=1, le=1000)
     """Class attention blocks."""
-    expansion: int = Field(4, ge=1)
+    expansion: int = Field(4, ge=1, le=1000)
     """Width of the feed-forward layer in units of the model's width."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """Dropout in the particle blocks (published: 0.1); random numbers can take half of a processor's time."""
@@ -42,13 +45,21 @@ class ParTModel(Section):
     pair_mass: PairMass = "published"
     """`stable`: squares and differences of ln m^2 in float64, which in float32 are noise for close pairs."""
 
+    @model_validator(mode="after")
+    def _heads_divide(self) -> "ParTModel":
+        if self.embed_dims[-1] % self.heads:
+            raise ValueError(
+                f"{self.heads} heads do not divide the width {self.embed_dims[-1]}, the last of embed_dims"
+            )
+        return self
+
 
 class Training(Computed):
     """How a Particle Transformer is trained."""
 
-    epochs: float | None = Field(3, gt=0)
+    epochs: float | None = Field(3, gt=0, le=10_000)
     """Passes over the training split; null where `steps` is given."""
-    steps: int | None = Field(None, ge=1)
+    steps: int | None = Field(None, ge=1, le=10_000_000)
     """Steps in all, instead of epochs."""
     batch_size: int = Field(128, ge=2)
     """Jets a step, over all processes and microbatches."""
@@ -113,7 +124,7 @@ class Weights(Section):
 
     name: str = Field("ParT_full", pattern=r"^[\w.\-]+$")
     """A published model (`ParT_full`, `ParT_kin`, `ParT_kinpid`), or the name of your file without .pt."""
-    folder: str = ""
+    folder: GivenPath = ""
     """Folder that holds `<name>.pt`; empty: the published file is downloaded."""
     sha256: str = Field("", pattern=r"^([0-9a-f]{64})?$")
     """Digest that the file must have; empty: any, and the sidecar tells which."""
@@ -126,7 +137,7 @@ class ParTRun(Section):
 
     dataset: str = "simulated"
     """Name of the dataset it learns from."""
-    start_from: str = ""
+    start_from: GivenPath = ""
     """Fine-tune another run: its name, or the folder of its model (with a /)."""
     model: ParTModel = ParTModel()
     """Shape."""

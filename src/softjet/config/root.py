@@ -1,5 +1,6 @@
 """The whole configuration."""
 
+import re
 from typing import Any
 
 from pydantic import Field, model_validator
@@ -14,20 +15,23 @@ from softjet.config.latency import Latency
 from softjet.config.lowrank import Compression
 from softjet.config.observables import Observables
 from softjet.config.part import ParTRun
-from softjet.config.section import Section
+from softjet.config.section import GivenPath, Section
 from softjet.config.stand_ins import COMPRESS, LANGUAGE, TASKS
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}")
+"""Of a dataset, run, task or model: folders and files are named by it."""
 
 
 class Paths(Section):
     """Folders, relative to the working directory; each may lie on a scratch disk."""
 
-    results: str = "results"
+    results: GivenPath = "results"
     """What the workflow makes."""
-    resources: str = "resources"
+    resources: GivenPath = "resources"
     """What is downloaded or simulated and can be made again."""
-    state: str = ".state"
+    state: GivenPath = ".state"
     """Saved states of long steps, from which a killed run goes on."""
-    logs: str = "logs"
+    logs: GivenPath = "logs"
     """One log a job."""
 
 
@@ -73,6 +77,17 @@ class Config(Section):
             else value
             for key, value in values.items()
         }
+
+    @model_validator(mode="after")
+    def _names_are_plain(self) -> "Config":
+        for section in ("datasets", "part", "tasks", "language", "compress"):
+            for name in getattr(self, section):
+                if not _NAME.fullmatch(name):
+                    problem = (
+                        "is no name: begin with a letter or digit, then also - _ . +, at most 64 characters"
+                    )
+                    raise ValueError(f"{section}: {name!r} {problem}")
+        return self
 
     @model_validator(mode="after")
     def _names_exist(self) -> "Config":

@@ -1,14 +1,17 @@
 """What all sections of the configuration share."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
+
+GivenPath = Annotated[str, Field(pattern=r"^[^<>{}]*$")]
+"""A path without the signs that the workflow manager reads as its own."""
 
 
 class Section(BaseModel):
-    """A section: unknown keys are errors, values are frozen, field docstrings become descriptions."""
+    """A section: unknown keys are errors, numbers finite, values frozen, docstrings descriptions."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class Computed(Section):

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from softjet.errors import InputError
 from softjet.jets.readers.pieces import NO_LABEL
 from softjet.jets.schema import PARTICLE_COLUMNS, TRUTH_PRONGS
 from softjet.jets.tables import list_lengths, list_values, particle_columns
@@ -47,6 +48,11 @@ def find_bad_jets(table: pa.Table) -> list[BadJet]:
         for row in map(int, np.flatnonzero(bad)):
             found.setdefault(row, BadJet(row, field, problem))
     return [found[row] for row in sorted(found)]
+
+
+def refuse(bad: BadJet, table: pa.Table, path: object, advice: str) -> InputError:
+    """Error that names a bad jet of a file's table, what is wrong with it and what to do."""
+    return InputError(path, f"{bad.field} of entry {table['entry'][bad.row]}", f"{bad.problem}; {advice}")
 
 
 def _faults(table: pa.Table) -> Iterator[Fault]:

@@ -7,6 +7,7 @@ one output file in the second: more files a split, less memory.
 """
 
 import hashlib
+import os
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 
 from softjet.config.jets import Dataset, Fractions
 from softjet.errors import InputError
-from softjet.jets.check import BadJet, find_bad_jets
+from softjet.jets.check import BadJet, find_bad_jets, refuse
 from softjet.jets.observables import add_substructure
 from softjet.jets.read import FORMATS
 from softjet.jets.readers.pieces import NO_LABEL, JetFile
@@ -174,8 +175,12 @@ def jet_randoms(seed: int, source: str, entries: int) -> NDArray[np.float64]:
     (entries, 2) float64 array
         Place and order.
     """
-    name = np.frombuffer(hashlib.sha256(source.encode()).digest(), np.uint32)
-    return np.random.default_rng([seed, *name.tolist()]).random((entries, 2))
+    return _generator(seed, source).random((entries, 2))
+
+
+def _generator(seed: int, source: str) -> np.random.Generator:
+    name = np.frombuffer(hashlib.sha256(os.fsencode(source)).digest(), np.uint32)
+    return np.random.default_rng([seed, *name.tolist()])
 
 
 class _Shares:
@@ -215,13 +220,15 @@ def _scatter(
         scratch = schema.append(pa.field(_ORDER, pa.float64()))
         writers = [stack.enter_context(pa.ipc.new_stream(file, scratch)) for file in files]
         for source in sources:
-            randoms = jet_randoms(dataset.seed, source.file.path.name, source.file.entries)
+            generator = _generator(dataset.seed, source.file.path.name)
             for table in read([source.file.path]):
+                # As of `jet_randoms`, but the file need not have as many jets as it says.
+                randoms = generator.random((len(table), 2))
                 bad = _bad_jets(table, source.file.path, dataset)
                 rejected += _rejections(table, bad)
                 counts += _count(table.take(np.array([jet.row for jet in bad], np.int64)), REJECTED)
                 jets = _prepared(table, bad, schema)
-                place, order = randoms[jets["entry"].to_numpy()].T
+                place, order = randoms[_sound(table, bad)].T
                 jets = jets.append_column(_ORDER, pa.array(order))
                 _distribute(jets, shares.files(place, source.split), writers)
                 progress.advance(len(table))
@@ -232,17 +239,19 @@ def _bad_jets(table: pa.Table, path: Path, dataset: Dataset) -> list[BadJet]:
     """Bad jets of a piece, if they are to be listed apart; else the first one is an error."""
     bad = find_bad_jets(table)
     if bad and dataset.bad_jets == "error":
-        field = f"{bad[0].field} of entry {table['entry'][bad[0].row]}"
-        problem = f"{bad[0].problem}; with `bad_jets: reject` such jets are listed apart"
-        raise InputError(path, field, problem)
+        raise refuse(bad[0], table, path, "with `bad_jets: reject` such jets are listed apart")
     return bad
 
 
 def _prepared(table: pa.Table, bad: Sequence[BadJet], schema: pa.Schema) -> pa.Table:
     """Sound jets as they are written: particles in falling pT, with substructure."""
+    return add_substructure(sort_by_pt(table.filter(_sound(table, bad)))).select(schema.names)
+
+
+def _sound(table: pa.Table, bad: Sequence[BadJet]) -> NDArray[np.bool_]:
     sound = np.ones(len(table), bool)
     sound[[jet.row for jet in bad]] = False
-    return add_substructure(sort_by_pt(table.filter(sound))).select(schema.names)
+    return sound
 
 
 def _output_schema(schema: pa.Schema) -> pa.Schema:

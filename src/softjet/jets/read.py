@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from softjet.jets.check import find_bad_jets, refuse
 from softjet.jets.readers.jetclass import inspect_jetclass, read_jetclass
 from softjet.jets.readers.parquet import inspect_parquet, read_parquet
 from softjet.jets.readers.pieces import JetFile
@@ -36,3 +37,17 @@ FORMATS = {
     "parquet": Format(JETCLASS, inspect_parquet, read_parquet),
 }
 """Format of each `source` of a dataset."""
+
+
+def read_reference(path: str | Path) -> pa.Table:
+    """All jets of a Parquet file to compare with, in the columns that it has and kinematics.
+
+    Raises
+    ------
+    InputError
+        As `read_parquet`, and where a jet is not sound; it may be of a class of its own.
+    """
+    table = pa.concat_tables(read_parquet([path]))
+    if bad := [jet for jet in find_bad_jets(table) if not jet.field.startswith("label")]:
+        raise refuse(bad[0], table, path, "leave that jet out")
+    return table

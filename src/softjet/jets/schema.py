@@ -5,6 +5,7 @@ eta is pseudorapidity. JetClass's ROOT tree has the same names for `jet_*` and `
 format does not know is absent.
 """
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -81,6 +82,9 @@ and her PDG identity. A tower's truth is that of the particle that gave it most 
 MOST_CLASSES = 127
 """Labels are int8."""
 
+_NAME = re.compile(r"[\w.+-][\w.+ -]{0,63}")
+"""Of a class or format: it stands in the report, in figures and in tables."""
+
 _ARROW = {"float32": pa.float32(), "int8": pa.int8(), "int32": pa.int32(), "bool": pa.bool_()}
 
 
@@ -153,7 +157,8 @@ def table_facts(schema: pa.Schema, where: object = "jet table") -> JetFacts:
     InputError
         Where the metadata holds another word than those of `JetFacts`.
     """
-    said = {key.decode(): value.decode() for key, value in (schema.metadata or {}).items() if _is_fact(key)}
+    found = (schema.metadata or {}).items()
+    said = {key.decode(): value.decode(errors="replace") for key, value in found if _is_fact(key)}
     words = JETCLASS.metadata | said
     for key, allowed in (("angle", ("pseudorapidity", "rapidity")), ("massless", ("yes", "no"))):
         if words[key] not in allowed:
@@ -162,6 +167,10 @@ def table_facts(schema: pa.Schema, where: object = "jet table") -> JetFacts:
     classes = tuple(words["classes"].split(","))
     if len(set(classes)) != len(classes) or not all(classes) or not 2 <= len(classes) <= MOST_CLASSES:
         raise InputError(where, "classes", "in the metadata are not 2 to 127 different comma-separated names")
+    for key, names in (("classes", classes), ("format", (words["format"],))):
+        if odd := [name for name in names if not _NAME.fullmatch(name)]:
+            problem = f"{odd[0]!r} in the metadata is no name of letters, digits and spaces; rename it"
+            raise InputError(where, key, problem)
     return JetFacts(classes, words["angle"], words["massless"] == "yes", words["format"])
 
 

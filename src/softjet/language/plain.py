@@ -6,9 +6,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from torch import nn
 from transformers.utils import logging as their_logging
 
 from softjet.errors import InputError
+
+MOST_LAYERS = 1000
+"""A configuration of more is damaged: each layer takes time and memory before the weights are looked at."""
+
+INDEX = "model.safetensors.index.json"
 
 
 def check_plain(folder: Path, model_type: str) -> None:
@@ -26,13 +32,42 @@ def check_plain(folder: Path, model_type: str) -> None:
         raise InputError(path, "model_type", f"is {found!r}, not {model_type!r}; is the family right?")
     if "auto_map" in config:
         raise InputError(path, "auto_map", "asks to run its author's code; refused: give plain weights")
-    if any((folder / name).exists() for name in ("model.safetensors", "model.safetensors.index.json")):
+    if (folder / INDEX).exists():
+        _check_index(folder / INDEX)
+    if any((folder / name).exists() for name in ("model.safetensors", INDEX)):
         return
     pickled = sorted(entry.name for pattern in ("*.bin", "*.pt", "*.pth") for entry in folder.glob(pattern))
     problem = "is a pickle and is not loaded; convert it to model.safetensors"
     if pickled:
         raise InputError(folder, pickled[0], problem)
     raise InputError(folder, "model.safetensors", "is absent; give the folder that holds the weights")
+
+
+def _check_index(path: Path) -> None:
+    """See that all files of an index lie beside it."""
+    files = read_object(path).get("weight_map")
+    if not isinstance(files, dict) or not files:
+        raise InputError(path, "weight_map", "names no files of weights; fetch it again")
+    for name, file in files.items():
+        if not isinstance(file, str) or Path(file).name != file or not file.endswith(".safetensors"):
+            raise InputError(
+                path, f"weight_map.{name}", f"is {file!r}, no safetensors file beside it; refused"
+            )
+
+
+def check_layers(layers: object, where: object) -> None:
+    """Refuse a number of layers that no model has."""
+    if not isinstance(layers, int) or layers > MOST_LAYERS:
+        raise InputError(
+            where, "num_hidden_layers", f"is {layers!r}; a model of at most {MOST_LAYERS} layers is built"
+        )
+
+
+def check_finite(model: nn.Module, where: object) -> None:
+    """Refuse weights that are not finite."""
+    for name, value in model.named_parameters():
+        if not value.isfinite().all():
+            raise InputError(where, name, "holds values that are not finite; fetch the weights again")
 
 
 def save_whole(folder: str | Path, names: Sequence[str], save: Callable[[Path], object]) -> None:
@@ -47,12 +82,14 @@ def save_whole(folder: str | Path, names: Sequence[str], save: Callable[[Path], 
 
 def read_object(path: Path) -> dict[str, object]:
     """JSON object of a file; `InputError` if it is absent or something else."""
+    if path.exists() and not path.is_file():
+        raise InputError(path, "file", "is no file but a folder or device; give the file")
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(path, "file", f"cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise InputError(path, "JSON", f"is damaged ({error})") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(path, "JSON", f"is damaged ({error}); fetch it again") from error
     if not isinstance(found, dict):
         raise InputError(path, "JSON", "holds no object of keys and values")
     return found

@@ -1,6 +1,7 @@
 """Rows of text files in the formats that data sets come in."""
 
-from collections.abc import Callable, Sequence
+import csv
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -9,6 +10,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from softjet.errors import InputError
+
+_UNPACKED, _ALWAYS = 50, 1 << 25
+_ROWS_AT_ONCE = 100
+
+
+def most_unpacked(path: Path) -> int:
+    """Bytes that a packed text may have: far beyond what text shrinks to, and no small file fills memory."""
+    return max(_UNPACKED * path.stat().st_size, _ALWAYS)
 
 
 def read_rows(path: str | Path, headings: Sequence[str] | None = None) -> pd.DataFrame:
@@ -25,7 +34,8 @@ def read_rows(path: str | Path, headings: Sequence[str] | None = None) -> pd.Dat
     Raises
     ------
     InputError
-        There is no such file, it is in no known format or encoding, or it is damaged.
+        There is no such file, it is in no known format or encoding, it is damaged, has two columns of one
+        name or unpacks to too much.
     """
     path = Path(path)
     if path.suffix not in READERS:
@@ -37,7 +47,9 @@ def read_rows(path: str | Path, headings: Sequence[str] | None = None) -> pd.Dat
         rows = READERS[path.suffix](path)
     except UnicodeDecodeError as error:
         raise InputError(path, "encoding", f"is not UTF-8 ({error.reason}); convert it to UTF-8") from error
-    except (ValueError, OSError) as error:  # Arrow's and pandas' errors of damaged files are both
+    except InputError:
+        raise
+    except Exception as error:  # Arrow and pandas raise many kinds on damaged files
         raise InputError(path, "content", f"cannot be read ({error}); get the file again") from error
     if headings is not None and path.suffix == ".tsv" and not set(headings) & set(rows.columns):
         return _headed(rows, headings, path)
@@ -57,23 +69,46 @@ def _headed(rows: pd.DataFrame, headings: Sequence[str], path: Path) -> pd.DataF
 def _arrow(path: Path) -> pd.DataFrame:
     with pa.memory_map(str(path)) as source:
         try:
-            return _strings(pa.ipc.open_stream(source).read_all())
+            stream = pa.ipc.open_stream(source)
+            return _strings(path, stream, stream.schema)
         except pa.ArrowInvalid:
-            return _strings(pa.ipc.open_file(source).read_all())
+            file = pa.ipc.open_file(source)
+            return _strings(path, map(file.get_batch, range(file.num_record_batches)), file.schema)
 
 
 def _parquet(path: Path) -> pd.DataFrame:
-    return _strings(pq.read_table(path))
+    with pq.ParquetFile(path) as file:
+        return _strings(path, file.iter_batches(_ROWS_AT_ONCE, use_threads=False), file.schema_arrow)
 
 
-def _strings(table: pa.Table) -> pd.DataFrame:
+def _strings(path: Path, batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> pd.DataFrame:
     """Text and numbers of a table as strings; columns of anything else are left out."""
-    kept = [field.name for field in table.schema if not pa.types.is_nested(field.type)]
-    return pd.DataFrame({name: table[name].cast(pa.string()).to_pandas() for name in kept}, dtype="str")
+    _check_names(path, schema.names)
+    kept = [field.name for field in schema if not pa.types.is_nested(field.type)]
+    texts = pa.schema([(name, pa.string()) for name in kept])
+    found, left = [], most_unpacked(path)
+    for batch in batches:
+        batch.validate(full=True)  # its texts could lie beyond their bytes
+        found.append(pa.record_batch([batch[name].cast(pa.string()) for name in kept], schema=texts))
+        left -= found[-1].nbytes
+        if left < 0:
+            problem = f"unpacks to more than {most_unpacked(path)} bytes; write it anew"
+            raise InputError(path, "content", problem)
+    table = pa.Table.from_batches(found, texts)
+    return pd.DataFrame({name: table[name].to_pandas() for name in kept}, dtype="str")
+
+
+def _check_names(path: Path, names: Sequence[str]) -> None:
+    if again := [name for name in names if names.count(name) > 1]:
+        raise InputError(path, again[0], "is there twice; leave one of the two columns")
 
 
 def _separated(separator: str, quoting: Literal[0, 3]) -> Callable[[Path], pd.DataFrame]:
     def read(path: Path) -> pd.DataFrame:
+        # pandas would give the second of two equal names another.
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            first = next(csv.reader(file, delimiter=separator, quoting=quoting), [])
+        _check_names(path, first)
         rows = pd.read_csv(
             path, sep=separator, quoting=quoting, dtype="str", keep_default_na=False, encoding="utf-8-sig"
         )

@@ -36,7 +36,9 @@ def split_files(folder: str | Path, splits: Sequence[str], suffixes: Sequence[st
     if folder.is_file():
         return [folder]
     named = re.compile(rf"(^|[/.])({'|'.join(splits)})([-./]|$)")
-    files = [path for path in sorted(folder.rglob("*")) if path.name.endswith(tuple(suffixes))]
+    files = [
+        path for path in sorted(folder.rglob("*")) if path.name.endswith(tuple(suffixes)) and path.is_file()
+    ]
     found = [path for path in files if named.search(path.relative_to(folder).as_posix())]
     if not found and splits[0] == "train" and len(files) == 1:
         return files  # text that comes in no splits is text to learn from

@@ -1,6 +1,6 @@
 """Tokenizers: loaded from plain files, or trained on the text."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,10 @@ from softjet.language.plain import read_object, save_whole
 
 _END = "<|endoftext|>"
 _SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+
+
+MOST_TOKENS = 10_000_000
+"""The library takes memory for every number up to a vocabulary's largest."""
 
 
 def load_tokenizer(folder: str | Path, rows: int | None = None) -> PreTrainedTokenizerBase:
@@ -36,6 +40,11 @@ def load_tokenizer(folder: str | Path, rows: int | None = None) -> PreTrainedTok
     tokenizer = _read(folder, rows)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
+    if rows is not None and (last := max(tokenizer.get_vocab().values(), default=0)) >= max(
+        rows, len(tokenizer)
+    ):
+        problem = f"numbers a token {last}, the model's embedding has {rows} rows; give the model's own"
+        raise InputError(folder, "tokenizer", problem)
     if rows is not None and len(tokenizer) > rows:
         problem = f"has {len(tokenizer)} tokens, the model's embedding {rows} rows; give the model's own"
         raise InputError(folder, "tokenizer", problem)
@@ -60,9 +69,13 @@ def _read(folder: Path, rows: int | None) -> PreTrainedTokenizerBase:
 
 
 def _fast(path: Path) -> PreTrainedTokenizerBase:
+    model = read_object(path).get("model")
+    vocabulary = model.get("vocab") if isinstance(model, dict) else None
+    if isinstance(vocabulary, dict):
+        _check_numbers(vocabulary, path)
     settings = path.with_name("tokenizer_config.json")
     said = read_object(settings) if settings.exists() else {}
-    special: dict[str, Any] = {name: _text(said[name]) for name in _SPECIAL if said.get(name)}
+    special: dict[str, Any] = {name: _text(said[name], name, settings) for name in _SPECIAL if said.get(name)}
     if str(said.get("tokenizer_class")).startswith("Bert"):  # which of two sentences a token is of
         special["model_input_names"] = ["input_ids", "token_type_ids", "attention_mask"]
     try:
@@ -71,12 +84,22 @@ def _fast(path: Path) -> PreTrainedTokenizerBase:
         raise InputError(path, "tokenizer", f"cannot be read ({error})") from error
 
 
-def _text(token: object) -> str:
+def _text(token: object, name: str, path: Path) -> str:
     """A special token is written as a string, or as an object with its content."""
-    return str(token["content"] if isinstance(token, dict) else token)
+    text = token.get("content") if isinstance(token, dict) else token
+    if not isinstance(text, str):
+        raise InputError(path, name, f"is {token!r}, not the text of a token; fetch the file again")
+    return text
+
+
+def _check_numbers(vocabulary: Mapping[str, Any], path: Path) -> None:
+    for token, number in vocabulary.items():
+        if not isinstance(number, int) or not 0 <= number < MOST_TOKENS:
+            raise InputError(path, f"token {token}", f"has the number {number!r}; fetch the file again")
 
 
 def _byte_level(folder: Path) -> PreTrainedTokenizerBase:
+    _check_numbers(read_object(folder / "vocab.json"), folder / "vocab.json")
     try:
         model = models.BPE.from_file(str(folder / "vocab.json"), str(folder / "merges.txt"))
     except Exception as error:  # tokenizers raises nothing more special

@@ -17,7 +17,7 @@ from softjet.language.batch import Batch
 from softjet.language.losses import task_loss
 from softjet.language.optimiser import learning_rate, optimiser_of
 from softjet.progress import Progress
-from softjet.state import load_state, random_states, save_state, set_random_states
+from softjet.state import load_state, random_states, save_state, set_random_states, taking_up
 
 COLUMNS = ("step", "loss", "lr")
 
@@ -98,13 +98,14 @@ class _Job:
 
     def take_up(self, path: Path) -> None:
         content = load_state(path)
-        if content["settings"] != self._identity():
-            problem = "belong to another training; give another folder or remove this file"
-            raise InputError(path, "settings", problem)
-        self.history = content["history"]
-        self.model.load_state_dict(content["model"])
-        self.optimiser.load_state_dict(content["optimiser"])
-        set_random_states(content["random"])
+        with taking_up(path):
+            if content["settings"] != self._identity():
+                problem = "belong to another training; give another folder or remove this file"
+                raise InputError(path, "settings", problem)
+            self.history = list(content["history"])
+            self.model.load_state_dict(content["model"])
+            self.optimiser.load_state_dict(content["optimiser"])
+            set_random_states(content["random"])
 
     def _identity(self) -> str:
         return self.settings.model_dump_json(exclude={"save_every"})

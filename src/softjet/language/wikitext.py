@@ -1,12 +1,13 @@
 """WikiText (arXiv 1609.07843) and text of one's own: lines, as the data set on the hub has them."""
 
 import gzip
+import zlib
 from pathlib import Path
 
 import pandas as pd
 
 from softjet.errors import InputError
-from softjet.language.rows import read_rows
+from softjet.language.rows import most_unpacked, read_rows
 from softjet.language.splits import split_files, task_folder
 
 FOLDERS = {
@@ -68,9 +69,18 @@ def _lines(path: Path) -> list[str]:
 
 def _text(path: Path) -> str:
     try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        content = _unpacked(path) if path.suffix == ".gz" else path.read_bytes()
         return content.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         raise InputError(path, "encoding", f"is not UTF-8 ({error.reason}); convert it to UTF-8") from error
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise InputError(path, "content", f"cannot be read ({error}); get the file again") from error
+
+
+def _unpacked(path: Path) -> bytes:
+    most = most_unpacked(path)
+    with gzip.open(path) as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise InputError(path, "content", f"unpacks to more than {most} bytes; get the file again")
+    return content

@@ -113,8 +113,11 @@ def load_compressed(folder: str | Path, skeleton: nn.Module | None = None) -> nn
         load_model(model, str(weights))
     except FileNotFoundError:
         raise InputError(weights, "file", "does not exist; compress the model first") from None
-    except (SafetensorError, RuntimeError) as error:
+    except (SafetensorError, RuntimeError, OSError) as error:
         raise InputError(weights, "weights", f"do not fit the model: {error}") from None
+    for name, value in model.named_parameters():
+        if not value.isfinite().all():
+            raise InputError(weights, name, "holds values that are not finite; compress the model again")
     return model.eval()
 
 
@@ -124,7 +127,9 @@ def _read(config: Path) -> dict[str, Any]:
         return {"architecture": about.get("architecture"), "ranks": dict(about["ranks"])}
     except FileNotFoundError:
         raise InputError(config, "file", "does not exist; compress the model first") from None
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except OSError as error:
+        raise InputError(config, "file", f"cannot be read ({error.strerror})") from None
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise InputError(config, "ranks", "cannot be read; compress the model again") from None
 
 
@@ -157,21 +162,28 @@ def _make_low_rank(skeleton: nn.Module, path: str, ranks: Mapping[str, Any], con
             config, path, "names no layer of the base model; give the model it was made from"
         ) from None
     if not fits:
-        raise InputError(config, path, "has another shape in the base model; give the model it was made from")
+        raise InputError(
+            config,
+            path,
+            "has another shape or rank than the base model allows; give the model it was made from",
+        )
 
 
 def _make_linear(skeleton: nn.Module, path: str, dense: nn.Module, ranks: Mapping[str, Any]) -> bool:
-    bias = dense.bias is not None
-    layer = LowRankLinear(ranks["in"], [Piece(**piece) for piece in ranks["pieces"]], bias)
-    if not is_linear(dense) or dense_weight(dense).shape != (layer.out_features, layer.in_features):
+    pieces = [Piece(**piece) for piece in ranks["pieces"]]
+    shape = sum(piece.outputs for piece in pieces), ranks["in"]
+    possible = all(piece.rank is None or 0 <= piece.rank <= min(piece.outputs, shape[1]) for piece in pieces)
+    if not is_linear(dense) or dense_weight(dense).shape != shape or not possible:
         return False
+    layer = LowRankLinear(shape[1], pieces, dense.bias is not None)
     replace(skeleton, path, layer.to(dense_weight(dense)))
     return True
 
 
 def _make_table(skeleton: nn.Module, dense: nn.Module, ranks: Mapping[str, Any]) -> bool:
     rows, width, rank = ranks["rows"], ranks["width"], ranks["rank"]
-    if not isinstance(dense, nn.Embedding) or dense.weight.shape != (rows, width):
+    possible = 0 <= rank <= min(rows, width)
+    if not isinstance(dense, nn.Embedding) or dense.weight.shape != (rows, width) or not possible:
         return False
     table = LowRankEmbedding(rows, width, rank, dense.padding_idx).to(dense.weight)
     for place, layer in list(sharers(skeleton, dense)):

@@ -1,5 +1,6 @@
 """A rank-learning run under way: where it stands, how it is saved and taken up again."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +14,7 @@ from softjet.lowrank.budget import Counts, Tally, weights_allowed
 from softjet.lowrank.factors import Factors, ranks_of
 from softjet.lowrank.price import PARAMETERS, Price, dense_price, total_price
 from softjet.lowrank.selection import all_factors
-from softjet.state import load_state, random_states, save_state, set_random_states
+from softjet.state import load_state, random_states, save_state, set_random_states, taking_up
 
 Phase = Literal["learning", "recovery", "done"]
 
@@ -153,6 +154,11 @@ def take_up(run: Run, source: Path) -> None:
         The state cannot be read, or is that of a run with other settings.
     """
     state = load_state(source)
+    with taking_up(source):
+        _take_up(run, state, source)
+
+
+def _take_up(run: Run, state: Mapping[str, Any], source: Path) -> None:
     if state["identity"] != _identity(run):
         raise InputError(source, "settings", "belong to another run; give another folder or remove this file")
     run.phase, run.step, run.began, run.weight = state["place"]

@@ -4,6 +4,7 @@ Weights kept along the training stand in checkpoints.safetensors: names are thos
 and a colon.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,7 @@ def load_checkpoints(folder: str | Path) -> dict[int, ParticleTransformer]:
     by_step: dict[int, dict[str, torch.Tensor]] = {}
     for key, value in _read_weights(path).items():
         step, _, name = key.partition(":")
-        if not step.isdigit():
+        if not re.fullmatch("[0-9]{1,18}", step):
             raise InputError(path, key, "does not begin with a step and a colon; train the model again")
         by_step.setdefault(int(step), {})[name] = value
     shape = load_shape(folder)
@@ -91,8 +92,11 @@ def load_checkpoints(folder: str | Path) -> dict[int, ParticleTransformer]:
 
 
 def _filled(shape: ParTModel, weights: dict[str, torch.Tensor], path: Path) -> ParticleTransformer:
+    # A shape may ask for any memory: the weights say first whether it is theirs.
+    with torch.device("meta"):
+        expected = ParticleTransformer(shape).state_dict()
+    _check(path, weights, expected)
     model = ParticleTransformer(shape)
-    _check(path, weights, model.state_dict())
     model.load_state_dict(weights)
     return model.eval()
 
@@ -140,3 +144,9 @@ def _check(path: Path, weights: dict[str, torch.Tensor], expected: dict[str, tor
     for name, value in expected.items():
         if weights[name].shape != value.shape:
             raise InputError(path, name, f"has shape {tuple(weights[name].shape)}, not {tuple(value.shape)}")
+        if weights[name].is_floating_point() != value.is_floating_point():
+            raise InputError(
+                path, name, f"is {weights[name].dtype}, not {value.dtype}; train the model again"
+            )
+        if not weights[name].isfinite().all():
+            raise InputError(path, name, "holds values that are not finite; train the model again")

@@ -5,6 +5,7 @@ import pickle
 import shutil
 import urllib.error
 import urllib.request
+import zipfile
 from pathlib import Path
 
 import torch
@@ -85,8 +86,9 @@ def import_part(path: str | Path, weights: Weights, unseen: ParTModel | None = N
     if weights.sha256 and path.is_file() and sha256(path) != weights.sha256:
         raise InputError(path, "sha256", f"is {sha256(path)}, not {weights.sha256} as configured")
     state_dict = read_checkpoint(path)
+    ours = import_weaver(state_dict, weights.head_scale, path)
     model = ParticleTransformer(_complete(weaver_shape(state_dict, path), unseen or ParTModel()))
-    model.load_state_dict(import_weaver(state_dict, weights.head_scale, path))
+    model.load_state_dict(ours)
     return model.eval()
 
 
@@ -108,16 +110,21 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
     Raises
     ------
     InputError
-        The file is absent, no such file, or holds anything but named tensors.
+        The file is absent, no such file, or holds anything but named tensors of finite numbers.
     """
+    if Path(path).exists() and not Path(path).is_file():
+        raise InputError(path, "file", "is no file but a folder or device; see docs/weights.md")
     try:
+        _check_uncompressed(Path(path))
         found = torch.load(path, map_location="cpu", weights_only=True)
+    except InputError:
+        raise
     except OSError as error:
         raise InputError(path, "file", f"cannot be read ({error.strerror}); see docs/weights.md") from error
     except pickle.UnpicklingError as error:
         problem = "holds objects other than tensors or is damaged; refused, nothing of it was executed"
         raise InputError(path, "pickle", problem) from error
-    except (RuntimeError, EOFError, ValueError, KeyError) as error:
+    except Exception as error:  # torch raises nothing more special on what is damaged
         raise InputError(path, "file", "is no checkpoint of torch.save; fetch it again") from error
     if isinstance(found, dict) and isinstance(found.get("state_dict"), dict):
         found = found["state_dict"]
@@ -125,4 +132,27 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
         isinstance(key, str) and isinstance(value, Tensor) for key, value in found.items()
     ):
         raise InputError(path, "content", "is no dict of named tensors; give a state dict")
+    for key, value in found.items():
+        if problem := _unsound(value):
+            raise InputError(path, key, f"{problem}; give plain weights")
     return dict(found)
+
+
+def _check_uncompressed(path: Path) -> None:
+    """Refuse a zip with compressed records: torch writes none, and their size could be any."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            for record in archive.infolist():
+                if record.compress_type != zipfile.ZIP_STORED:
+                    raise InputError(
+                        path, record.filename, "is compressed, as torch.save does not; fetch it again"
+                    )
+
+
+def _unsound(value: Tensor) -> str:
+    """What is wrong with a tensor of a file, if anything is."""
+    if value.layout is not torch.strided or value.is_quantized or value.is_meta:
+        return f"is no plain tensor but {value.layout} on {value.device}"
+    if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+        return f"has shape {tuple(value.shape)}, but fewer numbers"
+    return "" if value.isfinite().all() else "holds values that are not finite"

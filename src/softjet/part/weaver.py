@@ -162,6 +162,8 @@ def _check(theirs: Mapping[str, Tensor], where: object) -> None:
         if theirs[key].shape != value.shape:
             found, wanted = tuple(theirs[key].shape), tuple(value.shape)
             raise InputError(where, key, f"has shape {found}, expected {wanted} with {_describe(shape)}")
+        if theirs[key].is_floating_point() != value.is_floating_point():
+            raise InputError(where, key, f"is {theirs[key].dtype}, expected {value.dtype}; export it again")
     for key in theirs:
         if key not in expected:
             advice = "expected are those of weaver-core's ParticleTransformer(version=1, fc_params=[])"
@@ -183,7 +185,7 @@ def _shape(theirs: Mapping[str, Tensor], where: object) -> ParTModel:
         return len(theirs[key])
 
     width, heads = rows("blocks.0.w_resid"), rows("blocks.0.c_attn")
-    if not heads or width % heads:
+    if not heads or not width or width % heads:
         raise InputError(
             where, "blocks.0.c_attn", f"has {heads} heads, which do not divide the width {width}"
         )
@@ -219,7 +221,7 @@ def _widths(theirs: Mapping[str, Tensor], prefix: str) -> tuple[int, ...]:
     found = {
         int(key.removeprefix(prefix).split(".")[0]): len(value)
         for key, value in theirs.items()
-        if re.fullmatch(re.escape(prefix) + r"\d+\.weight", key) and value.ndim > 1
+        if re.fullmatch(re.escape(prefix) + r"[0-9]{1,4}\.weight", key) and value.ndim > 1
     }
     return tuple(found[place] for place in sorted(found))
 

@@ -81,6 +81,6 @@ def test_damaged_or_absent_files_are_one_line(tmp_path, name):
     with pytest.raises(InputError, match=r"tokenizer\.json: is absent"):
         load_tokenizer(tmp_path)
     (tmp_path / name).write_text("{")
-    with pytest.raises(InputError, match="cannot be read") as caught:
+    with pytest.raises(InputError, match=r"cannot be read|is damaged") as caught:
         load_tokenizer(tmp_path)
     assert "\n" not in str(caught.value)

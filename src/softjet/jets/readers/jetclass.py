@@ -39,8 +39,9 @@ def inspect_jetclass(path: str | Path) -> JetFile:
     InputError
         Where there is no such file or tree, the file is truncated, or a branch is missing.
     """
-    with _open_tree(Path(path)) as tree:
-        return _check_branches(tree, Path(path))
+    path = Path(path)
+    with damage_named(path, TREE, "ROOT"), _open_tree(path) as tree:
+        return _check_branches(tree, path)
 
 
 def read_jetclass(paths: Iterable[str | Path]) -> Iterator[pa.Table]:
@@ -103,6 +104,10 @@ def _open_tree(path: Path) -> Iterator[Any]:
             raise InputError(path, TREE, "the file has no such tree; give files in JetClass's format")
         with damage_named(path, TREE, "ROOT"):
             tree = file[TREE]
+        if not isinstance(tree, uproot.TTree):
+            raise InputError(
+                path, TREE, f"is no tree but {file.classname_of(TREE)}; give files in JetClass's format"
+            )
         yield tree
 
 

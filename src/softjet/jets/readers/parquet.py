@@ -25,8 +25,11 @@ from softjet.jets.tables import MOMENTUM, list_column, list_lengths, list_values
 
 _NEEDED = ("label", *MOMENTUM)
 _PLACE = ("source", "entry")
-_MOST_JETS = 20_000
-"""Jets a piece, however small the file says they are."""
+_MOST_PARTICLES = 1000
+"""Particles a jet, in the mean of a row group."""
+
+_MOST_NUMBERS = 1 << 27
+"""Numbers of a column in a row group: in a few bytes it may say that all are of one jet."""
 
 _BUFFER = 1_000_000
 
@@ -50,8 +53,9 @@ def inspect_parquet(path: str | Path) -> JetFile:
         Where there is no such file, it is no Parquet, a needed column is missing, a column is of another
         kind, or the metadata holds an unknown word.
     """
-    with _open(Path(path)) as parquet:
-        return _check_columns(parquet, Path(path))
+    path = Path(path)
+    with damage_named(path, "jets", "Parquet"), _open(path) as parquet:
+        return _check_columns(parquet, path)
 
 
 def read_parquet(paths: Iterable[str | Path]) -> Iterator[pa.Table]:
@@ -86,9 +90,23 @@ def _check_columns(parquet: pq.ParquetFile, path: Path) -> JetFile:
             raise InputError(path, name, "the file lacks this column; give jets with label and four-vectors")
     columns = [name for name in COLUMNS if name in found.names and name not in _PLACE]
     for name in columns:
+        if found.names.count(name) > 1:
+            raise InputError(path, name, "is there twice; leave one of the two columns")
         _check_kind(found.field(name).type, name, path)
+    _check_sizes(parquet.metadata, path)
     schema = table_schema({*columns, *KINEMATICS, *_PLACE}, table_facts(found, path))
     return JetFile(path, parquet.metadata.num_rows, schema)
+
+
+def _check_sizes(metadata: pq.FileMetaData, path: Path) -> None:
+    """Refuse row groups whose columns hold more numbers than jets have particles."""
+    for group in map(metadata.row_group, range(metadata.num_row_groups)):
+        for column in map(group.column, range(group.num_columns)):
+            most = min(_MOST_PARTICLES * group.num_rows, _MOST_NUMBERS)
+            if column.num_values > most:
+                problem = f"holds {column.num_values} numbers in one row group of {group.num_rows} jets"
+                advice = f"at most {most} are read: write smaller row groups, of jets with their particles"
+                raise InputError(path, column.path_in_schema.split(".")[0], f"{problem}; {advice}")
 
 
 def _open(path: Path) -> pq.ParquetFile:
@@ -112,7 +130,7 @@ def _jets_a_piece(parquet: pq.ParquetFile) -> int:
     groups = range(parquet.metadata.num_row_groups)
     total = sum(parquet.metadata.row_group(group).total_byte_size for group in groups)
     jets = pieces.PIECE * parquet.metadata.num_rows // max(total, 1)
-    return int(np.clip(jets, 1, _MOST_JETS))
+    return int(np.clip(jets, 1, pieces.MOST_JETS))
 
 
 def _table(batch: pa.RecordBatch, file: JetFile, first: int) -> pa.Table:

@@ -15,6 +15,9 @@ from softjet.jets.tables import list_column
 PIECE = 50_000_000
 """Bytes of a file's content that are read at once, about."""
 
+MOST_JETS = 20_000
+"""Jets a piece, however small the file says they are."""
+
 NO_LABEL = -1
 """Label of a jet to which the file gives none, or more than one."""
 
@@ -75,8 +78,11 @@ def damage_named(path: Path, field: str, kind: str) -> Iterator[None]:
     """Turn whatever reading raises on a damaged file into one line."""
     try:
         yield
-    except (InputError, MemoryError):
+    except InputError:
         raise
+    except MemoryError as error:
+        problem = "asks for more memory than there is; the file is damaged, or too large for this machine"
+        raise InputError(path, field, problem) from error
     except Exception as error:
         problem = (
             f"the file cannot be read ({type(error).__name__}); it is truncated, encrypted or not {kind}"
@@ -91,8 +97,8 @@ def check_exists(path: Path, field: str) -> None:
 
 
 def steps(entries: int, bytes_a_jet: float) -> Iterator[tuple[int, int]]:
-    """First and last-plus-one entry of each piece of about `PIECE` bytes."""
-    jets = max(1, int(PIECE / max(bytes_a_jet, 1)))
+    """First and last-plus-one entry of each piece of about `PIECE` bytes, but of `MOST_JETS` at most."""
+    jets = min(max(1, int(PIECE / max(bytes_a_jet, 1))), MOST_JETS)
     for first in range(0, entries, jets):
         yield first, min(first + jets, entries)
 

@@ -1,5 +1,7 @@
 """EnergyFlow's quark and gluon jets (arXiv 1810.05165): npz files of pT, rapidity, phi and PDG identity."""
 
+import io
+import math
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -32,6 +34,7 @@ _DEFLATE = 1032
 """Most that deflate can compress."""
 
 _MOST_SLOTS = 10_000
+_LONGEST_HEADER = 10_000
 _CHARGED = ((211, 321, 2212), (11,), (13,))
 """Hadrons, electrons, muons; a lepton of positive number has negative charge."""
 
@@ -50,7 +53,7 @@ class _Array:
 
     @property
     def bytes_a_row(self) -> int:
-        return int(np.prod(self.shape[1:], dtype=np.int64)) * self.dtype.itemsize
+        return math.prod(self.shape[1:]) * self.dtype.itemsize
 
     def rows(self, count: int) -> NDArray:
         content = self.stream.read(count * self.bytes_a_row)
@@ -76,8 +79,9 @@ def inspect_quark_gluon(path: str | Path) -> JetFile:
         Where there is no such file, it is no npz, X or y is missing, of another shape, holds objects, or
         declares another size than it can have.
     """
-    with _open_arrays(Path(path)) as (x, _):
-        return JetFile(Path(path), x.shape[0], _SCHEMA)
+    path = Path(path)
+    with damage_named(path, "X", "npz"), _open_arrays(path) as (x, _):
+        return JetFile(path, x.shape[0], _SCHEMA)
 
 
 def read_quark_gluon(paths: Iterable[str | Path]) -> Iterator[pa.Table]:
@@ -175,10 +179,16 @@ def _open_array(archive: zipfile.ZipFile, name: str, path: Path, stack: ExitStac
 
 
 def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Shape, order and type of a npy stream; nothing in it is run."""
-    version = np.lib.format.read_magic(stream)
+    """Shape, order and type of a npy stream, which is left behind them; nothing in it is run.
+
+    A header may say that it is gigabytes long, and numpy reads it before it refuses it.
+    """
+    start = io.BytesIO(stream.read(_LONGEST_HEADER))
+    version = np.lib.format.read_magic(start)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    return read(stream)
+    said = read(start)
+    stream.seek(start.tell())
+    return said
 
 
 def _check_size(member: zipfile.ZipInfo, array: _Array, header: int, path: Path, name: str) -> None:

@@ -48,6 +48,9 @@ _STRUCTURE = {
     "MEMOIZE", "STOP",
 }  # fmt: skip
 
+_COMPRESSION = 1000
+"""More than compression makes of any jets: rows that were never written take no place in a file."""
+
 Place = tuple[str, int]
 """Field of the compound type, and column in it."""
 
@@ -71,9 +74,10 @@ def inspect_top_landscape(path: str | Path) -> JetFile:
         Where there is no such file or frame, the file is truncated or no HDF5, a column is missing, or the
         names of the columns cannot be read without running what the file says.
     """
-    with _open_rows(Path(path)) as rows:
-        _places(rows, Path(path))
-        return JetFile(Path(path), len(rows), _SCHEMA)
+    path = Path(path)
+    with damage_named(path, KEY, "HDF5"), _open_rows(path) as rows:
+        _places(rows, path)
+        return JetFile(path, len(rows), _SCHEMA)
 
 
 def read_top_landscape(paths: Iterable[str | Path]) -> Iterator[pa.Table]:
@@ -133,12 +137,33 @@ def _open_rows(path: Path) -> Iterator[h5py.Dataset]:
         file = h5py.File(path, "r")
     with file:
         with damage_named(path, KEY, "HDF5"):
+            _check_links(file, path)
             rows = file.get(f"{KEY}/table")
             is_frame = isinstance(rows, h5py.Dataset) and rows.ndim == 1 and rows.dtype.names is not None
         if not is_frame:
             problem = "the file has no such pandas frame in table format; give files of the top landscape"
             raise InputError(path, KEY, problem)
+        _check_storage(rows, path)
         yield rows
+
+
+def _check_links(file: h5py.File, path: Path) -> None:
+    """Refuse a frame in another file before that is opened."""
+    for name in (KEY, f"{KEY}/table"):
+        if isinstance(file.get(name, getlink=True), h5py.ExternalLink):
+            raise InputError(path, name, "is a link to another file, which is not followed; give that file")
+
+
+def _check_storage(rows: h5py.Dataset, path: Path) -> None:
+    """Refuse rows that stand in another file, or nowhere."""
+    if rows.is_virtual or rows.external:
+        raise InputError(path, KEY, "has its rows in another file, which is not read; give that file")
+    declared, stored = rows.size * rows.dtype.itemsize, rows.id.get_storage_size()
+    if declared > _COMPRESSION * (stored + 1000):
+        problem = (
+            f"declares {declared} bytes, its {stored} stored ones cannot hold them; fetch the file again"
+        )
+        raise InputError(path, KEY, problem)
 
 
 def _places(rows: h5py.Dataset, path: Path) -> dict[str, Place]:
@@ -148,6 +173,8 @@ def _places(rows: h5py.Dataset, path: Path) -> dict[str, Place]:
         names, kind = _names(rows, block, path), rows.dtype[block]
         if kind.shape != (len(names),) or kind.base.kind not in "fiub":
             raise InputError(path, block, f"is {kind} where {len(names)} numbers a jet are wanted")
+        if again := sorted({*places}.intersection(names)) or [n for n in names if names.count(n) > 1]:
+            raise InputError(path, again[0], "is there twice; leave one of the two columns")
         places |= {name: (block, column) for column, name in enumerate(names)}
     particles = [f"{prefix}_{slot}" for slot in range(SLOTS) for prefix in _PREFIXES]
     for name in (*particles, LABEL):
@@ -163,7 +190,12 @@ def _places(rows: h5py.Dataset, path: Path) -> dict[str, Place]:
 def _names(rows: h5py.Dataset, block: str, path: Path) -> list[str]:
     key = f"{block}_kind"
     with damage_named(path, key, "a frame that pandas wrote"):
-        return pickled_strings(bytes(rows.attrs[key]), path, key)
+        pickled = rows.attrs[key]
+        if not isinstance(pickled, bytes | np.void):
+            raise InputError(
+                path, key, f"is {type(pickled).__name__}, not the names that pandas writes there"
+            )
+        return pickled_strings(pickled if isinstance(pickled, bytes) else pickled.tobytes(), path, key)
 
 
 def pickled_strings(pickle: bytes, path: str | Path, field: str) -> list[str]:
