@@ -43,6 +43,7 @@ include: "rules/joined.smk"
 include: "rules/benchmark.smk"
 include: "rules/explorer.smk"
 include: "rules/report.smk"
+include: "rules/crate.smk"
 
 
 # Benchmarks are of jets and of a Particle Transformer.
@@ -59,3 +60,4 @@ rule all:
     default_target: True
     input:
         "<results>/report.html",
+        "<results>/ro-crate-metadata.json",

@@ -499,6 +499,20 @@ def report_section():
     }
 
 
+def sidecars_of_report():
+    """Sidecars of the report and of what it shows."""
+    shown = [*report_inputs(), "<results>/report.html"]
+    return [str(sidecar_path(path)) for path in shown]
+
+
+def crate_section():
+    """What goes into the research object beside the results: the workflow's main file and all settings."""
+    return {
+        "snakefile": (BASE / "Snakefile").read_text(encoding="utf-8"),
+        "configuration": CONFIG.model_dump(mode="json", exclude={"paths"}),
+    }
+
+
 def print_input_errors():
     """Repeat, as the last lines, what the failed steps said to the user."""
     for path in sorted(Path(CONFIG.paths.logs).rglob("*.log")):
