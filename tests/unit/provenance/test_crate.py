@@ -30,6 +30,16 @@ def described():
 def run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_run()
+    # The second job goes on while the others come and go.
+    for path, started, seconds in (
+        ("resources/simulated.root", "10:00:00", 2),
+        ("results/jets/train.parquet", "10:00:03", 500),
+        ("results/figures/a b.png", "10:00:04", 1),
+        ("results/figures/a b.pdf", "10:00:04", 1),
+        ("results/report.html", "10:00:06", 1),
+    ):
+        facts = read_sidecar(path) | {"started": f"2026-11-26T{started}+00:00", "wall_seconds": seconds}
+        Path(f"{path}.meta.json").write_text(json.dumps(facts))
 
 
 def ids(value):
@@ -43,7 +53,9 @@ def jobs(entities):
 def test_every_job_has_what_it_used_and_what_it_made():
     entities = described()
     found = jobs(entities)
-    assert set(found) == {"simulate", "convert", "draw", "report"}
+    assert [found[rule]["@id"] for rule in ("simulate", "convert", "draw", "report")] == [
+        f"#job-{number}" for number in (1, 2, 3, 4)
+    ]
     assert ids(found["draw"]["result"]) == {"figures/a%20b.png", "figures/a%20b.pdf"}
     assert "jets/train.parquet" in ids(found["draw"]["object"])
     (parameters,) = (
@@ -78,8 +90,8 @@ def test_the_run_is_from_the_first_job_to_the_last_and_used_what_no_job_made():
     entities = described()
     run, workflow = entities["#run"], entities["crate/Snakefile"]
     assert run["instrument"]["@id"] == "crate/Snakefile" == entities["./"]["mainEntity"]["@id"]
-    assert run["startTime"] == min(job["startTime"] for job in jobs(entities).values())
-    assert run["endTime"] == max(job["endTime"] for job in jobs(entities).values())
+    assert run["startTime"] == "2026-11-26T10:00:00+00:00"
+    assert run["endTime"] == "2026-11-26T10:08:23+00:00"
     assert {entities[i]["name"] for i in ids(run["object"])} == {"crate/config.yaml", "mine.h5"}
     assert len(ids(run["result"])) == 5
     versions = read_sidecar(REPORT)["versions"]
@@ -91,7 +103,8 @@ def test_the_run_is_from_the_first_job_to_the_last_and_used_what_no_job_made():
 
 
 def test_the_same_run_is_described_by_the_same_bytes():
-    described()
+    entities = described()
+    assert entities["./"]["datePublished"] == entities["#run"]["endTime"]
     first = Path("results/ro-crate-metadata.json").read_bytes()
     described()
     assert Path("results/ro-crate-metadata.json").read_bytes() == first
