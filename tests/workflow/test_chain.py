@@ -131,7 +131,8 @@ def test_snakemakes_own_report_has_every_figure_with_its_caption(finished, tmp_p
         shown = [Path(name).name for name in archive.namelist()]
     figures = [path.name for path in (finished / "results").rglob("*.png")]
     assert sorted(name for name in shown if name.endswith(".png")) == sorted(figures)
-    about, _ = json.JSONDecoder().raw_decode(page.partition("var results = ")[2])
+    told = page.partition('<script id="results">')[2].partition("=")[2]
+    about, _ = json.JSONDecoder().raw_decode(told.lstrip())
     assert len(about) == len(figures) + 2
     for path, entry in about.items():
         assert len(entry["caption"]) > 40, path
