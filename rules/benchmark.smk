@@ -24,7 +24,9 @@ rule measure_latency_part:
     params:
         spec=spec(
             "measure_latency_part",
-            CONFIG.latency.model_dump(mode="json", exclude={"language_batches"}),
+            CONFIG.latency.model_dump(
+                mode="json", exclude={"language_batches", "rows"}
+            ),
         ),
     message:
         "Measure dense against compressed {wildcards.model}"
@@ -55,3 +57,25 @@ rule measure_latency_language:
         "Measure dense against compressed {wildcards.model}"
     script:
         "../workflow/scripts/measure_latency_language.py"
+
+
+rule measure_crossover:
+    input:
+        unpack(lambda w: base_files(w.model)),
+    output:
+        **recorded(times="<results>/latency/{model}/crossover.parquet"),
+    log:
+        "<logs>/measure_crossover/{model}.log",
+    conda:
+        "../envs/softjet.yaml"
+    # All cores: nothing else may run while the clock does.
+    threads: workflow.cores
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    params:
+        spec=lambda w: spec("measure_crossover", crossover_section(w.model)),
+    message:
+        "Measure at which ranks factors of the matrices of {wildcards.model} are faster"
+    script:
+        "../workflow/scripts/measure_crossover.py"

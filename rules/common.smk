@@ -204,12 +204,35 @@ def dense_files(model):
     return {f"dense_{name}": path for name, path in files.items()}
 
 
+def base_files(model):
+    """Files of the dense model that a compressed one is made from, of jets or of language."""
+    base = CONFIG.compress[model].base
+    if base in CONFIG.language:
+        return language_files(base)
+    folder = f"<results>/part/{base}"
+    return {"model": f"{folder}/model.safetensors", "config": f"{folder}/config.json"}
+
+
+def crossover_section(model):
+    """Parameters of the measurement of times by rank."""
+    base = CONFIG.compress[model].base
+    family = CONFIG.language[base].family if base in CONFIG.language else "part"
+    own = CONFIG.latency.model_dump(mode="json", include={"rows", "samples", "noise"})
+    return own | {"family": family}
+
+
+def crossover_file(model):
+    """Times by rank of a model whose keep ratios are of time."""
+    timed = CONFIG.compress[model].learning.of == "time"
+    return [f"<results>/latency/{model}/crossover.parquet"] if timed else []
+
+
 def latency_section(model):
     """Parameters of the measurement of a language model: what is read at a time comes from its task."""
     task = CONFIG.tasks[CONFIG.language[CONFIG.compress[model].base].task]
     family = CONFIG.language[CONFIG.compress[model].base].family
     return {
-        "latency": CONFIG.latency.model_dump(mode="json", exclude={"batches"}),
+        "latency": CONFIG.latency.model_dump(mode="json", exclude={"batches", "rows"}),
         "length": task.length,
         "family": family,
     }

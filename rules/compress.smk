@@ -6,6 +6,7 @@ rule learn_ranks_part:
         model=lambda w: f"<results>/part/{CONFIG.compress[w.model].base}/model.safetensors",
         config=lambda w: f"<results>/part/{CONFIG.compress[w.model].base}/config.json",
         train=lambda w: jet_files(dataset_of(w.model), "train"),
+        times=lambda w: crossover_file(w.model),
     output:
         **learned_outputs(),
     log:
@@ -30,6 +31,7 @@ rule learn_ranks_language:
     input:
         unpack(lambda w: language_files(CONFIG.compress[w.model].base)),
         train=lambda w: text_file(CONFIG.compress[w.model].base, "train"),
+        times=lambda w: crossover_file(w.model),
     output:
         **learned_outputs(),
     log:

@@ -130,3 +130,23 @@ def test_the_report_names_every_family_and_what_it_is(finished):
 def test_every_artefact_has_a_sidecar(finished):
     assert len(artefacts(finished.parent)) > 50
     assert all(path.with_name(path.name + SUFFIX).exists() for path in artefacts(finished.parent))
+
+
+def test_a_budget_of_time_measures_the_models_own_shapes_first(finished):
+    timed = {
+        "base": "gpt2",
+        "learning": LEARNING | {"of": "time"},
+        "grids": [{"methods": ["soft-threshold"], "keeps": [1.0]}],
+    }
+    # Matrices so small gain nothing by factors, and how noisy the machine is must not matter.
+    given = config() | {"latency": {"samples": 6, "rows": 7, "noise": 1000}}
+    given["compress"] |= {"timed": timed}
+    (finished.parent / "timed.yaml").write_text(yaml.safe_dump(given))
+    target = "results/lowrank/timed/soft-threshold-1.0-1/ranks.parquet"
+    done = snakemake(finished.parent, "--", target, config=finished.parent / "timed.yaml")
+    assert done.returncode == 0, done.stderr[-6000:]
+    times = pd.read_parquet(finished / "latency" / "timed" / "crossover.parquet")
+    shapes = {(16, 16): 4, (64, 16): 1, (16, 64): 1}
+    assert times.groupby(["m", "n"])["matrices"].first().to_dict() == shapes
+    assert (times["rows"] == 7).all()
+    assert len(pd.read_parquet(finished.parent / target)) == sum(shapes.values())

@@ -17,6 +17,7 @@ from softjet.lowrank.budget import parameter_counts
 from softjet.lowrank.export import save_compressed
 from softjet.lowrank.fusion import fuse
 from softjet.lowrank.learn import learn_ranks
+from softjet.lowrank.price import Times
 from softjet.provenance.files import write_tables
 from softjet.provenance.job import job
 
@@ -35,8 +36,9 @@ with job(snakemake) as step:
     table = pd.read_parquet(snakemake.input.train)
     loader = loader_of(task, table, tokenizer, settings.batch_size, settings.seed)
     dense = parameter_counts(model, FAMILIES[family], settings.embeddings)
+    price = Times(pd.read_parquet(snakemake.input.times[0])) if snakemake.input.times else None
     learned = learn_ranks(
-        model, FAMILIES[family], loader.training, task_loss, settings, step.state, base, answer
+        model, FAMILIES[family], loader.training, task_loss, settings, step.state, base, answer, price
     )
     kept = parameter_counts(fuse(model.cpu()), FAMILIES[family], settings.embeddings).over(dense)
     save_compressed(

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pandas as pd
 import torch
 
 from softjet.config.families import FAMILIES
@@ -12,6 +13,7 @@ from softjet.lowrank.budget import parameter_counts
 from softjet.lowrank.export import save_compressed
 from softjet.lowrank.fusion import fuse
 from softjet.lowrank.learn import learn_ranks
+from softjet.lowrank.price import Times
 from softjet.part.checkpoint import load_part
 from softjet.part.train import class_logits, class_loss
 from softjet.provenance.files import write_tables
@@ -24,8 +26,9 @@ with job(snakemake) as step:
     model = to_device(load_part(Path(snakemake.input.model).parent), settings.device)
     dense = parameter_counts(model, selection)
     loader = JetLoader.for_model(snakemake.input.train, model.config, settings.batch_size, settings.seed)
+    price = Times(pd.read_parquet(snakemake.input.times[0])) if snakemake.input.times else None
     learned = learn_ranks(
-        model, selection, loader.training, class_loss, settings, step.state, base, class_logits
+        model, selection, loader.training, class_loss, settings, step.state, base, class_logits, price
     )
     kept = parameter_counts(fuse(model.cpu()), selection).over(dense)
     save_compressed(

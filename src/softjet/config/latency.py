@@ -12,6 +12,8 @@ class Latency(Section):
     """Jets a call."""
     language_batches: tuple[int, ...] = (1, 8)
     """Windows or sentences a call of a language model."""
+    rows: int = Field(512, ge=1)
+    """Rows of a product (tokens or particles of a call) when it is timed by rank, for budgets of time."""
     samples: int = Field(30, ge=5)
     """Timed calls of each variant and batch."""
     warmup: int = Field(5, ge=1)

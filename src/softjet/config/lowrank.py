@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from softjet.config.section import Computed, Section
 
@@ -44,8 +44,8 @@ class Selection(Section):
 class Recipe(Computed):
     """How a model is trained while its ranks are learned and afterwards; the same for every method."""
 
-    of: Literal["linears", "blocks", "total"] = "total"
-    """Which parameters a keep ratio is of: the compressed matrices, the blocks, or the whole model."""
+    of: Literal["linears", "blocks", "total", "time"] = "total"
+    """Keep ratios are of parameters (the compressed matrices', the blocks', all) or of measured `time`."""
     embeddings: bool = False
     """Factor the embedding tables too."""
     learn_steps: int = Field(150, ge=1)
@@ -88,6 +88,12 @@ class Recipe(Computed):
     """No matrix falls below this rank."""
     save_every: float = Field(60.0, gt=0)
     """Seconds between two saved states, from which a killed run goes on."""
+
+    @model_validator(mode="after")
+    def _tables_cost_no_time(self) -> "Recipe":
+        if self.of == "time" and self.embeddings:
+            raise ValueError("embeddings: a look-up costs no time that factors could save; not with of: time")
+        return self
 
 
 class RankLearning(Recipe):

@@ -2,14 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
-from numpy.typing import NDArray
 
 from softjet.figures.observables import NAMES, SIGNIFICANT
 from softjet.figures.style import COLOURS, new_figure, save_figure
@@ -27,16 +25,14 @@ REJECTION = "rejection_"
 
 ANSWER, STATE, ATTENTION = "answer", "observable", "attention"
 
-LOOKS: dict[str, dict[str, Any]] = {
-    ANSWER: {"color": COLOURS[1], "linestyle": "--"},
-    STATE: {"color": COLOURS[0], "linestyle": "-"},
-    ATTENTION: {"color": COLOURS[2], "linestyle": ":"},
-}
-KINDS = {ANSWER: "the network's answer", STATE: "observables in the class token", ATTENTION: "attention"}
+LOOKS = {ANSWER: COLOURS[1], STATE: COLOURS[0], ATTENTION: COLOURS[2]}
+KINDS = {ANSWER: "answer", STATE: "observables", ATTENTION: "attention"}
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
+"""By keep ratio, from the largest."""
+
 MATRICES = ("query", "key", "value", "output")
-LABEL_GAP = 0.055
-"""Least distance of two labels in heights of the panel."""
+ROOM = 1.3
+"""Reach of the axis of losses in units of the largest."""
 
 
 def losses(compressed: pd.DataFrame, comparison: pd.DataFrame, method: str = LEARNED) -> pd.DataFrame:
@@ -110,7 +106,7 @@ def _answer(metric: str) -> str:
 
 
 def draw_joined(compressed: pd.DataFrame, comparison: pd.DataFrame, target: str | Path) -> None:
-    """Relative loss of each quantity against the share of parameters kept, and what each head was left.
+    """Relative loss of each quantity at every share of parameters kept, and what each head was left.
 
     Parameters
     ----------
@@ -119,7 +115,7 @@ def draw_joined(compressed: pd.DataFrame, comparison: pd.DataFrame, target: str 
     target : path
         PNG; a PDF stands beside it.
     """
-    figure, axes = new_figure(2, 3, width=3.5, height=2.5, width_ratios=(2.4, 1, 1))
+    figure, axes = new_figure(2, 3, width=3.5, height=2.6, width_ratios=(2.2, 1, 1))
     for panel in axes[:, 0]:
         panel.remove()
     main = figure.add_subplot(axes[0, 0].get_gridspec()[:, 0])
@@ -130,76 +126,59 @@ def draw_joined(compressed: pd.DataFrame, comparison: pd.DataFrame, target: str 
     _draw_heads(figure, axes[:, 1:].ravel(), heads)
     jets = f"{int(table.n[table.kind != ANSWER].max()):,} test jets"
     figure.suptitle(
-        f"ranks learned by soft threshold; {jets}; bars: 95 %, filled: lost (q < {SIGNIFICANT:g}); "
-        f"right: effective rank of each head at keep {keep:g}, over dense",
+        f"ranks learned by soft threshold; {jets} for observables and attention; bars: 95 %, "
+        f"filled: lost; right: effective rank of each head at keep {keep:g}, over dense",
         fontsize=9,
     )
     save_figure(figure, target)
 
 
 def _draw_losses(panel: Axes, table: pd.DataFrame) -> None:
-    ends, labels = [], []
-    for place, ((kind, name), rows) in enumerate(table.groupby(["kind", "name"], sort=False)):
-        rows = rows.sort_values("keep", ascending=False)
-        look = {**LOOKS[str(kind)], "marker": MARKERS[place % len(MARKERS)], "markersize": 5}
-        x, y = np.append(1.0, rows.keep), 100 * np.append(0.0, rows.loss)
-        panel.plot(x, y, fillstyle="none", **look)
-        spread = 100 * np.stack([rows.loss - rows.low, rows.high - rows.loss]).clip(0)
-        panel.errorbar(
-            rows.keep, y[1:], spread, linestyle="none", color=look["color"], capsize=2, elinewidth=0.8
-        )
-        told = rows[rows.told]
-        panel.plot(told.keep, 100 * told.loss, **{**look, "linestyle": "none"})
-        ends.append(y[-1])
-        labels.append((NAMES.get(str(name), _plain(str(name))), look["color"]))
-    panel.axhline(0, color="0.6", linewidth=0.8, zorder=0)
-    smallest = table.keep.min()
-    panel.set_xlim(1 + 0.03 * (1 - smallest), smallest - 0.03 * (1 - smallest))
-    panel.set(xlabel="share of the parameters kept", ylabel="lost of what the dense model has (%)")
-    _label_ends(panel, ends, labels)
+    """A row a quantity, and in it a marker a keep ratio, from the largest down."""
+    names = table.drop_duplicates(["kind", "name"])[["kind", "name"]].to_numpy().tolist()
+    keeps = sorted(table.keep.unique(), reverse=True)
+    heights = np.linspace(-0.25, 0.25, len(keeps)) if len(keeps) > 1 else np.zeros(1)
+    for marker, height, keep in zip(MARKERS, heights, keeps, strict=False):
+        own = table[table.keep == keep].set_index(["kind", "name"])
+        for place, (kind, name) in enumerate(names):
+            if (kind, name) in own.index:
+                _draw_loss(panel, own.loc[(kind, name)], place + height, LOOKS[kind], marker)
+        panel.plot([], [], marker, color="0.2", fillstyle="none", label=f"keep {keep:g}")
+    panel.axvline(0, color="0.6", linewidth=0.8, zorder=0)
+    panel.set_yticks(range(len(names)), [NAMES.get(name, _plain(name)) for _, name in names])
+    for label, (kind, _) in zip(panel.get_yticklabels(), names, strict=True):
+        label.set_color(LOOKS[kind])
+    panel.tick_params(axis="y", which="both", length=0)
+    panel.set_ylim(len(names) - 0.5, -0.5)
+    _name_kinds(panel, [kind for kind, _ in names])
+    # An interval of what was hardly measured would leave no room for the others: it runs out of the panel.
+    widest = max(1.0, ROOM * 100 * table.loss.abs().max())
+    panel.set_xlim(-widest, widest)
+    panel.set_xlabel("lost of what the dense model has (%)")
+    panel.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(keeps), frameon=False)
+
+
+def _draw_loss(panel: Axes, row: pd.Series, height: float, colour: str, marker: str) -> None:
+    loss, low, high = (100 * row[name] for name in ("loss", "low", "high"))
+    panel.plot([low, high], [height, height], color=colour, linewidth=1)
+    face = colour if row.told else "white"
+    panel.plot(loss, height, marker, color=colour, markerfacecolor=face, markersize=5)
+
+
+def _name_kinds(panel: Axes, kinds: Sequence[str]) -> None:
+    """Say beside the rows of a kind what they are of, with a line between kinds."""
     for kind, text in KINDS.items():
-        panel.plot([], [], label=text, **LOOKS[kind])
-    panel.legend(loc="upper left")
+        rows = [place for place, other in enumerate(kinds) if other == kind]
+        if rows:
+            panel.axhline(max(rows) + 0.5, color="0.85", linewidth=0.8, zorder=0)
+            panel.text(
+                1.02, float(np.mean(rows)), text, color=LOOKS[kind], rotation=270, va="center", fontsize=9,
+                transform=panel.get_yaxis_transform(),
+            )  # fmt: skip
 
 
 def _plain(name: str) -> str:
     return {"binary": "binary queries", "agreement": "same key as dense"}.get(name, name)
-
-
-def _label_ends(panel: Axes, ends: Sequence[float], labels: Sequence[tuple[str, str]]) -> None:
-    """Name every line at its end, with labels pushed apart."""
-    low, high = panel.get_ylim()
-    heights = spread_apart((np.asarray(ends) - low) / (high - low), LABEL_GAP)
-    for end, height, (text, colour) in zip(ends, heights, labels, strict=True):
-        panel.annotate(
-            text,
-            ((1.0, (end - low) / (high - low))),
-            (1.05, height),
-            xycoords="axes fraction",
-            textcoords="axes fraction",
-            va="center",
-            color=colour,
-            fontsize=9,
-            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.6},
-            annotation_clip=False,
-        )
-
-
-def spread_apart(heights: NDArray[np.float64], gap: float) -> NDArray[np.float64]:
-    """Move heights (N,) apart to at least `gap`, in the same order, about where they were."""
-    order = np.argsort(heights, kind="stable")
-    moved = heights[order].astype(np.float64)
-    for _ in range(10 * len(moved)):
-        missing = gap - np.diff(moved)
-        if (missing <= 1e-9).all():
-            break
-        for place in np.flatnonzero(missing > 1e-9):
-            push = max(0.0, gap - (moved[place + 1] - moved[place])) / 2
-            moved[place] -= push
-            moved[place + 1] += push
-    found = np.empty_like(moved)
-    found[order] = moved
-    return found
 
 
 def _draw_heads(figure: Figure, panels: Sequence[Axes], rows: pd.DataFrame) -> None:
@@ -207,18 +186,18 @@ def _draw_heads(figure: Figure, panels: Sequence[Axes], rows: pd.DataFrame) -> N
     ranks = rows[rows.quantity == "head_effective_rank"]
     share = (ranks.value / ranks.dense.where(ranks.dense > 0)).rename("share")
     table = ranks.assign(share=share)
-    top = max(1.0, float(share.max()))
+    scale = np.floor(10 * share.min()) / 10, max(1.0, float(share.max()))
     for place, (panel, matrix) in enumerate(zip(panels, MATRICES, strict=True)):
-        image = _draw_matrix(panel, table[table.detail == matrix], particle, top)
+        image = _draw_matrix(panel, table[table.detail == matrix], particle, scale)
         panel.set_title(matrix, fontsize=9)
         panel.set_xlabel("head" if place > 1 else "")
         panel.set_ylabel("layer" if place % 2 == 0 else "")
     figure.colorbar(image, ax=list(panels), label="effective rank / dense", shrink=0.8)
 
 
-def _draw_matrix(panel: Axes, rows: pd.DataFrame, particle: int, top: float) -> AxesImage:
+def _draw_matrix(panel: Axes, rows: pd.DataFrame, particle: int, scale: tuple[float, float]) -> AxesImage:
     grid = rows.pivot_table("share", "layer", "head", dropna=False)
-    image = panel.imshow(grid.to_numpy(float), vmin=0, vmax=top, aspect="auto", origin="lower")
+    image = panel.imshow(grid.to_numpy(float), vmin=scale[0], vmax=scale[1], aspect="auto", origin="lower")
     names = [str(layer) if layer <= particle else f"c{layer - particle - 1}" for layer in grid.index]
     panel.set_yticks(range(len(names)), names, fontsize=7)
     panel.set_xticks(range(grid.shape[1]), [str(head) for head in grid.columns], fontsize=7)

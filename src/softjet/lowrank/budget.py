@@ -12,6 +12,7 @@ from softjet.config.lowrank import Selection
 from softjet.errors import InputError
 from softjet.lowrank.factors import Factors, kept_parameters, ranks_of
 from softjet.lowrank.layer import SOFT, linear_weights
+from softjet.lowrank.price import PARAMETERS, Price, total_price
 from softjet.lowrank.selection import all_factors, block_modules, find_layers
 
 
@@ -109,24 +110,26 @@ class Step:
     matrix: int
     place: int
     rank: int
-    cost: int
+    cost: float
 
 
-def possible_ranks(m: int, n: int, multiple: int, floor: int) -> list[int]:
-    """Ranks that a matrix may have: multiples from the floor to below break-even, then dense.
+def possible_ranks(m: int, n: int, multiple: int, floor: int, price: Price = PARAMETERS) -> list[int]:
+    """Ranks that a matrix may have: multiples from the floor for as long as a pair pays, then dense.
 
-    At and above break-even, r (m + n) >= m n, the matrix is kept dense, with all min(m, n) directions.
+    From where it does not, by its parameters r (m + n) >= m n, the matrix is kept dense, with all min(m, n)
+    directions.
     """
     lowest = multiple * math.ceil(floor / multiple)
-    return [r for r in range(lowest, min(m, n) + 1, multiple) if r * (m + n) < m * n] + [min(m, n)]
+    return [*range(lowest, price.dense_from(m, n), multiple), min(m, n)]
 
 
 def choose_ranks(
     factors: Sequence[Factors],
-    allowed: int,
+    allowed: float,
     multiple: int = 1,
     floor: int = 8,
     margins: Callable[[Factors], Tensor] = Factors.margins,
+    price: Price = PARAMETERS,
 ) -> list[int]:
     """Choose the rank of every matrix, as near below the budget as ranks allow.
 
@@ -140,12 +143,14 @@ def choose_ranks(
     Parameters
     ----------
     factors : sequence of Factors
-    allowed : int
-        Parameters that the matrices may have together.
+    allowed : float
+        What the matrices may cost together.
     multiple, floor : int
     margins : callable
         From a matrix to the margins of its directions, shape (k,), in any order; by default those of
         its gate.
+    price : Price
+        What a matrix costs at a rank; by default its parameters.
 
     Returns
     -------
@@ -157,12 +162,17 @@ def choose_ranks(
     InputError
         The budget does not hold the floor ranks.
     """
-    ranks = [possible_ranks(*f.shape, multiple, floor)[0] for f in factors]
-    left = allowed - sum(kept_parameters(rank, *f.shape) for rank, f in zip(ranks, factors, strict=True))
+    possible = [possible_ranks(*f.shape, multiple, floor, price) for f in factors]
+    ranks = [own[0] for own in possible]
+    least = total_price(factors, ranks, price)
+    left = allowed - least
     if left < 0:
-        problem = f"even at rank {floor} the matrices have {allowed - left} parameters, {allowed} are allowed"
+        problem = f"even at rank {floor} the matrices cost {least:.0f}, {allowed:.0f} are allowed"
         raise InputError("rank learning", "keep", f"{problem}; raise keep or lower rank_floor")
-    steps = [step for i, f in enumerate(factors) for step in _steps(i, f.shape, margins(f), multiple, floor)]
+    steps = [
+        step for i, (f, own) in enumerate(zip(factors, possible, strict=True))
+        for step in _steps(i, f.shape, margins(f), own, price)
+    ]  # fmt: skip
     stopped: set[int] = set()
     for step in sorted(steps, key=lambda s: (-s.margin, s.matrix, s.place)):
         if step.matrix in stopped or step.cost > left:
@@ -172,9 +182,11 @@ def choose_ranks(
     return ranks
 
 
-def _steps(matrix: int, shape: tuple[int, int], margins: Tensor, multiple: int, floor: int) -> Iterator[Step]:
-    falling, (m, n) = margins.sort(descending=True).values.tolist(), shape
-    for place, (low, high) in enumerate(pairwise(possible_ranks(m, n, multiple, floor))):
-        paid = min(high, math.ceil(m * n / (m + n)))
-        cost = kept_parameters(high, m, n) - kept_parameters(low, m, n)
+def _steps(
+    matrix: int, shape: tuple[int, int], margins: Tensor, possible: Sequence[int], price: Price
+) -> Iterator[Step]:
+    falling, dense_from = margins.sort(descending=True).values.tolist(), price.dense_from(*shape)
+    for place, (low, high) in enumerate(pairwise(possible)):
+        paid = min(high, dense_from)
+        cost = price(high, *shape) - price(low, *shape)
         yield Step(falling[(low + paid - 1) // 2], matrix, place, high, cost)

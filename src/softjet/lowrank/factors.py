@@ -93,10 +93,9 @@ class Factors(nn.Module):
         """What `left` is multiplied with, behind the gate or, not `gated`, before it; shape (k, n)."""
         return self._gain(gated)[:, None] * self.right
 
-    def product(self, x: Tensor) -> Tensor:
-        """Multiply with U, x and V one after the other; shapes (..., n) -> (..., m)."""
-        inner = functional.linear(x, self.right) * self._gain()
-        return functional.linear(inner, self.left)
+    def inner(self, x: Tensor) -> Tensor:
+        """Multiply with V and what the gate leaves of x; shapes (..., n) -> (..., k)."""
+        return functional.linear(x, self.right) * self._gain()
 
     def _gain(self, gated: bool = True) -> Tensor:
         """Sigma, or what the gate leaves of it: a norm that it has in U or V it has in `passed` too."""

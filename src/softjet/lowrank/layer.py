@@ -54,9 +54,24 @@ class SoftThresholdLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Multiply; shapes (..., in) -> (..., out)."""
         if self._apart_is_cheaper(x.numel() // self.in_features):
-            product = torch.cat([piece.product(x) for piece in self.factors()], dim=-1)
-            return product if self.bias is None else product + self.bias
+            return self._apart(x)
         return functional.linear(x, self.weight, self.bias)
+
+    def _apart(self, x: Tensor) -> Tensor:
+        factors = self.factors()
+        biases: Sequence[Tensor | None] = [None] * len(factors)
+        if self.bias is not None:
+            biases = self.bias.split([f.shape[0] for f in factors])
+        pairs = zip(self._inner(x, factors), factors, biases, strict=True)
+        outputs = [functional.linear(inner, f.left, bias) for inner, f, bias in pairs]
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
+
+    def _inner(self, x: Tensor, factors: Sequence[Factors]) -> Sequence[Tensor]:
+        # Where singular values alone are trained, their gradient comes cheaper without one of all of V.
+        if not all(f.right.requires_grad for f in factors):
+            return [f.inner(x) for f in factors]
+        rights = torch.cat([f.scaled_right() for f in factors])
+        return functional.linear(x, rights).split([len(f.sigma) for f in factors], dim=-1)
 
     def _apart_is_cheaper(self, rows: int) -> bool:
         sizes = [(len(piece.sigma), *piece.shape) for piece in self.factors()]

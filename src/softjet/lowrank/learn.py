@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from softjet.config.lowrank import RankLearning, Selection
 from softjet.lowrank.distillation import with_teacher
 from softjet.lowrank.phases import begin, open_run, turn
+from softjet.lowrank.price import Price
 from softjet.lowrank.ranks import ranks_table
 from softjet.lowrank.run import Run, save_run, take_up
 from softjet.lowrank.steps import take_step
@@ -47,8 +48,9 @@ def learn_ranks(
     state_dir: str | Path,
     name: str = "model",
     answer: Callable[[Any, Batch], Tensor] | None = None,
+    price: Price | None = None,
 ) -> Learned:
-    """Learn the ranks of a dense model in place, down to a share of its parameters.
+    """Learn the ranks of a dense model in place, down to a share of its parameters or of its time.
 
     Parameters
     ----------
@@ -70,6 +72,8 @@ def learn_ranks(
         Name of the model, for the progress line.
     answer : callable, optional
         From the model and a batch to logits, shape (rows, classes); needed for distillation.
+    price : Price, optional
+        Times of the model's matrices (:class:`softjet.lowrank.price.Times`); needed for a budget of time.
 
     Returns
     -------
@@ -84,10 +88,10 @@ def learn_ranks(
     InputError
         A selection that does not fit the model, a loss or gradient that is not finite (the last saved state
         stays), a budget below the rank floors or not reached within `learn_steps`, distillation without
-        `answer`, or a saved state of another run.
+        `answer`, a budget of time without `price`, or a saved state of another run.
     """
     trained = with_teacher(model, loss, answer, settings.distillation)
-    run = begin(model, selection, settings)
+    run = begin(model, selection, settings, price)
     state = Path(state_dir) / "ranks.pt"
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed)

@@ -11,20 +11,23 @@ from softjet.config.lowrank import RankLearning, Selection
 from softjet.errors import InputError
 from softjet.lowrank.budget import choose_ranks, parameter_counts
 from softjet.lowrank.methods import PROCEDURES
+from softjet.lowrank.price import PARAMETERS, Price
 from softjet.lowrank.ranks import THRESHOLDS, table_rows
 from softjet.lowrank.run import Run
 from softjet.lowrank.selection import all_factors, decompose
 from softjet.lowrank.whitening import blank_measures, measure_inputs, whiten
 
 
-def begin(model: nn.Module, selection: Selection, settings: RankLearning) -> Run:
+def begin(model: nn.Module, selection: Selection, settings: RankLearning, price: Price | None = None) -> Run:
     """Decompose a model, as its method does, and start a run before its first step.
 
     Raises
     ------
     InputError
-        A selection that does not fit the model, or a budget below the rank floors.
+        A selection that does not fit the model, a budget below the rank floors, or one of time without times.
     """
+    if settings.of == "time" and price is None:
+        raise InputError("rank learning", "of", "time needs the times of the model's shapes; measure them")
     procedure = PROCEDURES[settings.method]
     dense = parameter_counts(model, selection, settings.embeddings)
     if procedure.margins is not None or settings.train == "spectrum":
@@ -34,7 +37,7 @@ def begin(model: nn.Module, selection: Selection, settings: RankLearning) -> Run
     if settings.train == "spectrum":
         _freeze_matrices(model)
     weight = procedure.learning.weight(settings) if procedure.learning else 0.0
-    run = Run(model, selection, settings, dense, weight)
+    run = Run(model, selection, settings, dense, weight, price or PARAMETERS)
     choose(run)  # an impossible budget fails before the first step
     return run
 
@@ -74,7 +77,7 @@ def turn(run: Run) -> None:
         Learning is over and has not met the budget.
     """
     if run.phase == "learning":
-        if run.counts.linears <= run.allowed():
+        if run.spent() <= run.allowed():
             fix_ranks(run)
         elif run.left == 0:
             _complain(run)
@@ -99,7 +102,7 @@ def choose(run: Run) -> list[int]:
     if margins is None:
         return [min(factors.shape) for factors in run.factors]
     multiple, floor = run.settings.rank_multiple, run.settings.rank_floor
-    return choose_ranks(run.factors, run.allowed(), multiple, floor, margins)
+    return choose_ranks(run.factors, run.allowed(), multiple, floor, margins, run.price)
 
 
 def _rows(run: Run, model: nn.Module, ranks: Sequence[int]) -> list[dict[str, Any]]:
@@ -118,7 +121,6 @@ def _dense_rows(run: Run) -> list[dict[str, Any]]:
 
 
 def _complain(run: Run) -> None:
-    share = getattr(run.counts.over(run.dense), run.settings.of)
-    reached = f"{share:.3f} of {run.settings.of} is kept after {run.settings.learn_steps} steps"
+    reached = f"{run.kept():.3f} of {run.settings.of} is kept after {run.settings.learn_steps} steps"
     problem = f"not reached: {reached}; raise learn_steps, or the rate of the thresholds or mask, or pressure"
     raise InputError("rank learning", f"keep {run.settings.keep}", problem)

@@ -10,7 +10,8 @@ from torch import nn
 from softjet.config.lowrank import RankLearning, Selection
 from softjet.errors import InputError
 from softjet.lowrank.budget import Counts, Tally, weights_allowed
-from softjet.lowrank.factors import Factors
+from softjet.lowrank.factors import Factors, ranks_of
+from softjet.lowrank.price import PARAMETERS, Price, dense_price, total_price
 from softjet.lowrank.selection import all_factors
 from softjet.state import load_state, random_states, save_state, set_random_states
 
@@ -29,6 +30,8 @@ class Run:
         Parameters of the model as it came.
     weight : float
         Present weight of the compression term.
+    price : Price
+        What a budget of time is counted in.
     phase, step, began
         Phase under way, steps taken in all, and the step at which the phase began.
     history, ranks : list of dict
@@ -46,6 +49,7 @@ class Run:
     settings: RankLearning
     dense: Counts
     weight: float = 0.0
+    price: Price = PARAMETERS
     phase: Phase = "learning"
     step: int = 0
     began: int = 0
@@ -80,9 +84,23 @@ class Run:
         """Count the parameters that the present ranks leave."""
         self.counts = self.tally.counts()
 
-    def allowed(self) -> int:
-        """Parameters that the budget leaves to the selected matrices."""
+    def allowed(self) -> float:
+        """What the budget leaves to the selected matrices: parameters or time."""
+        if self.settings.of == "time":
+            return self.settings.keep * dense_price(self.factors, self.price)
         return weights_allowed(self.dense, self.settings.keep, self.settings.of)
+
+    def spent(self) -> float:
+        """What the selected matrices cost at the present ranks, in the unit of the budget."""
+        if self.settings.of == "time":
+            return total_price(self.factors, ranks_of(self.factors), self.price)
+        return self.counts.linears
+
+    def kept(self) -> float:
+        """Share that the present ranks leave of what the budget is of."""
+        if self.settings.of == "time":
+            return self.spent() / dense_price(self.factors, self.price)
+        return float(getattr(self.counts.over(self.dense), self.settings.of))
 
     def start_optimiser(self) -> None:
         """Begin a fresh AdamW without weight decay; gates are in it only while ranks are learned."""

@@ -1,6 +1,7 @@
 """From a selection in the configuration to the linear layers of a model."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -64,6 +65,15 @@ def find_layers(model: nn.Module, selection: Selection, embeddings: bool = False
         if path in found:
             first.setdefault(_content(modules[path]), found[path])
     return list(first.values())
+
+
+def matrix_shapes(model: nn.Module, selection: Selection) -> Counter[tuple[int, int]]:
+    """How many matrices of each shape (outputs, inputs) a dense model is compressed by; packed ones apart."""
+    found = Counter[tuple[int, int]]()
+    for place in find_layers(model, selection):
+        outputs, inputs = dense_weight(model.get_submodule(place.path)).shape
+        found[outputs // len(place.pieces), inputs] += len(place.pieces)
+    return found
 
 
 def _paths(modules: dict[str, nn.Module], pattern: str, found: dict[str, Place]) -> list[str]:

@@ -21,7 +21,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 class InferenceModel(nn.Module):
-    """Particle Transformer for inference alone.
+    """Particle Transformer for inference alone, dense or with factored matrices.
 
     Batch normalisations of the pair embedding are folded into its linear layers and head scales into the
     output projections; each pair is embedded once, in blocks that stay in cache; padding is masked in the
@@ -106,6 +106,7 @@ class _FastBlock(nn.Module):
         self.feed_norm, self.expand = _copy(block.feed_norm, dtype), _copy(block.expand, dtype)
         self.hidden_norm, self.contract = _copy(block.hidden_norm, dtype), _copy(block.contract, dtype)
         self.in_proj = _copy(block.attention.in_proj, dtype)
+        self.query, self.key_value = _split(self.in_proj)
         self.out_proj = scaled_projection(block.attention, block.head_scale).to(dtype)
         self.residual_scale = nn.Parameter(block.residual_scale.detach().to(dtype))
 
@@ -123,12 +124,9 @@ class _FastBlock(nn.Module):
         if query is source:
             q, k, v = self.in_proj(source).unflatten(-1, (3, self.heads, -1)).unbind(2)
         else:
-            width = source.shape[-1]
-            weight, bias = self.in_proj.weight, self.in_proj.bias
-            q = functional.linear(query, weight[:width], bias[:width])
-            q = q.unflatten(-1, (self.heads, -1))
+            q = self.query(query)[..., : query.shape[-1]].unflatten(-1, (self.heads, -1))
             k, v = (
-                functional.linear(source, weight[width:], bias[width:])
+                self.key_value(source)[..., -2 * source.shape[-1] :]
                 .unflatten(-1, (2, self.heads, -1))
                 .unbind(2)
             )
@@ -157,12 +155,37 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
     return (weights @ v).unflatten(0, (-1, heads))
 
 
-def scaled_projection(attention: Attention, head_scale: Tensor) -> nn.Linear:
+def scaled_projection(attention: Attention, head_scale: Tensor) -> nn.Module:
     """Output projection of an attention, with the scales of the heads behind it in it."""
-    projection = attention.out_proj
-    weight, bias = projection.weight.detach(), projection.bias.detach()
+    projection: nn.Module = attention.get_submodule("out_proj")
+    bias = attention.out_proj.bias.detach()
     scale = head_scale.detach().repeat_interleave(len(bias) // len(head_scale))
-    return _linear(scale[:, None] * weight, scale * bias)
+    if not isinstance(projection, nn.Linear):
+        return nn.Sequential(copy.deepcopy(projection), _Scale(scale))
+    return _linear(scale[:, None] * projection.weight.detach(), scale * bias)
+
+
+class _Scale(nn.Module):
+    """A factor a channel."""
+
+    def __init__(self, scale: Tensor) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(scale)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.scale
+
+
+def _split(projection: nn.Module) -> tuple[nn.Module, nn.Module]:
+    """Two layers of a joint projection: one begins with the queries, one ends with the keys and values.
+
+    A factored one stays whole: its matrices share their first product.
+    """
+    if not isinstance(projection, nn.Linear):
+        return projection, projection
+    weight, bias = projection.weight, projection.bias
+    width = len(bias) // 3
+    return _linear(weight[:width], bias[:width]), _linear(weight[width:], bias[width:])
 
 
 def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:

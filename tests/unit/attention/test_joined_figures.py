@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from softjet.figures import joined
-from softjet.figures.joined import draw_joined, losses, spread_apart
+from softjet.figures.joined import draw_joined, losses
 from softjet.figures.joined_findings import joined_findings, what_went_first
 
 KEEPS = (0.7, 0.5, 0.3)
@@ -143,18 +143,24 @@ def test_sentences_follow_the_table():
     assert "as sharp as before" in sharp
 
 
-def test_lines_end_at_their_losses_and_fill_what_is_told(figures):
+def test_markers_stand_at_their_losses_and_are_filled_where_told(figures):
     by_keep = {0.7: {}, 0.5: {"d2": 0.2}, 0.3: {"d2": 0.4}}
     draw_joined(compressed(by_keep), comparison(), "joined.png")
-    panel = next(axes for axes in figures[-1].axes if axes.get_xlabel().startswith("share"))
-    ends = {tuple(np.round(line.get_ydata(), 6)) for line in panel.lines}
-    assert (0, 0, 20, 40) in ends
-    filled = [
-        line for line in panel.lines if line.get_fillstyle() == "full" and line.get_linestyle() == "None"
-    ]
-    assert sum(len(line.get_xdata()) for line in filled if line.get_marker() in "os^DvPX<>") == 2
-    assert len(panel.texts) == 8
-    assert panel.get_xlim()[0] > panel.get_xlim()[1]
+    panel = next(axes for axes in figures[-1].axes if axes.get_xlabel().startswith("lost"))
+    rows = [text.get_text() for text in panel.get_yticklabels()]
+    assert rows[0] == "accuracy"
+    assert len(rows) == 8
+    place = next(i for i, text in enumerate(rows) if "D_2" in text)
+    markers = [line for line in panel.lines if line.get_marker() in list("os^") and len(line.get_xdata())]
+    assert len(markers) == 3 * 8
+    own = [line for line in markers if abs(line.get_ydata()[0] - place) < 0.5]
+    assert [round(line.get_xdata()[0], 6) for line in own] == [0, 20, 40]
+    assert [line.get_marker() for line in own] == ["o", "s", "^"]
+    filled = [line for line in markers if line.get_markerfacecolor() != "white"]
+    assert filled == own[1:]
+    bars = [tuple(np.round(line.get_xdata(), 6)) for line in panel.lines if len(line.get_xdata()) == 2]
+    assert (18, 22) in bars
+    assert panel.get_xlim() == pytest.approx((-52, 52))
 
 
 def test_maps_hold_the_share_of_the_smallest_keep(figures):
@@ -168,11 +174,3 @@ def test_maps_hold_the_share_of_the_smallest_keep(figures):
     assert grid[2, 1] == pytest.approx(0.2)
     assert grid[1, 0] == pytest.approx(0.1)
     assert [text.get_text() for text in panel.get_yticklabels()] == ["0", "1", "c0"]
-
-
-def test_labels_are_pushed_apart_in_order():
-    found = spread_apart(np.array([0.5, 0.1, 0.5, 0.52]), 0.1)
-    assert np.diff(np.sort(found)).min() == pytest.approx(0.1)
-    assert found[1] == 0.1
-    assert found[0] < found[2] < found[3]
-    assert np.mean(found[[0, 2, 3]]) == pytest.approx(np.mean([0.5, 0.5, 0.52]))

@@ -27,8 +27,8 @@ def answer(model, batch):
     return model(batch[0])
 
 
-def run(method, folder, model=None, stream=batches, task=loss, **changes):
+def run(method, folder, model=None, stream=batches, task=loss, price=None, **changes):
     """Run a method; returns the model and its two tables."""
     model = network() if model is None else model
     settings = settings_of(method, **changes)
-    return model, *learn_ranks(model, SELECTION, stream, task, settings, folder, answer=answer)
+    return model, *learn_ranks(model, SELECTION, stream, task, settings, folder, answer=answer, price=price)

@@ -1,7 +1,5 @@
 """What factored matrices gain is measured beside what they could gain."""
 
-import time
-
 import pytest
 import torch
 from torch import nn
@@ -20,22 +18,39 @@ SELECTION = Selection(
 class Slow(nn.Module):
     """Something other than a linear layer, which takes its time."""
 
-    def __init__(self, seconds):
+    def __init__(self, nanoseconds):
         super().__init__()
-        self.seconds = seconds
+        self.nanoseconds = nanoseconds
 
     def forward(self, x):
-        time.sleep(self.seconds)
+        Clock.now += self.nanoseconds
         return x
 
 
+class Clock:
+    now = 0
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that products move by a nanosecond a weight, and nothing else but `Slow`."""
+    product = nn.functional.linear
+
+    def timed(x, weight, bias=None):
+        Clock.now += weight.numel()
+        return product(x, weight, bias)
+
+    monkeypatch.setattr(nn.functional, "linear", timed)
+    monkeypatch.setattr("softjet.latency.pairs.time.perf_counter_ns", lambda: Clock.now)
+
+
 class Stack(nn.Module):
-    def __init__(self, width, seconds):
+    def __init__(self, width, nanoseconds):
         super().__init__()
         block = {
             "wide": nn.Linear(width, 2 * width),
             "back": nn.Linear(2 * width, width),
-            "slow": Slow(seconds),
+            "slow": Slow(nanoseconds),
         }
         self.blocks = nn.ModuleList([nn.ModuleDict(block)])
 
@@ -55,25 +70,22 @@ def test_each_matrix_keeps_its_share():
     assert small(torch.randn(3, 32)).shape == (3, 32)
 
 
+@pytest.mark.usefixtures("clock")
 def test_the_share_of_the_linear_layers_bounds_the_gain():
-    torch.manual_seed(0)
-    rows = torch.randn(64, 512)
+    rows, weights = torch.randn(64, 32), 4 * 32 * 32
 
-    def measured(seconds):
-        model = Stack(512, seconds).eval()
+    def measured(nanoseconds):
         setting = {"batch": 64, "length": 1}
-        return measure_factored(model, SELECTION, lambda m: m(rows), 0.5, 7, setting, noise=100.0)
+        model = Stack(32, nanoseconds).eval()
+        return measure_factored(model, SELECTION, lambda m: m(rows), 0.5, 7, setting)
 
-    mostly, hardly = measured(0.0), measured(0.2)
-    assert mostly["linear_share"] > 0.4
-    assert hardly["linear_share"] < 0.2
-    for row in (mostly, hardly):
-        share = row["linear_share"]
-        assert row["kept"] == pytest.approx(0.5, abs=0.01)
-        assert row["bound"] == pytest.approx(1 / (1 - share + share * row["kept"]))
-    assert hardly["ratio"] == pytest.approx(1, abs=0.15)
-    table = table_of([mostly, hardly])
-    assert table["of_bound"].tolist() == (table["ratio"] / table["bound"]).tolist()
+    alone, half = measured(0), measured(weights)
+    kept = (2 * 8 * 64 + 10 * 96) / weights
+    assert (alone["kept"], half["kept"]) == pytest.approx((kept, kept))
+    assert (alone["linear_share"], half["linear_share"]) == pytest.approx((1, 0.5))
+    assert (alone["bound"], half["bound"]) == pytest.approx((1 / kept, 1 / (0.5 + 0.5 * kept)))
+    table = table_of([alone, half])
+    assert table["of_bound"].tolist() == pytest.approx([1, 1])
     assert table[["batch", "length", "pairs"]].iloc[0].tolist() == [64, 1, 7]
 
 

@@ -136,20 +136,25 @@ def test_with_the_spectrum_alone_trained_the_directions_get_no_gradient(train):
         assert factors.sigma.requires_grad
 
 
+@pytest.mark.parametrize("train", ["all", "spectrum"])
 @pytest.mark.parametrize("bias", [True, False])
-def test_both_orders_of_multiplication_are_the_same_function(bias, monkeypatch):
-    layer = SoftThresholdLinear(
-        nn.Linear(16, 36, bias).double(), factorised(matrix(36).double(), 3, lambda _: SoftGate())
-    )
+def test_both_orders_of_multiplication_are_the_same_function(bias, train, monkeypatch):
+    factors = factorised(matrix(36).double(), 3, lambda _: SoftGate(), train)
+    layer = SoftThresholdLinear(nn.Linear(16, 36, bias).double(), factors)
     with torch.no_grad():
-        for factors in layer.factors():
-            factors.alpha.fill_(1.05)
+        for one in factors:
+            one.alpha.fill_(1.05)
     x = torch.randn(400, 16, dtype=torch.float64)
     whole = functional.linear(x, layer.weight, layer.bias)
-    for name, rows in (("weight", 1), ("product", 400)):
+    sigmas = [one.sigma for one in factors]
+    expected = torch.autograd.grad(whole[:1].square().sum(), sigmas)
+    for of, name, rows in ((Factors, "weight", 1), (SoftThresholdLinear, "_apart", 400)):
         with monkeypatch.context() as patch:
-            patch.setattr(Factors, name, None)
-            torch.testing.assert_close(layer(x[:rows]), whole[:rows], rtol=1e-12, atol=1e-12)
+            patch.setattr(of, name, None)
+            found = layer(x[:rows])
+        torch.testing.assert_close(found, whole[:rows], rtol=1e-12, atol=1e-12)
+        gradients = torch.autograd.grad(found[:1].square().sum(), sigmas)
+        torch.testing.assert_close(gradients, expected, rtol=1e-10, atol=1e-10)
 
 
 # Trap 1: with a mask, too, the fused model is the model that was trained.

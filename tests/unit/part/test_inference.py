@@ -1,12 +1,17 @@
 """The network prepared for inference is the same function."""
 
+from collections import Counter
 from itertools import cycle
 
 import pytest
 import torch
 
+from softjet.config.families import FAMILIES
 from softjet.config.part import ParTModel, ParTRun, Training
 from softjet.errors import InputError
+from softjet.lowrank import fuse
+from softjet.lowrank.layer import LowRankLinear
+from softjet.lowrank.selection import all_factors, decompose
 from softjet.part.inference import InferenceModel
 from softjet.part.model import ParticleTransformer
 from softjet.part.speed import agreements, as_weaver_reads, measure_training, some, weaver_network
@@ -59,6 +64,21 @@ def test_float32_gives_the_same_logits(lengths, changes):
         expected = model(*jets.inputs)
     assert expected.std() > 0.1
     torch.testing.assert_close(InferenceModel(model)(*jets.inputs), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("lengths", [(5, 1, 12), (7, 7)])
+def test_factored_matrices_stay_factored(lengths):
+    model, jets = trained(embed_dims=(16, 32, 16)), Jets(lengths)
+    decompose(model, FAMILIES["part"])
+    for rank, factors in enumerate(all_factors(model)):
+        factors.fix((3, 5, 16)[rank % 3])
+    fuse(model)
+    with torch.no_grad():
+        expected = model(*jets.inputs)
+    ready = InferenceModel(model)
+    torch.testing.assert_close(ready(*jets.inputs), expected, rtol=1e-4, atol=1e-5)
+    layers = Counter(type(module) for module in ready.modules())
+    assert layers[LowRankLinear] >= 8
 
 
 def test_pairs_go_through_in_pieces(monkeypatch):

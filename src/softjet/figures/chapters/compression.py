@@ -70,11 +70,20 @@ def compression_parts(results: Path, model: str, settings: Settings) -> Iterator
     )
 
 
+_OF = {
+    "linears": "the parameters of the compressed matrices",
+    "blocks": "the parameters of the blocks",
+    "total": "all parameters",
+    "time": "the time that products with the compressed matrices take, measured on this machine",
+}
+"""What a budget is of, in words."""
+
+
 def _how(settings: Settings, ranks: pd.DataFrame, history: pd.DataFrame) -> str:
     steps = history.groupby("phase", sort=False).size()
     last = history.iloc[-1]
     return (
-        f"Keep ratios are of {settings['learning']['of']} parameters. Run {settings['shown']} took "
+        f"Keep ratios are of {_OF[settings['learning']['of']]}. Run {settings['shown']} took "
         + ", ".join(f"{count} steps of {phase}" for phase, count in steps.items())
         + f", and every other method as many in all. It keeps {percent(last.keep_linears)} of the compressed "
         f"matrices, {percent(last.keep_blocks)} of the blocks, {percent(last.keep_total)} of the whole "

@@ -18,6 +18,7 @@ def joined_parts(results: Path, model: str, _settings: Settings) -> Iterator[Par
     yield from map(Text, joined_findings(*tables))
     yield Picture(
         results / "figures" / model / "joined.png",
-        "Left: what is lost of each quantity, as a share of what the dense model has, against the keep "
-        "ratio. Right: effective rank that each head keeps of its query, key, value and output.",
+        "Left: what is lost of each quantity, as a share of what the dense model has, a marker a keep ratio; "
+        "intervals wider than the panel run out of it. Right: effective rank that each head keeps of its "
+        "query, key, value and output.",
     )

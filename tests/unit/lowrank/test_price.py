@@ -1,0 +1,120 @@
+"""Ranks chosen for parameters or for measured time."""
+
+import math
+
+import pandas as pd
+import pytest
+from method_settings import run
+from small_network import SELECTION, SETTINGS, batches, loss, network
+
+from softjet.config.lowrank import Recipe
+from softjet.errors import InputError
+from softjet.lowrank import fuse, learn_ranks
+from softjet.lowrank.budget import possible_ranks
+from softjet.lowrank.layer import LowRankLinear
+from softjet.lowrank.price import PARAMETERS, Times
+from softjet.lowrank.selection import matrix_shapes
+
+DENSE = 100.0
+
+
+def times_of(shapes, ratio=lambda share: 1 / share, low=lambda ratio: 0.99 * ratio):
+    """A table as if a pair's time were a share of the dense one's, at every eighth of break-even."""
+    rows = []
+    for m, n in shapes:
+        most = math.ceil(m * n / (m + n))
+        for part in range(1, 9):
+            found = ratio(part / 8)
+            row = {"m": m, "n": n, "rank": max(1, round(most * part / 8)), "ratio": found, "low": low(found)}
+            rows.append(row | {"median_a": DENSE, "median_b": DENSE / found})
+    return pd.DataFrame(rows)
+
+
+def test_parameters_are_those_of_the_pair_up_to_break_even():
+    assert [PARAMETERS(rank, 128, 512) for rank in (1, 102, 103, 128)] == [640, 65_280, 65_536, 65_536]
+    assert PARAMETERS.dense_from(128, 512) == 103
+
+
+def test_times_between_measured_ranks_are_interpolated():
+    times = Times(times_of([(64, 64)]))
+    assert [times(rank, 64, 64) for rank in (4, 8, 10)] == pytest.approx([12.5, 25, 31.25])
+
+
+def test_from_the_first_rank_not_measured_faster_a_matrix_is_dense():
+    table = times_of([(64, 64)], ratio=lambda share: 0.6 / share, low=lambda ratio: ratio - 0.01)
+    times = Times(table)
+    # 0.6 / share is above 1 for four eighths of 32, not for five.
+    assert times.dense_from(64, 64) == 17
+    assert [times(16, 64, 64), times(17, 64, 64)] == pytest.approx([100 * 0.5 / 0.6, DENSE])
+    assert possible_ranks(64, 64, 4, 4, times) == [4, 8, 12, 16, 64]
+
+
+def test_a_faster_rank_behind_a_slower_one_does_not_count():
+    table = times_of([(64, 64)])
+    table.loc[table["rank"] == 8, "low"] = 0.98
+    assert Times(table).dense_from(64, 64) == 5
+
+
+def test_where_no_rank_pays_a_matrix_stays_dense():
+    times = Times(times_of([(64, 64)], ratio=lambda share: 0.5))
+    assert times.dense_from(64, 64) == 1
+    assert possible_ranks(64, 64, 1, 8, times) == [64]
+
+
+def test_time_never_falls_as_the_rank_rises():
+    table = times_of([(64, 64)])
+    table.loc[table["rank"] == 12, "ratio"] = 20.0
+    times = Times(table)
+    prices = [times(rank, 64, 64) for rank in range(1, 65)]
+    assert prices == sorted(prices)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda table: table.iloc[:0], "holds no shape"),
+        (lambda table: table.assign(ratio=math.nan), "64 x 64: was too noisy"),
+    ],
+)
+def test_a_table_that_tells_nothing_is_refused(change, message):
+    with pytest.raises(InputError, match=message):
+        Times(change(times_of([(64, 64)])))
+
+
+def test_a_shape_that_was_not_measured_is_named():
+    with pytest.raises(InputError, match="32 x 64: was not measured"):
+        Times(times_of([(64, 64)]))(4, 32, 64)
+
+
+def test_shapes_of_packed_matrices_count_apart():
+    assert matrix_shapes(network(), SELECTION) == {(16, 16): 6, (32, 16): 2}
+
+
+@pytest.mark.parametrize("method", ["soft-threshold", "svd", "dense"])
+def test_a_budget_of_time_is_met(tmp_path, method):
+    shapes = matrix_shapes(network(), SELECTION)
+    # Square matrices gain nothing by factors: all must come from the others.
+    table = pd.concat([times_of([(16, 16)], ratio=lambda _: 0.9), times_of([(32, 16)])])
+    times = Times(table)
+    model, _, ranks = run(method, tmp_path, of="time", keep=0.85, price=times)
+    fuse(model)
+    if method == "dense":
+        assert ranks["dense"].all()
+        return
+    spent = sum(times(row["rank"], row["m"], row["n"]) for _, row in ranks.iterrows())
+    whole = DENSE * sum(shapes.values())
+    assert 0.8 * whole < spent <= 0.85 * whole
+    assert ranks.groupby("m")["dense"].all().to_dict() == {16: True, 32: False}
+    kinds = {type(block.packed) is LowRankLinear for block in model.blocks}
+    assert kinds == {False}
+
+
+def test_a_budget_of_time_without_times_is_refused(tmp_path):
+    settings = SETTINGS.model_copy(update={"of": "time"})
+    with pytest.raises(InputError, match="of: time needs the times"):
+        learn_ranks(network(), SELECTION, batches, loss, settings, tmp_path)
+
+
+def test_tables_of_embeddings_have_no_time():
+    with pytest.raises(ValueError, match="a look-up costs no time"):
+        Recipe(of="time", embeddings=True)
