@@ -2,27 +2,31 @@
 # make test  style, types, architecture and tests, from the same .venv
 # make bench measures speed and agreement with published values, apart from the report
 # make fuzz  feeds spoiled files to all readers for ten minutes, or MINUTES=1
+# make verify compares results with their sidecars (RESULTS=folder)
+# make report writes Snakemake's own report of a finished run, report.zip
 # make lock  compiles requirements.in into requirements.txt
 # Configuration: make run CONFIG="config/mine.yaml"; more options: make run ARGS="--dry-run"
 
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
+VALIDATOR := $(VENV)/crate
+RESULTS ?= results
 CONFIG ?=
 ARGS ?=
 PYTHON ?= $(shell for p in python3 python3.11 python3.12; do \
 	$$p -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: run test bench fuzz lock defaults clean
+.PHONY: run test bench fuzz verify report lock defaults clean
 
 run: $(READY)
 	@$(BIN)/snakemake --cores $(or $(CORES),all) $(if $(CONFIG),--configfile $(CONFIG)) $(ARGS)
 	@echo "The report: results/report.html"
 
-test: $(READY)
+test: $(READY) $(VALIDATOR)/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/snakefmt --check Snakefile rules workflow/Snakefile
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest $(ARGS)
@@ -32,6 +36,18 @@ bench: $(READY)
 
 fuzz: $(READY)
 	@$(BIN)/python tests/hostile/fuzz.py --minutes $(or $(MINUTES),10) $(ARGS)
+
+verify: $(READY)
+	@$(BIN)/python -m softjet.provenance.verify "$(RESULTS)"
+
+report: $(READY)
+	@$(BIN)/snakemake --report report.zip $(if $(CONFIG),--configfile $(CONFIG)) $(ARGS)
+
+# The validator of research objects wants an older rich than import-linter does, so it has an environment of its own.
+$(VALIDATOR)/ready: tests/workflow/validator.txt $(READY)
+	$(PYTHON) -m venv $(VALIDATOR)
+	$(VALIDATOR)/bin/pip install -q --disable-pip-version-check --no-deps -r $<
+	@touch $@
 
 # --no-deps: the lock names everything but what torch itself wants on this kind of machine.
 $(READY): requirements.txt pyproject.toml

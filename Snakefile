@@ -7,6 +7,9 @@ min_version("9.25")
 configfile: "config/config.yaml"
 
 
+report: "workflow/report/workflow.rst"
+
+
 include: "rules/common.smk"
 
 
@@ -43,6 +46,7 @@ include: "rules/joined.smk"
 include: "rules/benchmark.smk"
 include: "rules/explorer.smk"
 include: "rules/report.smk"
+include: "rules/crate.smk"
 
 
 # Benchmarks are of jets and of a Particle Transformer.
@@ -59,3 +63,4 @@ rule all:
     default_target: True
     input:
         "<results>/report.html",
+        "<results>/ro-crate-metadata.json",

@@ -53,14 +53,22 @@ def recorded(**outputs):
 
 
 def drawn(folder, *names):
-    """Figures as PNG and PDF, each with its sidecar."""
-    kinds = ("png", "pdf")
-    return recorded(
-        **{
-            f"{name}_{kind}": f"{folder}/{name}.{kind}"
-            for name in names
-            for kind in kinds
-        }
+    """Figures as PNG, which Snakemake's report shows, and as PDF, each with its sidecar."""
+    shown = {f"{n}_png": captioned(f"{folder}/{n}.png", n) for n in names}
+    return recorded(**shown, **{f"{n}_pdf": f"{folder}/{n}.pdf" for n in names})
+
+
+def captioned(path, name):
+    """An output for Snakemake's report, with its caption, in the category of the folder that the caption lies in."""
+    found = [*(BASE / "workflow" / "report").glob(f"*/{name}.rst")]
+    if len(found) != 1:
+        raise WorkflowError(f"{path}: write one workflow/report/STAGE/{name}.rst")
+    stage = found[0].parent.name
+    return report(
+        path,
+        caption=f"../workflow/report/{stage}/{name}.rst",
+        category=stage.replace("-", " "),
+        labels={w: f"{{{w}}}" for w in re.findall(r"{(\w+)}", path)} | {"shows": name},
     )
 
 
@@ -529,6 +537,20 @@ def report_section():
         },
         "comparisons": [pair.model_dump(mode="json") for pair in CONFIG.comparisons],
         "attention": CONFIG.attention.model_dump(mode="json"),
+    }
+
+
+def sidecars_of_report():
+    """Sidecars of the report and of what it shows."""
+    shown = [*report_inputs(), "<results>/report.html"]
+    return [str(sidecar_path(path)) for path in shown]
+
+
+def crate_section():
+    """What goes into the research object beside the results: the workflow's main file and all settings."""
+    return {
+        "snakefile": (BASE / "Snakefile").read_text(encoding="utf-8"),
+        "configuration": CONFIG.model_dump(mode="json", exclude={"paths"}),
     }
 
 

@@ -9,7 +9,9 @@ rule draw_explorer:
         maps="<results>/attention/{run}/{dataset}/maps.parquet",
         particles="<results>/attention/{run}/{dataset}/particles.parquet",
     output:
-        **recorded(page="<results>/explorer/{run}/{dataset}.html"),
+        **recorded(
+            page=captioned("<results>/explorer/{run}/{dataset}.html", "explorer")
+        ),
     log:
         "<logs>/draw_explorer/{run}-{dataset}.log",
     conda:

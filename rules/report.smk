@@ -183,7 +183,7 @@ rule report:
     input:
         report_inputs(),
     output:
-        **recorded(report="<results>/report.html"),
+        **recorded(report=captioned("<results>/report.html", "report")),
     log:
         "<logs>/report.log",
     conda:

@@ -86,9 +86,8 @@ def device_of_model(model: nn.Module) -> torch.device:
     return next(model.parameters()).device
 
 
-def device_name(model: nn.Module) -> str:
-    """Make of the GPU that the weights are on, or cpu."""
-    device = device_of_model(model)
+def device_name(device: torch.device) -> str:
+    """Make of a GPU, or cpu."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
 

@@ -5,20 +5,37 @@ import os
 import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
+from urllib.parse import unquote
 
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from crate_validator import issues
 
+from softjet.config.load import validate
 from softjet.jets.schema import CLASSES
-from softjet.provenance.files import sha256
-from softjet.provenance.sidecar import SUFFIX
+from softjet.provenance.sidecar import SUFFIX, read_sidecar
+from softjet.provenance.verify import verify
 
 pytestmark = pytest.mark.workflow
 
 ROOT = Path(__file__).parents[2]
 SMALL = ROOT / "config" / "test" / "small.yaml"
+SAID = {
+    "artefact",
+    "sha256",
+    "rule",
+    "section",
+    "code",
+    "environment",
+    "inputs",
+    "outputs",
+    "seeds",
+    "device",
+}
+SAID |= {"threads", "started", "wall_seconds", "notes", "commit", "versions", "host"}
 
 
 def snakemake(folder, *arguments, config=SMALL):
@@ -65,14 +82,61 @@ def test_nothing_to_do_the_second_time(finished):
     assert "Nothing to be done" in again.stderr
 
 
-def test_every_artefact_has_a_true_sidecar(finished):
+def test_every_artefact_has_a_sidecar_that_says_all(finished):
     found = artefacts(finished)
     assert len(found) > 25
     for artefact in found:
         facts = json.loads(Path(f"{artefact}{SUFFIX}").read_text())
-        assert facts["sha256"] == sha256(artefact), artefact
-        for path, digest in facts["inputs"].items():
-            assert sha256(finished / path) == digest, f"{artefact}: {path}"
+        assert set(facts) >= SAID, artefact
+        assert facts["artefact"] == str(artefact.relative_to(finished)), artefact
+        assert artefact in [finished / output for output in facts["outputs"]], artefact
+        assert set(facts["commit"]) == {"id", "dirty"}
+        assert facts["versions"]["snakemake"] != "absent"
+        assert facts["wall_seconds"] >= 0
+    trained = read_sidecar(finished / "results" / "part" / "reference" / "model.safetensors")
+    assert trained["seeds"] == {"training.seed": trained["section"]["training"]["seed"]}
+
+
+def test_results_match_their_sidecars(finished):
+    found = verify(finished / "results")
+    assert found.problems == []
+    assert found.artefacts == len(artefacts(finished)) > 25
+    assert found.inputs > 25
+
+
+def test_the_run_is_a_valid_research_object(finished, tmp_path):
+    assert issues(finished / "results", tmp_path) == []
+
+
+def test_the_research_object_holds_every_result(finished):
+    results = finished / "results"
+    graph = json.loads((results / "ro-crate-metadata.json").read_text())["@graph"]
+    files = {unquote(entity["@id"]): entity for entity in graph if "File" in entity["@type"]}
+    crate = [results / name for name in ("ro-crate-metadata.json", "crate/Snakefile", "crate/config.yaml")]
+    assert {results / name for name in files if "://" not in name} == {*artefacts(finished), *crate} - {
+        crate[0]
+    }
+    for artefact in {*artefacts(finished)} - {*crate}:
+        assert files[str(artefact.relative_to(results))]["sha256"] == read_sidecar(artefact)["sha256"]
+    settings = yaml.safe_load(crate[2].read_text())
+    assert settings["datasets"]["simulated"]["simulation"]["jets_per_class"] == 60
+    assert validate(settings, "config.yaml").part.keys() == {"reference"}
+
+
+def test_snakemakes_own_report_has_every_figure_with_its_caption(finished, tmp_path):
+    done = snakemake(finished, "--report", tmp_path / "report.zip")
+    assert done.returncode == 0, done.stderr[-3000:]
+    with zipfile.ZipFile(tmp_path / "report.zip") as archive:
+        page = archive.read("report/report.html").decode()
+        shown = [Path(name).name for name in archive.namelist()]
+    figures = [path.name for path in (finished / "results").rglob("*.png")]
+    assert sorted(name for name in shown if name.endswith(".png")) == sorted(figures)
+    told = page.partition('<script id="results">')[2].partition("=")[2]
+    about, _ = json.JSONDecoder().raw_decode(told.lstrip())
+    assert len(about) == len(figures) + 2
+    for path, entry in about.items():
+        assert len(entry["caption"]) > 40, path
+        assert "{{" not in entry["caption"], path
 
 
 def test_no_half_written_file_and_no_state_is_left(finished):

@@ -8,7 +8,7 @@ import torch
 from softjet.config.families import FAMILIES
 from softjet.config.language import Task
 from softjet.config.lowrank import RankLearning
-from softjet.device import device_name, to_device
+from softjet.device import to_device
 from softjet.language.batches import loader_of
 from softjet.language.losses import answer, task_loss
 from softjet.language.models import describe, load_model
@@ -36,7 +36,6 @@ with job(snakemake) as step:
     table = pd.read_parquet(snakemake.input.train)
     loader = loader_of(task, table, tokenizer, settings.batch_size, settings.seed)
     dense = parameter_counts(model, FAMILIES[family], settings.embeddings)
-    step.notes["device"] = device_name(model)
     price = Times(pd.read_parquet(snakemake.input.times[0])) if snakemake.input.times else None
     learned = learn_ranks(
         model, FAMILIES[family], loader.training, task_loss, settings, step.state, base, answer, price

@@ -7,7 +7,7 @@ import torch
 
 from softjet.config.families import FAMILIES
 from softjet.config.lowrank import RankLearning
-from softjet.device import device_name, to_device
+from softjet.device import to_device
 from softjet.jets.batches import JetLoader
 from softjet.lowrank.budget import parameter_counts
 from softjet.lowrank.export import save_compressed
@@ -26,7 +26,6 @@ with job(snakemake) as step:
     model = to_device(load_part(Path(snakemake.input.model).parent), settings.device)
     dense = parameter_counts(model, selection)
     loader = JetLoader.for_model(snakemake.input.train, model.config, settings.batch_size, settings.seed)
-    step.notes["device"] = device_name(model)
     price = Times(pd.read_parquet(snakemake.input.times[0])) if snakemake.input.times else None
     learned = learn_ranks(
         model, selection, loader.training, class_loss, settings, step.state, base, class_logits, price

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from softjet.config.part import ParTRun
+from softjet.device import device_name, device_of
 from softjet.part.distributed import Task, train_files
 from softjet.provenance.job import job
 
@@ -16,5 +17,6 @@ with job(snakemake) as step:
         start=str(Path(snakemake.input.start[0]).parent) if snakemake.input.start else None,
         threads=snakemake.threads,
     )
+    step.device = device_name(device_of(task.run.training.device))
     history = train_files(task)
     step.notes |= {"steps": len(history), "jets_seen": len(history) * task.run.training.batch_size}

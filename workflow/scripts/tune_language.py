@@ -6,7 +6,7 @@ import pandas as pd
 import torch
 
 from softjet.config.language import Task, Tuning
-from softjet.device import device_name, to_device
+from softjet.device import to_device
 from softjet.language.batches import loader_of
 from softjet.language.models import load_model, save_model
 from softjet.language.tokenizers import load_tokenizer, save_tokenizer
@@ -22,7 +22,6 @@ with job(snakemake) as step:
     tokenizer = load_tokenizer(source, model.config.vocab_size)
     table = pd.read_parquet(snakemake.input.train)
     loader = loader_of(task, table, tokenizer, settings.batch_size, settings.seed)
-    step.notes["device"] = device_name(model)
     history = tune(model, loader, settings, step.state, target.name)
     save_model(target, model.cpu())
     save_tokenizer(target, tokenizer)

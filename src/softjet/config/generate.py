@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
 
@@ -30,7 +30,8 @@ def key_table() -> str:
     """Every key with type, default and meaning, as a Markdown page."""
     head = (
         "# Every key of the configuration\n\n"
-        "Generated from src/softjet/config by `make defaults`. `*` stands for a name of yours.\n\n"
+        "Generated from src/softjet/config by `make defaults`. `*` stands for a name of yours, `[]` for each "
+        "entry of a list.\n\n"
     )
     rows = "| key | default | meaning |\n|---|---|---|\n"
     return (
@@ -82,7 +83,29 @@ def _rows(section: BaseModel, prefix: str) -> Iterator[tuple[str, str, str]]:
             inner = next(iter(value.values()))
             yield from _rows(inner, f"{key}.*.")
         else:
-            yield key, f"`{_plain(value)}`", description.replace("|", "\\|").replace("\n", " ")
+            yield _row(key, f"`{_plain(value)}`", description)
+            mark = "[]" if isinstance(value, tuple) else ""
+            for kind in _sections_of(type(section).model_fields[name].annotation):
+                yield from _rows_of(kind, f"{key}{mark}.")
+
+
+def _rows_of(kind: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str]]:
+    """Rows of a section that the defaults leave out."""
+    for name, field in kind.model_fields.items():
+        given = "required" if field.is_required() else f"`{_plain(field.get_default())}`"
+        yield _row(f"{prefix}{name}", given, field.description or "")
+
+
+def _row(key: str, value: str, description: str) -> tuple[str, str, str]:
+    return key, value, description.replace("|", "\\|").replace("\n", " ")
+
+
+def _sections_of(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Kinds of section that a key may hold, in a list or not at all."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _sections_of(inner)
 
 
 def _is_named(value: Any) -> bool:

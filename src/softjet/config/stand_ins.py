@@ -79,7 +79,7 @@ _BRIEF = Recipe(
 )
 
 COMPRESS = {
-    "part": Compression(learning=Recipe(learn_steps=100, recover_steps=100)),
+    "part": Compression(learning=Recipe(learn_steps=70, recover_steps=70)),
     "bert": Compression(
         base="bert",
         learning=_BRIEF.model_copy(

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from softjet.errors import InputError
 from softjet.provenance.files import sha256
-from softjet.provenance.sidecar import SUFFIX, write_sidecar
+from softjet.provenance.sidecar import SUFFIX, device, seeds, write_sidecar
 
 log = logging.getLogger("softjet")
 
@@ -45,11 +45,15 @@ class Job:
         environment and inputs, so that only the very same step takes it up; success removes it.
     notes : dict
         What the step found worth noting beside its artefacts; goes into their sidecars.
+    device : str
+        Make of the device that the step computes on; to be said only by a step whose work is done in
+        other processes.
     """
 
     section: Mapping[str, Any]
     state: Path
     notes: dict[str, Any] = field(default_factory=dict)
+    device: str = ""
 
 
 def tables_drawn(inputs: Any, drawn_from: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
@@ -83,20 +87,23 @@ def job(rule: Rule) -> Iterator[Job]:
         log.error("%s", error)
         sys.exit(1)
     shutil.rmtree(step.state, ignore_errors=True)
+    artefacts = [str(path) for path in rule.output if not str(path).endswith(SUFFIX)]
     facts = {
         "rule": rule.rule,
         "section": spec["section"],
         "code": spec["code"],
         "environment": spec["environment"],
         "inputs": inputs,
+        "outputs": artefacts,
+        "seeds": seeds(spec["section"]),
+        "device": step.device or device(),
         "threads": rule.threads,
         "started": started.isoformat(timespec="seconds"),
         "wall_seconds": round(time.monotonic() - clock, 2),
         "notes": step.notes,
     }
-    for artefact in rule.output:
-        if not str(artefact).endswith(SUFFIX):
-            write_sidecar(artefact, facts)
+    for artefact in artefacts:
+        write_sidecar(artefact, facts)
 
 
 def _state_folder(rule: Rule, spec: Mapping[str, Any], inputs: Mapping[str, str]) -> Path:

@@ -30,13 +30,13 @@ def write_sidecar(artefact: str | Path, facts: Mapping[str, Any]) -> None:
     Parameters
     ----------
     artefact : path
-        The finished file.
+        The finished file, by the name that the rule gives it.
     facts : mapping
-        What only the job knows: rule, parameters, inputs with digests, seed, device, wall time,
-        and what the step itself found worth noting.
+        What only the job knows: rule, parameters, inputs with digests, all its outputs, seeds, device,
+        wall time, and what the step itself found worth noting.
     """
     record = {
-        "artefact": Path(artefact).name,
+        "artefact": str(artefact),
         "sha256": sha256(artefact),
         **facts,
         "commit": git_state(),
@@ -50,6 +50,23 @@ def write_sidecar(artefact: str | Path, facts: Mapping[str, Any]) -> None:
 def read_sidecar(artefact: str | Path) -> dict[str, Any]:
     """Read the sidecar of an artefact."""
     return json.loads(sidecar_path(artefact).read_text(encoding="utf-8"))
+
+
+def seeds(section: Any, place: str = "") -> dict[str, int]:
+    """Every seed in a step's parameters, by its place in them, as `training.seed`."""
+    if not isinstance(section, Mapping):
+        return {}
+    own = {f"{place}seed": section["seed"]} if "seed" in section else {}
+    return own | {k: v for name, inner in section.items() for k, v in seeds(inner, f"{place}{name}.").items()}
+
+
+def device() -> str:
+    """Make of the GPU that this process has computed on, or cpu."""
+    # Not imported here: a step without models has no need of it, and has computed on no GPU.
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return "cpu"
+    return torch.cuda.get_device_name()
 
 
 @cache

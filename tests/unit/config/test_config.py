@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,31 @@ CONFIG = Path(__file__).parents[3] / "config"
 )
 def test_generated_files_are_in_step(name, text):
     assert (CONFIG / name).read_text(encoding="utf-8") == text, "run `make defaults`"
+
+
+def keys_of_schema(node, definitions, key=""):
+    """Every key that the JSON schema allows, as the table writes it."""
+    if "$ref" in node:
+        node = definitions[node["$ref"].rpartition("/")[2]]
+    for name, inner in node.get("properties", {}).items():
+        place = f"{key}.{name}" if key else name
+        yield place
+        yield from keys_of_schema(inner, definitions, place)
+    if isinstance(node.get("additionalProperties"), dict):
+        yield from keys_of_schema(node["additionalProperties"], definitions, f"{key}.*")
+    if isinstance(node.get("items"), dict):
+        yield from keys_of_schema(node["items"], definitions, f"{key}[]")
+    for choice in node.get("anyOf", []):
+        yield from keys_of_schema(choice, definitions, key)
+
+
+def test_table_has_every_key_once():
+    schema = Config.model_json_schema()
+    known = set(keys_of_schema(schema, schema["$defs"]))
+    shown = re.findall(r"^\| `([^`]+)` \|", key_table(), re.M)
+    assert len(shown) == len(set(shown)) > 170
+    sections = {key for key in known if any(other.startswith((f"{key}.", f"{key}[")) for other in known)}
+    assert known - sections <= set(shown) <= known
 
 
 def test_default_file_is_the_default_configuration():

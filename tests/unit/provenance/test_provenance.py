@@ -14,7 +14,7 @@ from softjet.provenance import digests
 from softjet.provenance.digests import code_digest, text_digest
 from softjet.provenance.files import sha256, whole_file
 from softjet.provenance.job import job
-from softjet.provenance.sidecar import read_sidecar
+from softjet.provenance.sidecar import device, read_sidecar, seeds
 
 SOURCE = Path(digests.__file__).parents[2]
 
@@ -67,7 +67,34 @@ def test_job_writes_a_sidecar_and_clears_its_state(tmp_path):
     assert facts["section"] == {"seed": 3}
     assert facts["notes"] == {"residual": 0.5}
     assert {"commit", "versions", "host", "started", "wall_seconds", "rule"} <= set(facts)
+    assert (facts["artefact"], facts["outputs"]) == (str(tmp_path / "out.txt"), [str(tmp_path / "out.txt")])
+    assert (facts["seeds"], facts["device"]) == ({"seed": 3}, "cpu")
     assert not step.state.exists()
+
+
+def test_seeds_are_found_wherever_they_stand():
+    section = {
+        "seed": 1,
+        "training": {"seed": 2, "steps": 3},
+        "runs": {"a": {"learning": {"seed": 4}}},
+        "x": [5],
+    }
+    assert seeds(section) == {"seed": 1, "training.seed": 2, "runs.a.learning.seed": 4}
+
+
+def test_device_is_the_gpu_that_was_used(monkeypatch):
+    used = SimpleNamespace(is_initialized=lambda: True, get_device_name=lambda: "H100")
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=used))
+    assert device() == "H100"
+    used.is_initialized = lambda: False
+    assert device() == "cpu"
+
+
+def test_a_step_may_name_the_device_of_its_processes(tmp_path):
+    with job(_rule(tmp_path, {})) as step:
+        step.device = "H200"
+        (tmp_path / "out.txt").write_text("out")
+    assert read_sidecar(tmp_path / "out.txt")["device"] == "H200"
 
 
 def test_job_turns_an_input_error_into_one_line_and_a_status(tmp_path):
