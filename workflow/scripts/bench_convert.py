@@ -16,6 +16,7 @@ from softjet.provenance.files import write_tables
 from softjet.provenance.job import job
 
 NAMES = ("raw read", "convert")
+RATIO = ["pairs", "median_a", "median_b", "ratio", "low", "high", "note"]
 
 with job(snakemake) as step, tempfile.TemporaryDirectory(dir=Path(snakemake.output.ratio).parent) as folder:
     own, files = step.section, snakemake.input
@@ -35,5 +36,5 @@ with job(snakemake) as step, tempfile.TemporaryDirectory(dir=Path(snakemake.outp
         "raw_jets_per_second": 1e9 * jets / ratio["median_a"],
         "jets_per_second": 1e9 * jets / ratio["median_b"],
     }
-    ratio = ratio.assign(jets=jets, files=len(files), **rates)
+    ratio = ratio[RATIO].assign(jets=jets, files=len(files), **rates)
     write_tables({snakemake.output.ratio: ratio, snakemake.output.samples: pd.DataFrame(samples)})

@@ -35,7 +35,9 @@ def draw_scaling(growth: pd.DataFrame, target: str | Path) -> None:
             panel = axes[row, column]
             curves = growth[(growth["quantity"] == quantity) & (growth["counted"] == name)]
             _draw_curves(panel, curves)
-            panel.set(xscale="log", yscale="log", xlabel=SIZES[name])
+            # A logarithmic axis cannot be empty.
+            drawn = "log" if curves["median"].notna().any() else "linear"
+            panel.set(xscale="log", yscale=drawn, xlabel=SIZES[name])
             _label_sizes(panel, sorted(set(curves["size"])))
         axes[row, 0].set_ylabel(label)
     figure.suptitle(

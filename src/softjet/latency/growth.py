@@ -117,10 +117,10 @@ def summarise_growth(
     """A row a quantity and size, with the exponent of the growth, or notes that the machine was too noisy.
 
     The exponent is the slope of the logarithm of the quantity against that of the size, over the upper half
-    of the sizes: below, what is the same for all sizes hides the growth. It is taken in every round, so that
-    what slows the machine for a while cancels; the median over the rounds is given, with a bootstrap over
-    them. Where `noise` is exceeded by the interval of the exponent or by its change from the first half of
-    the rounds to the second, none is given.
+    of the sizes (two at least): below, what is the same for all sizes hides the growth. It is taken in every
+    round, so that what slows the machine for a while cancels; the median over the rounds is given, with a
+    bootstrap over them. Where `noise` is exceeded by the interval of the exponent or by its change from the
+    first half of the rounds to the second, none is given.
 
     Parameters
     ----------
@@ -140,7 +140,8 @@ def summarise_growth(
     rows = []
     for quantity, group in samples.groupby("quantity", sort=False):
         values = group.pivot_table(index="round", columns="size", values="value")
-        upper = values[values.columns[len(values.columns) // 2 :]]
+        sizes = len(values.columns)
+        upper = values[values.columns[min(sizes // 2, sizes - 2) :]]
         slope, slope_note = steady_median(_slopes(upper), noise, "one", 1.0, bootstrap, seed)
         names = ("exponent", "exponent_low", "exponent_high")
         growth = {**dict(zip(names, slope, strict=True)), "exponent_note": slope_note}

@@ -25,7 +25,8 @@ class Slow(nn.Module):
         self.seconds = seconds
 
     def forward(self, x):
-        time.sleep(self.seconds)
+        if self.seconds:  # To sleep for no time lets other processes go first.
+            time.sleep(self.seconds)
         return x
 
 
@@ -71,6 +72,11 @@ def test_the_share_of_the_linear_layers_bounds_the_gain():
         share = row["linear_share"]
         assert row["kept"] == pytest.approx(0.5, abs=0.01)
         assert row["bound"] == pytest.approx(1 / (1 - share + share * row["kept"]))
+        assert row["dense_flops"] == 2 * 64 * 2 * 512 * 1024
+        assert row["flops_float32"] == pytest.approx(row["dense_flops"] * row["kept"])
+        given, offsets = 4 * 64 * 512, 4 * (512 + 1024)
+        assert row["dense_bytes_read"] == 4 * 2 * 512 * 1024 + offsets + given
+        assert row["bytes_read"] == pytest.approx(4 * 2 * 512 * 1024 * row["kept"] + offsets + given)
     assert hardly["ratio"] == pytest.approx(1, abs=0.15)
     table = table_of([mostly, hardly])
     assert table["of_bound"].tolist() == (table["ratio"] / table["bound"]).tolist()
