@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 
 from softjet.figures.scaling import draw_scaling
-from softjet.latency import pairs
+from softjet.latency import growth, pairs
 from softjet.latency.growth import measure_growth, sample_processes, sample_times, summarise_growth
+from softjet.latency.memory import Memory
 
 
 def growing(power, rounds=12, spread=0.01, floor=0.0, sizes=(8, 16, 32, 64, 128), quantity="seconds"):
@@ -75,21 +76,28 @@ def test_sizes_take_turns(monkeypatch):
     assert table["value"].tolist() == pytest.approx([1e-6, 1e-5, 1e-4, 1e-4, 1e-5, 1e-6])
 
 
-def test_processes_tell_memory_and_time():
-    done = []
-    arguments = {1_000_000: [1_000_000], 10_000_000: [10_000_000]}
-    table = sample_processes("numpy:ones", arguments, [1000], 2, lambda: done.append(1))
-    memory = table[table["quantity"] == "megabytes"].groupby("size")["value"].median()
-    assert memory[10_000_000] == pytest.approx(80, rel=0.1)
-    assert memory[1_000_000] == pytest.approx(8, rel=0.3)
-    assert table["size"].tolist() == [s for size in (0, 1, 1, 0) for s in [[*arguments][size]] * 2]
-    assert len(done) == 4
+def test_processes_tell_memory_and_time(monkeypatch):
+    seen, done = [], []
+
+    def measured(function, arguments, prepare):
+        seen.append((function, arguments, prepare))
+        return Memory(100.0, 100.0 + arguments[0], 0.5 * arguments[0])
+
+    monkeypatch.setattr(growth, "measure_memory", measured)
+    table = sample_processes("numpy:ones", {10: [1], 20: [3]}, [0], 2, lambda: done.append(len(seen)))
+    assert seen == [("numpy:ones", [size], [0]) for size in (1, 3, 3, 1)]
+    assert done == [1, 2, 3, 4]
+    values = table.pivot_table(index=["round", "size"], columns="quantity", values="value")
+    assert values["megabytes"].tolist() == [1, 3, 1, 3]
+    assert values["seconds"].tolist() == [0.5, 1.5, 0.5, 1.5]
 
 
 def test_times_of_this_process_replace_those_of_the_others():
     calls = {size: lambda: None for size in (1, 2)}
-    table = measure_growth("numpy:ones", {1: [10], 2: [20]}, [5], 2, calls=calls, rounds=5, noise=1e9)
-    assert table.groupby("quantity")["n"].first().to_dict() == {"megabytes": 2, "seconds": 5}
+    table = measure_growth("time:sleep", {1: [0.4], 2: [0.4]}, [0], 2, calls=calls, rounds=5, noise=1e9)
+    by_quantity = table.groupby("quantity")
+    assert by_quantity["n"].first().to_dict() == {"megabytes": 2, "seconds": 5}
+    assert max(by_quantity["samples"].first()["seconds"]) < 0.1
 
 
 def test_the_figure_is_drawn_with_what_was_too_noisy(tmp_path):

@@ -48,8 +48,11 @@ def test_a_transformer_has_the_flops_that_pytorch_counts():
 
 
 def test_fused_attention_on_a_processor_counts():
-    q = torch.randn(2, 3, 4, 8)
-    assert work_of(lambda: functional.scaled_dot_product_attention(q, q, q)).total == 2 * 2 * 6 * 4 * 4 * 8
+    q, k, v = torch.randn(3, 2, 3, 4, 8, requires_grad=True)
+    product = 2 * (2 * 3) * 4 * 4 * 8
+    work = work_of(lambda: functional.scaled_dot_product_attention(q, k, v).sum().backward())
+    # Logits and their products with values; backward the logits again, and two products for each of these.
+    assert work.total == (2 + 5) * product
 
 
 def test_a_table_of_embeddings_is_not_read_whole():
