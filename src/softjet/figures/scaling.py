@@ -56,7 +56,8 @@ def _draw_curves(panel: Axes, curves: pd.DataFrame) -> None:
         )  # fmt: skip
     # Above all curves, which rise to the right.
     panel.margins(y=0.25)
-    panel.legend(loc="upper left", fontsize=7.5)
+    panel.tick_params(which="both", top=False, right=False, length=3)
+    panel.legend(loc="upper left", fontsize=7.5, handlelength=3.5)
 
 
 def _of_curve(curve: pd.DataFrame) -> str:
@@ -70,4 +71,4 @@ def _of_curve(curve: pd.DataFrame) -> str:
 def _label_sizes(panel: Axes, sizes: list[int]) -> None:
     if sizes and sizes[-1] < 10_000:
         panel.set_xticks(sizes, [str(size) for size in sizes])
-        panel.tick_params(axis="x", which="minor", bottom=False, top=False)
+        panel.tick_params(axis="x", which="minor", bottom=False, labelbottom=False)
