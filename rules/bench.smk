@@ -38,6 +38,14 @@ STACKS = {
     },
 }
 
+# Peaks of the machine, measured before and after what is set beside them.
+PEAKS = {
+    "precisions": ["float32", "bfloat16"],
+    "samples": 15,
+    "size": 2048,
+    "length": 2**26,
+}
+
 
 rule bench_substructure:
     input:
@@ -186,7 +194,10 @@ rule bench_inference:
         config=f"<results>/part/{next(iter(CONFIG.part))}/config.json",
         test=jet_files(BENCH_RUN.dataset, "test"),
     output:
-        **recorded(rates="<results>/bench/inference.parquet"),
+        **recorded(
+            rates="<results>/bench/inference.parquet",
+            peaks="<results>/bench/inference_peaks.parquet",
+        ),
     log:
         "<logs>/bench_inference.log",
     conda:
@@ -206,6 +217,7 @@ rule bench_inference:
                 "their_batch_size": 128,
                 "compared": 5000,
                 "samples": 30,
+                "peaks": PEAKS,
                 "noise": 0.2,
             },
         ),
@@ -222,6 +234,7 @@ rule bench_training:
         **recorded(
             rates="<results>/bench/training.parquet",
             losses="<results>/bench/training_losses.parquet",
+            peaks="<results>/bench/training_peaks.parquet",
         ),
     log:
         "<logs>/bench_training.log",
@@ -238,6 +251,7 @@ rule bench_training:
             {
                 "run": BENCH_RUN.model_dump(mode="json"),
                 "samples": 30,
+                "peaks": PEAKS,
                 "steps": 4,
                 "their_batch_size": 128,
                 "noise": 0.2,
@@ -251,7 +265,10 @@ rule bench_training:
 
 rule bench_factored:
     output:
-        **recorded(ratios="<results>/bench/factored.parquet"),
+        **recorded(
+            ratios="<results>/bench/factored.parquet",
+            peaks="<results>/bench/factored_peaks.parquet",
+        ),
     log:
         "<logs>/bench_factored.log",
     conda:
@@ -271,6 +288,7 @@ rule bench_factored:
                 "tokens": [1, 128, 512],
                 "share": 0.5,
                 "samples": 30,
+                "peaks": PEAKS,
                 "noise": 0.2,
             },
         ),
@@ -278,6 +296,98 @@ rule bench_factored:
         "Measure factored against dense linear layers"
     script:
         "../workflow/scripts/bench_factored.py"
+
+
+rule bench_growth:
+    input:
+        jets=jet_files(BENCH_RUN.dataset, "test")[0],
+    output:
+        **recorded(growth="<results>/bench/growth.parquet"),
+    log:
+        "<logs>/bench_growth.log",
+    conda:
+        "../envs/softjet.yaml"
+    # All cores: nothing else may run while the clock does.
+    threads: workflow.cores
+    resources:
+        mem_mb=6000,
+        runtime=60,
+    params:
+        spec=spec(
+            "bench_growth",
+            {
+                "shape": BENCH_RUN.model.model_dump(mode="json"),
+                "ways": ["model, float32", "inference, float32"],
+                "jets": 64,
+                "particles": [8, 16, 32, 64, 128],
+                "jets_a_file": 1000,
+                "files": [1, 10, 100, 1000],
+                "batch_size": 128,
+                "stacks": {"BERT-base": STACKS["BERT-base"]},
+                "texts": 8,
+                "tokens": [32, 64, 128, 256, 512],
+                "rounds": 30,
+                "processes": 3,
+                "noise": 0.2,
+            },
+        ),
+    message:
+        "Measure the growth of time and memory"
+    script:
+        "../workflow/scripts/bench_growth.py"
+
+
+rule draw_scaling:
+    input:
+        growth="<results>/bench/growth.parquet",
+    output:
+        **drawn("<results>/figures/bench", "growth"),
+    log:
+        "<logs>/draw_scaling.log",
+    conda:
+        "../envs/softjet.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=20,
+    params:
+        spec=spec("draw_scaling", {}),
+    message:
+        "Draw the growth of time and memory"
+    script:
+        "../workflow/scripts/draw_scaling.py"
+
+
+rule bench_convert:
+    input:
+        **source_files(BENCH_DATASET),
+    output:
+        **recorded(
+            ratio="<results>/bench/convert.parquet",
+            samples="<results>/bench/convert_samples.parquet",
+        ),
+    log:
+        "<logs>/bench_convert.log",
+    conda:
+        "../envs/softjet.yaml"
+    # All cores: nothing else may run while the clock does.
+    threads: workflow.cores
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        spec=spec(
+            "bench_convert",
+            {
+                "dataset": conversion_section(BENCH_DATASET),
+                "samples": 30,
+                "noise": 0.2,
+            },
+        ),
+    message:
+        "Measure the conversion against a raw read of the same branches"
+    script:
+        "../workflow/scripts/bench_convert.py"
 
 
 rule bench:
@@ -289,6 +399,13 @@ rule bench:
         rules.bench_readers.output.memory,
         rules.bench_loader.output.rates,
         rules.bench_attention.output.ratios,
+        rules.draw_scaling.output.growth_png,
+        # Only ROOT files have a raw read to set beside.
+        (
+            rules.bench_convert.output.ratio
+            if CONFIG.datasets[BENCH_DATASET].source in ("simulation", "jetclass")
+            else []
+        ),
         [
             f"<results>/bench/substructure_spread/{name}.parquet"
             for name, settings in CONFIG.datasets.items()

@@ -3,36 +3,30 @@
 from functools import partial
 from itertools import product
 
+import pandas as pd
 import torch
-from transformers import PreTrainedModel
 
 from softjet.config.families import FAMILIES
-from softjet.language.models import new_model
+from softjet.language.stack import new_stack, random_ids, states
+from softjet.latency.peaks import sample_peaks, summarise_peaks, with_limits
 from softjet.lowrank.speed import measure_factored, table_of
 from softjet.progress import Progress
 from softjet.provenance.files import write_tables
 from softjet.provenance.job import job
 
-
-def states(ids: torch.Tensor, model: PreTrainedModel) -> object:
-    """States after the last layer, without what comes behind."""
-    return model.base_model(ids)
-
-
 with job(snakemake) as step:
     torch.set_num_threads(snakemake.threads)
     own, rows = step.section, []
+    before = sample_peaks(**own["peaks"])
     settings = list(product(own["stacks"], own["precisions"], own["batches"], own["tokens"]))
     with Progress(len(settings), "time factored stacks", "settings") as progress:
         for name, precision, batch, tokens in settings:
             stack = own["stacks"][name]
-            model = new_model(stack["family"], stack["architecture"], seed=1).to(getattr(torch, precision))
-            model.config.use_cache = False
-            ids = torch.randint(stack["architecture"]["vocab_size"], (batch, tokens))
+            model = new_stack(stack["family"], stack["architecture"], precision)
             row = measure_factored(
                 model,
                 FAMILIES[stack["family"]].without(stack["dense"]),
-                partial(states, ids),
+                partial(states, random_ids(model, batch, tokens)),
                 own["share"],
                 own["samples"],
                 {"batch": batch, "length": tokens},
@@ -40,4 +34,5 @@ with job(snakemake) as step:
             )
             rows.append({"stack": name, "precision": precision, **row})
             progress.advance(note=f"{name}, {precision}, {batch} x {tokens}")
-    write_tables({snakemake.output.ratios: table_of(rows)})
+    peaks = summarise_peaks(pd.concat([before, sample_peaks(**own["peaks"])]), own["noise"])
+    write_tables({snakemake.output.ratios: with_limits(table_of(rows), peaks), snakemake.output.peaks: peaks})

@@ -6,9 +6,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import uproot
 from numpy.typing import NDArray
 
+from softjet.jets.batches import JetLoader
+from softjet.jets.features import Kind
 from softjet.jets.read import FORMATS
+from softjet.jets.schema import TREE
 from softjet.jets.tables import MOMENTUM, list_lengths, list_values
 
 TOP_SLOTS, QUARK_GLUON_SLOTS = 200, 139
@@ -18,6 +22,29 @@ TOP_SLOTS, QUARK_GLUON_SLOTS = 200, 139
 def read_all(source: str, paths: Sequence[str | Path]) -> int:
     """Read files of a format to their end, a piece at a time, and count the jets."""
     return sum(len(piece) for piece in FORMATS[source].read(paths))
+
+
+def read_raw(paths: Sequence[str | Path], names: Sequence[str]) -> int:
+    """Read branches of JetClass's files as uproot gives them, a file at a time, and count the jets."""
+    jets = 0
+    for path in paths:
+        with uproot.open(path) as file:
+            jets += len(file[TREE].arrays(list(names), library="ak"))
+    return jets
+
+
+def pass_over(paths: Sequence[str | Path], features: Kind, batch_size: int, max_particles: int) -> int:
+    """Make every batch of an evaluation of Parquet files, and count the jets."""
+    loader = JetLoader(paths, features, batch_size, 0, max_particles)
+    return sum(len(batch.labels) for batch in loader.evaluation())
+
+
+def linked(path: Path, copies: int) -> list[Path]:
+    """The file under so many names in its folder, without more space on the disk."""
+    names = [path.with_name(f"{path.stem}_{i}{path.suffix}") for i in range(copies)]
+    for name in names:
+        name.hardlink_to(path)
+    return names
 
 
 def write_top_landscape(path: str | Path, jets: pa.Table, copies: int) -> None:

@@ -1,14 +1,17 @@
-"""Paired, interleaved time measurement."""
+"""Interleaved time measurement, of pairs above all."""
 
 import gc
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 import pandas as pd
 import torch
 
 Call = Callable[[], object]
+Item = TypeVar("Item")
+Name = TypeVar("Name", bound=Hashable)
 
 SETTING = ["runtime", "device", "batch", "length", "threads"]
 """Columns that tell one measurement from another."""
@@ -52,20 +55,42 @@ def measure_pair(
         A row a timed call: variant, runtime, device, batch, length, threads, order (0, 1, 2, ... as called; a
         pair is two neighbours), nanoseconds.
     """
-    calls = [(names[0], a), (names[1], b)]
+    table = measure_turns(dict(zip(names, (a, b), strict=True)), samples, warmup)
+    threads = torch.get_num_threads()
+    table = table.assign(runtime=runtime, device=device, batch=batch, length=length, threads=threads)
+    return table[["variant", *SETTING, "order", "nanoseconds"]]
+
+
+def measure_turns(calls: Mapping[Name, Call], samples: int, warmup: int) -> pd.DataFrame:
+    """Time any number of calls in turns: a b c, c b a, a b c, ...
+
+    Parameters
+    ----------
+    calls : mapping of name to callable
+        Return only when their work is done.
+    samples : int
+        Timed calls of each.
+    warmup : int
+        Calls of each before the clock counts.
+
+    Returns
+    -------
+    DataFrame
+        A row a timed call: variant, order (as called), nanoseconds.
+    """
     with _no_garbage_collection(), torch.inference_mode():
         for _ in range(warmup):
-            a()
-            b()
-        timed = [
-            (n, _nanoseconds(call)) for i in range(samples) for n, call in calls[:: 1 if i % 2 == 0 else -1]
-        ]
+            for call in calls.values():
+                call()
+        timed = [(name, _nanoseconds(calls[name])) for name in turns(list(calls), samples)]
     table = pd.DataFrame(timed, columns=["variant", "nanoseconds"])
-    threads = torch.get_num_threads()
-    table = table.assign(
-        runtime=runtime, device=device, batch=batch, length=length, threads=threads, order=range(len(table))
-    )
-    return table[["variant", *SETTING, "order", "nanoseconds"]]
+    return table.assign(order=range(len(table)))[["variant", "order", "nanoseconds"]]
+
+
+def turns(items: Sequence[Item], rounds: int) -> Iterator[Item]:
+    """Items round by round, every second round in reverse: none is always first."""
+    for place in range(rounds):
+        yield from items[:: 1 if place % 2 == 0 else -1]
 
 
 def _nanoseconds(call: Call) -> int:

@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 
 from softjet.errors import InputError
+from softjet.latency.noise import steady_median
 from softjet.latency.pairs import SETTING
+from softjet.latency.stream import median_interval
 
 
 class Ratio(NamedTuple):
@@ -66,10 +68,11 @@ def median_ratio(
 
 
 def _median_ratio(times: np.ndarray, bootstrap: int, seed: int) -> Ratio:
-    ratios = times[:, 0] / times[:, 1]
-    draws = np.random.default_rng(seed).integers(len(ratios), size=(bootstrap, len(ratios)))
-    low, high = np.quantile(np.median(ratios[draws], axis=1), (0.025, 0.975))
-    return Ratio(float(np.median(ratios)), float(low), float(high))
+    return Ratio(*median_interval(_ratios(times), bootstrap, seed))
+
+
+def _ratios(times: np.ndarray) -> list[float]:
+    return (times[:, 0] / times[:, 1]).tolist()
 
 
 def summarise(
@@ -102,21 +105,8 @@ def summarise(
     rows = []
     for setting, group in table.groupby(SETTING, sort=False):
         times = pair_times(group, names)
-        result = _median_ratio(times, bootstrap, seed)
-        note = _noise_note(times, result, noise)
-        if note:
-            result = Ratio(np.nan, np.nan, np.nan)
+        found, note = steady_median(_ratios(times), noise, "the ratio", bootstrap=bootstrap, seed=seed)
         medians = dict(zip(("median_a", "median_b"), np.median(times, axis=0).tolist(), strict=True))
         setting_row = dict(zip(SETTING, setting, strict=True))
-        rows.append({**setting_row, "pairs": len(times), **medians, **result._asdict(), "note": note})
+        rows.append({**setting_row, "pairs": len(times), **medians, **Ratio(*found)._asdict(), "note": note})
     return pd.DataFrame(rows)
-
-
-def _noise_note(times: np.ndarray, result: Ratio, noise: float) -> str:
-    ratios = times[:, 0] / times[:, 1]
-    first, second = (np.median(half) for half in np.array_split(ratios, 2))
-    width, change = (result.high - result.low) / result.ratio, abs(second - first) / result.ratio
-    if max(width, change) <= noise:
-        return ""
-    found = f"interval {width:.0%} of the ratio wide, halves differ by {change:.0%}"
-    return f"too noisy: {found}; at most {noise:.0%}"

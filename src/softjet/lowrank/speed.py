@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from softjet.config.lowrank import Selection
 from softjet.latency.pairs import measure_pair
 from softjet.latency.ratio import summarise
+from softjet.latency.work import work_of
 from softjet.lowrank.dense import dense_bias, dense_weight
 from softjet.lowrank.layer import LowRankLinear, Piece, linear_weights
 from softjet.lowrank.selection import find_layers
@@ -88,10 +90,13 @@ def measure_factored(
     Returns
     -------
     dict
-        The columns of :func:`softjet.latency.summarise` (a dense, b factored), and linear_share (f; NaN where
-        too noisy), kept (rho), bound.
+        The columns of :func:`softjet.latency.summarise` (a dense, b factored), linear_share (f; NaN where
+        too noisy, and linear_note says so), kept (rho), bound, the work of a factored call (see
+        :meth:`softjet.latency.work.Work.columns`) and dense_flops, dense_bytes_read of a dense one.
     """
     small = factored(model, selection, share)
+    with torch.inference_mode():
+        work, dense_work = work_of(partial(call, small)), work_of(partial(call, model))
     alone = _linear_layers(model, selection, call)
     times = [
         measure_pair(partial(call, model), other, samples, WARMUP, names=(DENSE, name), **setting)
@@ -101,9 +106,13 @@ def measure_factored(
         dict(summarise(table, (DENSE, name), noise=noise).iloc[0])
         for table, name in zip(times, (FACTORED, LINEAR), strict=True)
     )
-    linear_share, kept = min(1.0, 1 / part["ratio"]), _weights(small, selection) / _weights(model, selection)
+    # Not min(), which makes 1 of what was too noisy.
+    linear_share = float(np.minimum(1.0, 1 / part["ratio"]))
+    kept = _weights(small, selection) / _weights(model, selection)
     bound = 1 / ((1 - linear_share) + linear_share * kept)
-    return {**row, "linear_share": linear_share, "kept": kept, "bound": bound}
+    dense = {"dense_flops": dense_work.total, "dense_bytes_read": dense_work.read}
+    row |= {"linear_share": linear_share, "linear_note": part["note"], "kept": kept, "bound": bound}
+    return {**row, **work.columns(), **dense}
 
 
 def _weights(model: nn.Module, selection: Selection) -> int:

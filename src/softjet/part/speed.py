@@ -14,14 +14,17 @@ from torch import Tensor, nn
 from softjet.config.part import N_FEATURES, ParTModel, ParTRun, Training
 from softjet.jets.batch import Batch
 from softjet.latency.pairs import measure_pair
+from softjet.latency.peaks import with_limits
 from softjet.latency.ratio import summarise
+from softjet.latency.work import Work, work_of
 from softjet.part.feeding import training_step
 from softjet.part.inference import InferenceModel
 from softjet.part.model import ParticleTransformer
 from softjet.part.prediction import JetBatch
 from softjet.part.weaver import export_weaver
+from softjet.progress import Progress
 
-THEIRS = "weaver-core"
+THEIRS, TRAINING = "weaver-core", "training"
 
 WARMUP = 2
 """Calls of each before the clock counts."""
@@ -101,24 +104,25 @@ def measure_inference(
     -------
     DataFrame
         way, jets, jets_per_second, their_jets_per_second (medians), then the columns of
-        :func:`softjet.latency.summarise` with weaver-core as a, and same_class, largest, compared.
+        :func:`softjet.latency.summarise` with weaver-core as a, the work of a call (see
+        :meth:`softjet.latency.work.Work.columns`), jet_flops, their_jet_flops (of a jet), and same_class,
+        largest, compared.
     """
     jets = sum(len(batch.labels) for batch in batches)
-    ours = {name: (way, [_inputs(batch) for batch in batches]) for name, way in ways(model).items()}
+    inputs = [_inputs(batch) for batch in batches]
+    ours = {name: make(model) for name, make in WAYS.items()}
     read = as_weaver_reads(batches, model.config, size, seed)
-    theirs = weaver_network(model), [_inputs(batch) for batch in read]
-    near = agreements(model, {name: way for name, (way, _) in ours.items()}, compared)
+    theirs = partial(_answer, weaver_network(model), [_inputs(batch) for batch in read])
+    near = agreements(model, ours, compared)
+    with torch.inference_mode():
+        their_work = work_of(theirs)
     rows = []
-    for name, own in ours.items():
-        table = measure_pair(
-            partial(_answer, *theirs),
-            partial(_answer, *own),
-            samples,
-            WARMUP,
-            names=(THEIRS, name),
-            batch=size,
-        )
-        rows.append({**_rates(table, name, jets, noise, seed), **near[name]._asdict()})
+    for name, way in ours.items():
+        answer = partial(_answer, way, inputs)
+        with torch.inference_mode():
+            works = work_of(answer), their_work
+        table = measure_pair(theirs, answer, samples, WARMUP, names=(THEIRS, name), batch=size)
+        rows.append({**_rates(table, name, jets, works, noise, seed), **near[name]._asdict()})
     return pd.DataFrame(rows).rename(columns={"n": "compared"})
 
 
@@ -156,7 +160,8 @@ def measure_training(
     Returns
     -------
     rates : DataFrame
-        As of :func:`measure_inference`, a row.
+        As of :func:`measure_inference`, a row, without the agreement; the work is a mean of the calls of the
+        warm-up.
     losses : DataFrame
         way, call (from 0, warm-up included), loss (mean over the jets of the call).
     """
@@ -166,19 +171,25 @@ def measure_training(
     calls = [list(islice(batches, steps)) for _ in range(samples + WARMUP)]
     jets = sum(len(batch.labels) for call in calls for batch in call) / len(calls)
     shuffled = [as_weaver_reads(call, run.model, size, seed) for call in calls]
-    losses: dict[str, list[float]] = {THEIRS: [], "training": []}
-    pair = (
-        _learning(theirs, run.training.model_copy(update={"precision": "float32"}), shuffled, losses[THEIRS]),
-        _learning(model, run.training, calls, losses["training"]),
-    )
-    table = measure_pair(*pair, samples, WARMUP, names=(THEIRS, "training"), batch=size)
-    rates = pd.DataFrame([_rates(table, "training", jets, noise, seed)])
+    losses: dict[str, list[float]] = {THEIRS: [], TRAINING: []}
+    as_it_comes = run.training.model_copy(update={"precision": "float32"})
+    with Progress(2 * len(calls), "time training beside weaver-core", "calls") as progress:
+        learn_as_theirs = _learning(theirs, as_it_comes, shuffled, losses[THEIRS], progress)
+        learn = _learning(model, run.training, calls, losses[TRAINING], progress)
+        # The warm-up is counted, since a call trains and so cannot be made twice.
+        works = work_of(learn, WARMUP), work_of(learn_as_theirs, WARMUP)
+        table = measure_pair(learn_as_theirs, learn, samples, 0, names=(THEIRS, TRAINING), batch=size)
     rows = [(way, call, loss) for way, found in losses.items() for call, loss in enumerate(found)]
+    rates = pd.DataFrame([_rates(table, TRAINING, jets, works, noise, seed)])
     return rates, pd.DataFrame(rows, columns=["way", "call", "loss"])
 
 
 def _learning(
-    network: nn.Module, config: Training, calls: Sequence[Sequence[JetBatch]], losses: list[float]
+    network: nn.Module,
+    config: Training,
+    calls: Sequence[Sequence[JetBatch]],
+    losses: list[float],
+    progress: Progress,
 ) -> Callable[[], None]:
     """A call that learns from the next jets, and notes their mean loss."""
     step, remaining = training_step(network, config), iter(calls)
@@ -190,24 +201,47 @@ def _learning(
         batches = next(remaining)
         total = sum(step(batch) * len(batch.labels) for batch in batches)
         losses.append(total / sum(len(batch.labels) for batch in batches))
+        progress.advance(note=f"loss {losses[-1]:.3f}")
 
     return learn
 
 
-def _rates(table: pd.DataFrame, way: str, jets: float, noise: float, seed: int) -> dict[str, Any]:
+def _rates(
+    table: pd.DataFrame, way: str, jets: float, works: tuple[Work, Work], noise: float, seed: int
+) -> dict[str, Any]:
     found: dict[str, Any] = dict(summarise(table, (THEIRS, way), noise=noise, seed=seed).iloc[0])
     rates = {"jets_per_second": found["median_b"], "their_jets_per_second": found["median_a"]}
     per_second = {key: 1e9 * jets / nanoseconds for key, nanoseconds in rates.items()}
-    return {"way": way, "jets": jets, **per_second, **found}
+    ours, theirs = works
+    a_jet = {"jet_flops": ours.total / jets, "their_jet_flops": theirs.total / jets}
+    return {"way": way, "jets": jets, **per_second, **found, **ours.columns(), **a_jet}
 
 
-def ways(model: ParticleTransformer) -> Mapping[str, Callable[..., Tensor]]:
-    """Our ways to logits: the model as it is trained, and prepared for inference."""
-    return {
-        "model, float32": model.eval(),
-        "inference, float32": InferenceModel(model, "float32"),
-        "inference, bfloat16": InferenceModel(model, "bfloat16"),
-    }
+def with_ceilings(table: pd.DataFrame, peaks: pd.DataFrame) -> pd.DataFrame:
+    """Set rates of jets beside those that the machine's peaks allow.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of :func:`measure_inference` or :func:`measure_training`.
+    peaks : DataFrame
+        Of :func:`softjet.latency.peaks.summarise_peaks`.
+
+    Returns
+    -------
+    DataFrame
+        With the columns of :func:`softjet.latency.peaks.with_limits`, and ceiling (jets a second).
+    """
+    table = with_limits(table, peaks)
+    return table.assign(ceiling=1e9 * table["jets"] / table["limit"])
+
+
+WAYS: Mapping[str, Callable[[ParticleTransformer], Callable[..., Tensor]]] = {
+    "model, float32": lambda model: model.eval(),
+    "inference, float32": partial(InferenceModel, precision="float32"),
+    "inference, bfloat16": partial(InferenceModel, precision="bfloat16"),
+}
+"""Our ways to logits: the model as it is trained, and prepared for inference."""
 
 
 @torch.inference_mode()

@@ -1,5 +1,7 @@
 """What factored matrices gain is measured beside what they could gain."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -84,9 +86,25 @@ def test_the_share_of_the_linear_layers_bounds_the_gain():
     assert (alone["kept"], half["kept"]) == pytest.approx((kept, kept))
     assert (alone["linear_share"], half["linear_share"]) == pytest.approx((1, 0.5))
     assert (alone["bound"], half["bound"]) == pytest.approx((1 / kept, 1 / (0.5 + 0.5 * kept)))
+    given = 4 * (64 * 32 + 64 + 32)
+    for row in (alone, half):
+        assert (row["dense_flops"], row["flops_float32"]) == (2 * 64 * weights, 2 * 64 * kept * weights)
+        assert (row["dense_bytes_read"], row["bytes_read"]) == (
+            4 * weights + given,
+            4 * kept * weights + given,
+        )
     table = table_of([alone, half])
     assert table["of_bound"].tolist() == pytest.approx([1, 1])
     assert table[["batch", "length", "pairs"]].iloc[0].tolist() == [64, 1, 7]
+
+
+def test_a_machine_that_is_too_noisy_gives_no_share_and_no_bound():
+    rows, setting = torch.randn(4, 8), {"batch": 4, "length": 1}
+    row = measure_factored(Stack(8, 0).eval(), SELECTION, lambda m: m(rows), 0.5, 4, setting, noise=0.0)
+    assert row["linear_note"].startswith("too noisy")
+    assert math.isnan(row["linear_share"])
+    assert math.isnan(row["bound"])
+    assert math.isnan(row["ratio"])
 
 
 def test_layers_that_are_read_by_their_weight_can_be_left_out():

@@ -3,6 +3,7 @@
 from collections import Counter
 from itertools import cycle
 
+import pandas as pd
 import pytest
 import torch
 
@@ -14,7 +15,16 @@ from softjet.lowrank.layer import LowRankLinear
 from softjet.lowrank.selection import all_factors, decompose
 from softjet.part.inference import InferenceModel
 from softjet.part.model import ParticleTransformer
-from softjet.part.speed import agreements, as_weaver_reads, measure_training, some, weaver_network
+from softjet.part.speed import (
+    WAYS,
+    agreements,
+    as_weaver_reads,
+    measure_inference,
+    measure_training,
+    some,
+    weaver_network,
+    with_ceilings,
+)
 
 
 class Jets:
@@ -155,11 +165,29 @@ def test_both_trainings_learn_from_the_same_jets():
     rates, losses = measure_training(run, batches, samples=20, steps=2, size=3, noise=10.0)
     assert rates.iloc[0][["way", "jets", "pairs"]].tolist() == ["training", 5, 20]
     assert (rates[["jets_per_second", "their_jets_per_second"]] > 0).all(axis=None)
+    assert (rates[["flops_float32", "bytes_read", "jet_flops", "their_jet_flops"]] > 0).all(axis=None)
+    assert rates["flops_float32"][0] == pytest.approx(5 * rates["jet_flops"][0])
     curves = losses.pivot(index="call", columns="way", values="loss")
     assert len(curves) == 22
     # The first call sees them before and after a step; the loss of five jets learned by heart falls far.
     assert curves.iloc[0, 0] == pytest.approx(curves.iloc[0, 1], rel=0.3)
     assert (curves.iloc[-1] < 0.5 * curves.iloc[0]).all()
+
+
+def test_every_way_stands_beside_what_the_peaks_allow():
+    shape = {"embed_dims": (16, 32, 16), "pair_embed_dims": (8,), "heads": 4, "blocks": 1, "class_blocks": 1}
+    model, batches = trained(**shape), [Jets((5, 1, 12)), Jets((4, 9), seed=2)]
+    rates = measure_inference(model, batches, iter(batches), samples=2, size=3, noise=1e9)
+    assert rates["way"].tolist() == list(WAYS)
+    assert rates["compared"].tolist() == [5, 5, 5]
+    half = rates.set_index("way").loc["inference, bfloat16"]
+    assert half["flops_bfloat16"] > 50 * half["flops_float32"] > 0
+    # Theirs multiplies padding too.
+    assert (rates["their_jet_flops"] > rates["jet_flops"]).all()
+    peaks = pd.DataFrame({"peak": ["float32", "bfloat16", "memory"], "median": [1e9, 1e9, 1e12]})
+    table = with_ceilings(rates, peaks)
+    assert table["ceiling"].tolist() == pytest.approx((1e9 / rates["jet_flops"]).tolist())
+    assert table["of_limit"].tolist() == pytest.approx((rates["jets_per_second"] / table["ceiling"]).tolist())
 
 
 def test_timed_batches_are_of_all_lengths():

@@ -73,7 +73,7 @@ def _pieces(path: Path) -> Iterator[pa.Table]:
     with _open_tree(path) as tree:
         file, entry = _check_branches(tree, path), 0
         step = f"{pieces.PIECE} B"
-        for piece in tree.iterate(list(_branches(file.schema)), step_size=step, library="ak"):
+        for piece in tree.iterate(list(branches(file.schema)), step_size=step, library="ak"):
             yield _table(piece, file, entry)
             entry += len(piece)
 
@@ -81,13 +81,14 @@ def _pieces(path: Path) -> Iterator[pa.Table]:
 def _check_branches(tree: Any, path: Path) -> JetFile:
     names = set(tree.keys())
     schema = jet_schema(truth=not names.isdisjoint(_TRUTH))
-    for name in _branches(schema):
+    for name in branches(schema):
         if name not in names:
             raise InputError(path, name, f"the tree {TREE!r} lacks this branch; give a file that has it")
     return JetFile(path, tree.num_entries, schema)
 
 
-def _branches(schema: pa.Schema) -> tuple[str, ...]:
+def branches(schema: pa.Schema) -> tuple[str, ...]:
+    """Branches that files of this schema are read for."""
     return (*LABELS, *(name for name in schema.names if name not in _MADE))
 
 
