@@ -208,10 +208,17 @@ def same_mass(weights: Tensor, mass: Tensor, last: Tensor, generator: torch.Gene
         At most `weights`.
     """
     place = torch.rand(weights.shape, generator=generator, device=weights.device)
-    order = (place + last).argsort(-1)
+    order = _order(place + last)
     sizes = weights.gather(-1, order)
     taken = (mass[..., None] - (sizes.cumsum(-1) - sizes)).clamp_min(0).minimum(sizes)
     return torch.zeros_like(weights).scatter_(-1, order, taken)
+
+
+def _order(places: Tensor) -> Tensor:
+    """Indices that sort the last axis; numpy's sort of short rows is several times as fast as PyTorch's."""
+    if places.device.type != "cpu":
+        return places.argsort(-1)
+    return torch.from_numpy(np.argsort(places.numpy(), axis=-1))
 
 
 def silence(head: int) -> Edit:
@@ -242,7 +249,7 @@ def shuffle(real: Tensor, generator: torch.Generator) -> Edit:
 
     def edit(weights: Tensor) -> Tensor:
         place = torch.rand(weights.shape, generator=generator, device=weights.device)
-        return weights.gather(-1, (place + ~real[:, None, None, :]).argsort(-1))
+        return weights.gather(-1, _order(place + ~real[:, None, None, :]))
 
     return edit
 
