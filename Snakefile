@@ -43,12 +43,21 @@ include: "rules/joined.smk"
 include: "rules/benchmark.smk"
 include: "rules/explorer.smk"
 include: "rules/report.smk"
+include: "rules/targets.smk"
 
 
 # Benchmarks are of jets and of a Particle Transformer.
 if CONFIG.part:
 
     include: "rules/bench.smk"
+
+
+if (
+    trained()
+    and CONFIG.datasets[CONFIG.part[trained()[0]].dataset].source == "simulation"
+):
+
+    include: "rules/scale.smk"
 
 
 onerror:

@@ -52,6 +52,7 @@ rule bench_substructure:
     resources:
         mem_mb=2000,
         runtime=60,
+        gpu=0,
     params:
         spec=spec(
             "bench_substructure",
@@ -80,6 +81,7 @@ rule compare_substructure:
     resources:
         mem_mb=2000,
         runtime=20,
+        gpu=0,
     params:
         spec=spec("compare_substructure", {}),
     message:
@@ -88,9 +90,21 @@ rule compare_substructure:
         "../workflow/scripts/compare_substructure.py"
 
 
+# A file for the bench alone: those of a dataset go once they are converted, and to ask for one would convert anew.
+use rule simulate as simulate_for_bench with:
+    output:
+        **recorded(jets="<resources>/simulated/for-bench.root"),
+    log:
+        "<logs>/simulate/for-bench.log",
+    params:
+        spec=spec("simulate", simulation_job("QCD", 500, 1, 0, seed=1)),
+    message:
+        "Simulate jets for the readers to read"
+
+
 rule bench_readers:
     input:
-        source=[p for paths in source_files(BENCH_DATASET).values() for p in paths][0],
+        source=bench_source(BENCH_DATASET),
         jets=jet_files(BENCH_DATASET, "test")[0],
     output:
         **recorded(memory="<results>/bench/readers.parquet"),
@@ -102,6 +116,7 @@ rule bench_readers:
     resources:
         mem_mb=4000,
         runtime=60,
+        gpu=0,
     params:
         spec=spec(
             "bench_readers",
@@ -127,10 +142,11 @@ rule bench_loader:
     conda:
         "../envs/softjet.yaml"
     # All cores: nothing else may run while the clock does.
-    threads: workflow.cores
+    threads: all_cores()
     resources:
         mem_mb=4000,
         runtime=60,
+        gpu=0,
     params:
         spec=spec(
             "bench_loader",
@@ -159,10 +175,11 @@ rule bench_attention:
     conda:
         "../envs/softjet.yaml"
     # All cores: nothing else may run while the clock does.
-    threads: workflow.cores
+    threads: all_cores()
     resources:
         mem_mb=4000,
         runtime=60,
+        gpu=0,
     params:
         spec=spec(
             "bench_attention",
@@ -192,10 +209,11 @@ rule bench_inference:
     conda:
         "../envs/softjet.yaml"
     # All cores: nothing else may run while the clock does.
-    threads: workflow.cores
+    threads: all_cores()
     resources:
         mem_mb=4000,
         runtime=60,
+        gpu=0,
     params:
         spec=spec(
             "bench_inference",
@@ -228,10 +246,11 @@ rule bench_training:
     conda:
         "../envs/softjet.yaml"
     # All cores: nothing else may run while the clock does.
-    threads: workflow.cores
+    threads: all_cores()
     resources:
         mem_mb=6000,
         runtime=60,
+        gpu=0,
     params:
         spec=spec(
             "bench_training",
@@ -257,10 +276,11 @@ rule bench_factored:
     conda:
         "../envs/softjet.yaml"
     # All cores: nothing else may run while the clock does.
-    threads: workflow.cores
+    threads: all_cores()
     resources:
         mem_mb=6000,
         runtime=120,
+        gpu=0,
     params:
         spec=spec(
             "bench_factored",

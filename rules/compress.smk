@@ -18,6 +18,7 @@ rule learn_ranks_part:
     resources:
         mem_mb=4000,
         runtime=2880,
+        gpu=lambda w: gpus(CONFIG.compress[w.model].learning),
     params:
         spec=lambda w: spec("learn_ranks_part", learning_section(w)),
     message:
@@ -42,6 +43,7 @@ rule learn_ranks_language:
     resources:
         mem_mb=4000,
         runtime=2880,
+        gpu=lambda w: gpus(CONFIG.compress[w.model].learning),
     params:
         spec=lambda w: spec(
             "learn_ranks_language",
@@ -73,6 +75,7 @@ rule evaluate_compressed_part:
     resources:
         mem_mb=4000,
         runtime=240,
+        gpu=lambda w: gpus(CONFIG.compress[w.model].learning),
     params:
         spec=lambda w: spec(
             "evaluate_compressed_part",
@@ -107,6 +110,7 @@ rule evaluate_compressed_language:
     resources:
         mem_mb=4000,
         runtime=240,
+        gpu=lambda w: gpus(CONFIG.language[CONFIG.compress[w.model].base].tuning),
     params:
         spec=lambda w: spec(
             "evaluate_compressed_language",
@@ -137,6 +141,7 @@ rule compare_methods_part:
     resources:
         mem_mb=4000,
         runtime=60,
+        gpu=0,
     params:
         spec=lambda w: spec("compare_methods_part", comparing_section(w.model)),
     message:
@@ -164,6 +169,7 @@ rule compare_methods_language:
     resources:
         mem_mb=4000,
         runtime=60,
+        gpu=0,
     params:
         spec=lambda w: spec("compare_methods_language", comparing_section(w.model)),
     message:

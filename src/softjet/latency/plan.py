@@ -1,0 +1,107 @@
+"""What a large run would take, by the rates of a small one: jobs, hours of cores, disk."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from softjet.provenance.sidecar import read_sidecar
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What jobs of one kind have taken.
+
+    Attributes
+    ----------
+    amount : float
+        Units of work done: jets, or runs.
+    core_seconds : float
+        Wall time of each job times its threads, summed over the jobs, starting and reading included.
+    size : int
+        Bytes of what they have left.
+    """
+
+    amount: float
+    core_seconds: float
+    size: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of the large run.
+
+    Attributes
+    ----------
+    name : str
+    unit : str
+        What is counted.
+    amount : float
+        How much of it there is to do.
+    jobs : int
+    measured : Measured or None
+        The same step in the small run; None where none was measured, and then no number is given.
+    """
+
+    name: str
+    unit: str
+    amount: float
+    jobs: int
+    measured: Measured | None
+
+
+def measured(artefacts: Iterable[str | Path], amount: float) -> Measured:
+    """What the jobs that left these artefacts have taken, by their sidecars.
+
+    Parameters
+    ----------
+    artefacts : iterable of paths
+        All that the jobs left; an artefact may be gone, as a temporary one, if its sidecar is there.
+    amount : float
+        Units of work that they did together.
+    """
+    records = [read_sidecar(path) for path in artefacts]
+    # Artefacts of one job share its time.
+    jobs = {json.dumps([r["rule"], r["section"], r["inputs"]]): r for r in records}
+    seconds = sum(record["wall_seconds"] * record["threads"] for record in jobs.values())
+    return Measured(amount, seconds, sum(record["bytes"] for record in records))
+
+
+def plan(steps: Sequence[Step]) -> pd.DataFrame:
+    """Table of steps: step, unit, amount, jobs, measured_amount, core_hours, gigabytes (1e9 bytes).
+
+    Hours and bytes are in proportion to the amount, and NaN where a step was not measured.
+    """
+    rows = []
+    for step in steps:
+        found = step.measured or Measured(0, float("nan"), 0)
+        factor = step.amount / found.amount if step.measured else float("nan")
+        hours, gigabytes = factor * found.core_seconds / 3600, factor * found.size / 1e9
+        rows.append((step.name, step.unit, step.amount, step.jobs, found.amount, hours, gigabytes))
+    columns = ["step", "unit", "amount", "jobs", "measured_amount", "core_hours", "gigabytes"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """The table of :func:`plan` as Markdown, with a row of sums over what was measured."""
+    head = "| step | amount | jobs | measured on | core hours | disk, GB |\n|---|---|---|---|---|---|\n"
+    lines = [
+        f"| {row.step} | {row.amount:,.0f} {row.unit} | {row.jobs:,} | {_measured_on(row)} "
+        f"| {_number(row.core_hours)} | {_number(row.gigabytes)} |\n"
+        for row in table.itertuples()
+    ]
+    hours, size = table.core_hours.sum(), table.gigabytes.sum()
+    total = f"| all that was measured | | {table.jobs.sum():,} | | {_number(hours)} | {_number(size)} |\n"
+    return head + "".join(lines) + total
+
+
+def _measured_on(row) -> str:  # type: ignore[no-untyped-def]
+    return f"{row.measured_amount:,.0f} {row.unit}" if row.measured_amount else "not measured"
+
+
+def _number(value: float) -> str:
+    if pd.isna(value):
+        return "not measured"
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
