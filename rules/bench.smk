@@ -300,8 +300,39 @@ rule bench_factored:
         "../workflow/scripts/bench_factored.py"
 
 
+rule bench_dry_run:
+    output:
+        **recorded(times="<results>/bench/dry_run.parquet"),
+    log:
+        "<logs>/bench_dry_run.log",
+    conda:
+        "../envs/softjet.yaml"
+    # All cores: nothing else may run while the clock does.
+    threads: all_cores()
+    resources:
+        mem_mb=2000,
+        runtime=10,
+        gpu=0,
+    params:
+        spec=spec(
+            "bench_dry_run",
+            {
+                "samples": 5,
+                "configs": {
+                    name: text_digest(BASE / "config" / f"{name}.yaml")
+                    for name in ("config", "full", "scale")
+                },
+            },
+        ),
+    message:
+        "Measure the plan of 5,000 jobs"
+    script:
+        "../workflow/scripts/bench_dry_run.py"
+
+
 rule bench:
     input:
+        rules.bench_dry_run.output.times,
         rules.bench_factored.output.ratios,
         rules.bench_training.output.rates,
         rules.bench_inference.output.rates,

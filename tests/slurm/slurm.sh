@@ -63,7 +63,7 @@ JobCompType=jobcomp/none
 MinJobAge=600
 KillWait=5
 InactiveLimit=0
-NodeName=$host NodeAddr=127.0.0.1 CPUs=$(nproc) RealMemory=$memory State=UNKNOWN
+NodeName=$host NodeAddr=127.0.0.1 CPUs=$(getconf _NPROCESSORS_ONLN) RealMemory=$memory State=UNKNOWN
 PartitionName=main Nodes=$host Default=YES MaxTime=UNLIMITED State=UP
 END
 }
@@ -92,6 +92,7 @@ start() {
 
 stop() {
   local name
+  SLURM_CONF=$1/slurm.conf timeout 10 scancel --user "$(id -un)" 2>/dev/null || true
   for name in slurmd slurmctld munge/munged; do
     [ -s "$1/$name.pid" ] && kill "$(cat "$1/$name.pid")" 2>/dev/null || true
   done

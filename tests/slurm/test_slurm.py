@@ -19,6 +19,7 @@ from small_trees import four_vectors, write_top
 ROOT = Path(__file__).parents[2]
 SLURM = Path(__file__).with_name("slurm.sh")
 JETS, STEPS = 800, 150
+THREADS = min(2, os.cpu_count() or 1)
 SHARD = "resources/simulated/simulated/QCD_0.root"
 RUN = "results/part/top"
 CONFIG = {
@@ -66,7 +67,14 @@ def work(tmp_path_factory):
 def snakemake(work, *arguments):
     configs = [ROOT / "config" / "config.yaml", ROOT / "config" / "test" / "small.yaml", work / "mine.yaml"]
     command = [Path(sys.executable).with_name("snakemake"), "--snakefile", ROOT / "Snakefile"]
-    command += ["--directory", work, "--workflow-profile", ROOT / "profiles" / "slurm", "--max-threads", "2"]
+    command += [
+        "--directory",
+        work,
+        "--workflow-profile",
+        ROOT / "profiles" / "slurm",
+        "--max-threads",
+        THREADS,
+    ]
     command += [*SANDBOX, "--configfile", *configs, *arguments, "--", SHARD, f"{RUN}/metrics.parquet"]
     return list(map(str, command))
 
@@ -111,7 +119,7 @@ def test_a_killed_training_is_retried_and_goes_on(finished, work):
 
 def test_jobs_have_the_threads_of_the_profile(finished, work):
     facts = json.loads((work / RUN / "metrics.parquet.meta.json").read_text())
-    assert facts["threads"] == 2
+    assert facts["threads"] == THREADS
 
 
 def test_nothing_is_left_to_do(finished, work, environment):

@@ -116,3 +116,17 @@ def test_a_training_asks_for_a_gpu_a_process_where_the_configuration_wants_gpus(
 
 def test_download_fetches_weights_and_all_sources(local):
     assert local["JOBS"] == {"fetch_weights": 1, "fetch_source": 4, "download": 1}
+
+
+def test_a_hundred_million_jets_and_every_ratio_are_planned(tmp_path):
+    command = ["snakemake", "--snakefile", ROOT / "Snakefile", "--directory", tmp_path, "--dry-run"]
+    command += ["--quiet", "rules", "--workflow-profile", ROOT / "profiles" / "slurm", "--configfile"]
+    command += [ROOT / "config" / name for name in ("config.yaml", "full.yaml", "scale.yaml")]
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        list(map(str, command)), capture_output=True, text=True, timeout=300, env=environment
+    )
+    jobs = {rule: int(n) for rule, n in re.findall(r"^(\w+) +(\d+)$", done.stdout, re.M)}
+    assert jobs["simulate"] == 3000, done.stderr[-3000:]
+    assert jobs["learn_ranks_part"] == 5 * 6 * 3 + 3
+    assert jobs["total"] > 5000

@@ -1,9 +1,11 @@
 """What a large run would take, by the rates of a small one: jobs, hours of cores, disk."""
 
 import json
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -87,21 +89,21 @@ def plan(steps: Sequence[Step]) -> pd.DataFrame:
 def markdown(table: pd.DataFrame) -> str:
     """The table of :func:`plan` as Markdown, with a row of sums over what was measured."""
     head = "| step | amount | jobs | measured on | core hours | disk, GB |\n|---|---|---|---|---|---|\n"
-    lines = [
-        f"| {row.step} | {row.amount:,.0f} {row.unit} | {row.jobs:,} | {_measured_on(row)} "
-        f"| {_number(row.core_hours)} | {_number(row.gigabytes)} |\n"
-        for row in table.itertuples()
-    ]
-    hours, size = table.core_hours.sum(), table.gigabytes.sum()
-    total = f"| all that was measured | | {table.jobs.sum():,} | | {_number(hours)} | {_number(size)} |\n"
-    return head + "".join(lines) + total
+    rows = table.to_dict("records")
+    hours, size = (float(table[name].sum()) for name in ("core_hours", "gigabytes"))
+    total = f"| all that was measured | | | | {_number(hours)} | {_number(size)} |\n"
+    return head + "".join(_line(row) for row in rows) + total
 
 
-def _measured_on(row) -> str:  # type: ignore[no-untyped-def]
-    return f"{row.measured_amount:,.0f} {row.unit}" if row.measured_amount else "not measured"
+def _line(row: Mapping[Hashable, Any]) -> str:
+    amount, unit = row["measured_amount"], row["unit"]
+    measured_on = f"{amount:,.0f} {unit}" if amount else "not measured"
+    cells = [row["step"], f"{row['amount']:,.0f} {unit}", f"{row['jobs']:,}", measured_on]
+    cells += [_number(row["core_hours"]), _number(row["gigabytes"])]
+    return f"| {' | '.join(cells)} |\n"
 
 
 def _number(value: float) -> str:
-    if pd.isna(value):
+    if math.isnan(value):
         return "not measured"
     return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
