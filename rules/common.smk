@@ -187,6 +187,7 @@ def of_variants(model, name):
     return [f"<results>/lowrank/{model}/{variant}/{name}" for variant in runs_of(model)]
 
 
+@cache
 def shown_variant(model):
     """The run whose ranks, spectra and times the report shows: the first that learns its ranks."""
     return CONFIG.compress[model].shown()
@@ -532,12 +533,13 @@ def shown_paths():
 
 def filled_in(paths):
     """Files that these paths name, for every dataset, run and model that the report is about."""
+    subjects = report_subjects()
     # A path is filled in by those subjects that have exactly the names it asks for.
     found = [
         path.format(**{name: subject[name] for name in wanted})
         for path in paths
         for wanted in [set(re.findall(r"{(\w+)}", path))]
-        for subject in report_subjects()
+        for subject in subjects
         if wanted <= set(subject)
     ]
     return [f"<results>/{path}" for path in dict.fromkeys(found)]

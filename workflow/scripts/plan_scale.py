@@ -4,15 +4,10 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from softjet.latency.plan import Measured, Step, markdown, measured, plan
+from softjet.latency.plan import Step, markdown, measured, plan
 from softjet.provenance.files import whole_file, write_tables
 from softjet.provenance.job import job
 from softjet.provenance.sidecar import SUFFIX, read_sidecar
-
-
-def of(sidecars: list[str], amount: float) -> Measured:
-    """What the jobs that left these sidecars have taken."""
-    return measured([path.removesuffix(SUFFIX) for path in sidecars], amount)
 
 
 with job(snakemake) as step:
@@ -25,15 +20,23 @@ with job(snakemake) as step:
     read = min(tested, step.section["statistics_jets"])
     jets, runs = wanted["jets"], wanted["runs"]
     steps = [
-        Step("simulation (temporary files)", "jets", jets, wanted["shards"], of(files.simulated, simulated)),
-        Step("conversion", "jets", jets, 1, of(files.converted, converted)),
-        Step("training", "jets seen", wanted["seen"], 1, of(files.training, seen)),
+        Step(
+            "simulation (temporary files)",
+            "jets",
+            jets,
+            wanted["shards"],
+            measured(files.simulated, simulated),
+        ),
+        Step("conversion", "jets", jets, 1, measured(files.converted, converted)),
+        Step("training", "jets seen", wanted["seen"], 1, measured(files.training, seen), grows=False),
         Step("training on a GPU", "jets seen", wanted["seen"], 1, None),
-        Step("evaluation", "jets", wanted["test"], 1, of(files.evaluation, tested)),
-        Step("statistics of attention", "jets", wanted["test"], 1, of(files.attention, read)),
+        Step("evaluation", "jets", wanted["test"], 1, measured(files.evaluation, tested)),
+        Step(
+            "statistics of attention", "jets", wanted["test"], 1, measured(files.attention, read), grows=False
+        ),
     ]
     steps += [
-        Step(f"ranks of {model}", "runs", runs, 2 * runs, of(files[f"ranks_{model}"], 1))
+        Step(f"ranks of {model}", "runs", runs, 2 * runs, measured(files[f"ranks_{model}"], 1))
         for model in step.section["compressed"]
     ]
     table = plan(steps)

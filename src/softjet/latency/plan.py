@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from softjet.provenance.sidecar import read_sidecar
+from softjet.provenance.sidecar import SUFFIX, read_sidecar
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,8 @@ class Step:
     jobs : int
     measured : Measured or None
         The same step in the small run; None where none was measured, and then no number is given.
+    grows : bool
+        Whether what the step leaves grows with the amount, as tables of jets do and a trained model does not.
     """
 
     name: str
@@ -52,19 +54,20 @@ class Step:
     amount: float
     jobs: int
     measured: Measured | None
+    grows: bool = True
 
 
-def measured(artefacts: Iterable[str | Path], amount: float) -> Measured:
-    """What the jobs that left these artefacts have taken, by their sidecars.
+def measured(paths: Iterable[str | Path], amount: float) -> Measured:
+    """What jobs have taken, by the sidecars of what they left.
 
     Parameters
     ----------
-    artefacts : iterable of paths
-        All that the jobs left; an artefact may be gone, as a temporary one, if its sidecar is there.
+    paths : iterable of paths
+        All artefacts of the jobs, or their sidecars; an artefact may be gone, as a temporary one.
     amount : float
         Units of work that they did together.
     """
-    records = [read_sidecar(path) for path in artefacts]
+    records = [read_sidecar(str(path).removesuffix(SUFFIX)) for path in paths]
     # Artefacts of one job share its time.
     jobs = {json.dumps([r["rule"], r["section"], r["inputs"]]): r for r in records}
     seconds = sum(record["wall_seconds"] * record["threads"] for record in jobs.values())
@@ -74,13 +77,14 @@ def measured(artefacts: Iterable[str | Path], amount: float) -> Measured:
 def plan(steps: Sequence[Step]) -> pd.DataFrame:
     """Table of steps: step, unit, amount, jobs, measured_amount, core_hours, gigabytes (1e9 bytes).
 
-    Hours and bytes are in proportion to the amount, and NaN where a step was not measured.
+    Hours are in proportion to the amount, bytes where they grow with it; NaN where a step was not measured.
     """
     rows = []
     for step in steps:
         found = step.measured or Measured(0, float("nan"), 0)
         factor = step.amount / found.amount if step.measured else float("nan")
-        hours, gigabytes = factor * found.core_seconds / 3600, factor * found.size / 1e9
+        hours = factor * found.core_seconds / 3600
+        gigabytes = (factor if step.grows or not step.measured else 1) * found.size / 1e9
         rows.append((step.name, step.unit, step.amount, step.jobs, found.amount, hours, gigabytes))
     columns = ["step", "unit", "amount", "jobs", "measured_amount", "core_hours", "gigabytes"]
     return pd.DataFrame(rows, columns=columns)

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from softjet.latency.plan import Step, markdown, measured, plan
-from softjet.provenance.sidecar import write_sidecar
+from softjet.provenance.sidecar import sidecar_path, write_sidecar
 
 
 @pytest.fixture
@@ -28,7 +28,13 @@ def test_jobs_count_once_and_files_each(artefacts):
 
 def test_an_artefact_that_is_gone_counts_by_its_sidecar(artefacts):
     artefacts[0].unlink()
-    assert measured(artefacts, 50).size == 3000
+    assert measured(artefacts, 50) == measured([sidecar_path(path) for path in artefacts], 50)
+
+
+def test_a_model_is_as_large_after_a_long_training(artefacts):
+    table = plan([Step("training", "jets seen", 1000, 1, measured(artefacts, 50), grows=False)])
+    assert table.gigabytes[0] == pytest.approx(3e-6)
+    assert table.core_hours[0] == pytest.approx(0.8)
 
 
 def test_hours_and_bytes_grow_with_the_amount_and_unmeasured_steps_have_none(artefacts):
