@@ -1,5 +1,6 @@
 # make run   sets up .venv from the lock and runs the workflow on the default configuration
 # make test  style, types, architecture and tests, from the same .venv
+# make test-slurm  the workflow on a real Slurm of one node, which root on Debian installs with it
 # make bench measures speed and agreement with published values, apart from the report
 # make fuzz  feeds spoiled files to all readers for ten minutes, or MINUTES=1
 # make verify compares results with their sidecars (RESULTS=folder)
@@ -17,7 +18,7 @@ ARGS ?=
 PYTHON ?= $(shell for p in python3 python3.11 python3.12; do \
 	$$p -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: run test bench fuzz verify report lock defaults clean
+.PHONY: run test test-slurm bench fuzz verify report lock defaults clean
 
 run: $(READY)
 	@$(BIN)/snakemake --cores $(or $(CORES),all) $(if $(CONFIG),--configfile $(CONFIG)) $(ARGS)
@@ -30,6 +31,10 @@ test: $(READY) $(VALIDATOR)/ready
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest $(ARGS)
+
+test-slurm: $(READY)
+	tests/slurm/slurm.sh install
+	$(BIN)/python -m pytest tests/slurm $(ARGS)
 
 bench: $(READY)
 	@$(BIN)/snakemake bench --cores $(or $(CORES),all) $(if $(CONFIG),--configfile $(CONFIG)) $(ARGS)

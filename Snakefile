@@ -47,12 +47,21 @@ include: "rules/benchmark.smk"
 include: "rules/explorer.smk"
 include: "rules/report.smk"
 include: "rules/crate.smk"
+include: "rules/targets.smk"
 
 
 # Benchmarks are of jets and of a Particle Transformer.
 if CONFIG.part:
 
     include: "rules/bench.smk"
+
+
+if (
+    trained()
+    and CONFIG.datasets[CONFIG.part[trained()[0]].dataset].source == "simulation"
+):
+
+    include: "rules/scale.smk"
 
 
 onerror:

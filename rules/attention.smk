@@ -21,6 +21,7 @@ rule record_attention:
     resources:
         mem_mb=4000,
         runtime=240,
+        gpu=0,
     params:
         spec=spec("record_attention", CONFIG.attention),
     message:

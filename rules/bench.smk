@@ -60,6 +60,7 @@ rule bench_substructure:
     resources:
         mem_mb=2000,
         runtime=60,
+        gpu=0,
     params:
         spec=spec(
             "bench_substructure",
@@ -88,6 +89,7 @@ rule compare_substructure:
     resources:
         mem_mb=2000,
         runtime=20,
+        gpu=0,
     params:
         spec=spec("compare_substructure", {}),
     message:
@@ -96,9 +98,21 @@ rule compare_substructure:
         "../workflow/scripts/compare_substructure.py"
 
 
+# A file for the bench alone: those of a dataset go once they are converted, and to ask for one would convert anew.
+use rule simulate as simulate_for_bench with:
+    output:
+        **recorded(jets="<resources>/simulated/for-bench.root"),
+    log:
+        "<logs>/simulate/for-bench.log",
+    params:
+        spec=spec("simulate", simulation_job("QCD", 500, 1, 0, seed=1)),
+    message:
+        "Simulate jets for the readers to read"
+
+
 rule bench_readers:
     input:
-        source=[p for paths in source_files(BENCH_DATASET).values() for p in paths][0],
+        source=bench_source(BENCH_DATASET),
         jets=jet_files(BENCH_DATASET, "test")[0],
     output:
         **recorded(memory="<results>/bench/readers.parquet"),
@@ -110,6 +124,7 @@ rule bench_readers:
     resources:
         mem_mb=4000,
         runtime=60,
+        gpu=0,
     params:
         spec=spec(
             "bench_readers",
@@ -135,10 +150,11 @@ rule bench_loader:
     conda:
         "../envs/softjet.yaml"
     # All cores: nothing else may run while the clock does.
-    threads: workflow.cores
+    threads: all_cores()
     resources:
         mem_mb=4000,
         runtime=60,
+        gpu=0,
     params:
         spec=spec(
             "bench_loader",
@@ -167,10 +183,11 @@ rule bench_attention:
     conda:
         "../envs/softjet.yaml"
     # All cores: nothing else may run while the clock does.
-    threads: workflow.cores
+    threads: all_cores()
     resources:
         mem_mb=4000,
         runtime=60,
+        gpu=0,
     params:
         spec=spec(
             "bench_attention",
@@ -203,10 +220,11 @@ rule bench_inference:
     conda:
         "../envs/softjet.yaml"
     # All cores: nothing else may run while the clock does.
-    threads: workflow.cores
+    threads: all_cores()
     resources:
         mem_mb=4000,
         runtime=60,
+        gpu=0,
     params:
         spec=spec(
             "bench_inference",
@@ -241,10 +259,11 @@ rule bench_training:
     conda:
         "../envs/softjet.yaml"
     # All cores: nothing else may run while the clock does.
-    threads: workflow.cores
+    threads: all_cores()
     resources:
         mem_mb=6000,
         runtime=60,
+        gpu=0,
     params:
         spec=spec(
             "bench_training",
@@ -274,10 +293,11 @@ rule bench_factored:
     conda:
         "../envs/softjet.yaml"
     # All cores: nothing else may run while the clock does.
-    threads: workflow.cores
+    threads: all_cores()
     resources:
         mem_mb=6000,
         runtime=120,
+        gpu=0,
     params:
         spec=spec(
             "bench_factored",
@@ -308,10 +328,11 @@ rule bench_growth:
     conda:
         "../envs/softjet.yaml"
     # All cores: nothing else may run while the clock does.
-    threads: workflow.cores
+    threads: all_cores()
     resources:
         mem_mb=6000,
         runtime=60,
+        gpu=0,
     params:
         spec=spec(
             "bench_growth",
@@ -341,7 +362,7 @@ rule draw_scaling:
     input:
         growth="<results>/bench/growth.parquet",
     output:
-        **drawn("<results>/figures/bench", "growth"),
+        **drawn("<results>/figures/bench", "scaling"),
     log:
         "<logs>/draw_scaling.log",
     conda:
@@ -350,6 +371,7 @@ rule draw_scaling:
     resources:
         mem_mb=1000,
         runtime=20,
+        gpu=0,
     params:
         spec=spec("draw_scaling", {}),
     message:
@@ -371,10 +393,11 @@ rule bench_convert:
     conda:
         "../envs/softjet.yaml"
     # All cores: nothing else may run while the clock does.
-    threads: workflow.cores
+    threads: all_cores()
     resources:
         mem_mb=4000,
         runtime=60,
+        gpu=0,
     params:
         spec=spec(
             "bench_convert",
@@ -390,8 +413,39 @@ rule bench_convert:
         "../workflow/scripts/bench_convert.py"
 
 
+rule bench_dry_run:
+    output:
+        **recorded(times="<results>/bench/dry_run.parquet"),
+    log:
+        "<logs>/bench_dry_run.log",
+    conda:
+        "../envs/softjet.yaml"
+    # All cores: nothing else may run while the clock does.
+    threads: all_cores()
+    resources:
+        mem_mb=2000,
+        runtime=10,
+        gpu=0,
+    params:
+        spec=spec(
+            "bench_dry_run",
+            {
+                "samples": 5,
+                "configs": {
+                    name: text_digest(BASE / "config" / f"{name}.yaml")
+                    for name in ("config", "full", "scale")
+                },
+            },
+        ),
+    message:
+        "Measure the plan of 5,000 jobs"
+    script:
+        "../workflow/scripts/bench_dry_run.py"
+
+
 rule bench:
     input:
+        rules.bench_dry_run.output.times,
         rules.bench_factored.output.ratios,
         rules.bench_training.output.rates,
         rules.bench_inference.output.rates,
@@ -399,7 +453,7 @@ rule bench:
         rules.bench_readers.output.memory,
         rules.bench_loader.output.rates,
         rules.bench_attention.output.ratios,
-        rules.draw_scaling.output.growth_png,
+        rules.draw_scaling.output.scaling_png,
         # Only ROOT files have a raw read to set beside.
         (
             rules.bench_convert.output.ratio

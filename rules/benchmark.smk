@@ -17,10 +17,11 @@ rule measure_latency_part:
     conda:
         "../envs/softjet.yaml"
     # All cores: nothing else may run while the clock does.
-    threads: workflow.cores
+    threads: all_cores()
     resources:
         mem_mb=3000,
         runtime=120,
+        gpu=0,
     params:
         spec=spec(
             "measure_latency_part",
@@ -47,10 +48,11 @@ rule measure_latency_language:
         model=one_of(compressed_language()),
     conda:
         "../envs/softjet.yaml"
-    threads: workflow.cores
+    threads: all_cores()
     resources:
         mem_mb=4000,
         runtime=120,
+        gpu=0,
     params:
         spec=lambda w: spec("measure_latency_language", latency_section(w.model)),
     message:
@@ -69,10 +71,11 @@ rule measure_crossover:
     conda:
         "../envs/softjet.yaml"
     # All cores: nothing else may run while the clock does.
-    threads: workflow.cores
+    threads: all_cores()
     resources:
         mem_mb=4000,
         runtime=120,
+        gpu=0,
     params:
         spec=lambda w: spec("measure_crossover", crossover_section(w.model)),
     message:

@@ -2,6 +2,7 @@
 import os
 import re
 import sys
+from functools import cache
 from pathlib import Path
 
 from softjet.config.load import validate
@@ -40,8 +41,13 @@ def spec(name, section):
     One dict, since Snakemake compares the values of `params` without their names.
     """
     values = section if isinstance(section, dict) else section.model_dump(mode="json")
-    code = code_digest(BASE / "workflow" / "scripts" / f"{name}.py")
-    return {"section": values, "code": code, "environment": ENVIRONMENT}
+    return {"section": values, "code": code_of(name), "environment": ENVIRONMENT}
+
+
+@cache
+def code_of(name):
+    """Digest of a script and of the library that it imports; read once, for thousands of jobs."""
+    return code_digest(BASE / "workflow" / "scripts" / f"{name}.py")
 
 
 def recorded(**outputs):
@@ -128,9 +134,15 @@ def compressed_language():
     return [m for m, c in CONFIG.compress.items() if c.base in CONFIG.language]
 
 
+@cache
+def runs_of(model):
+    """Settings of every run of a compressed model by its name: method, keep ratio and seed."""
+    return CONFIG.compress[model].runs()
+
+
 def all_variants():
-    """Names of the runs of all compressed models: method, keep ratio and seed."""
-    return list(dict.fromkeys(v for c in CONFIG.compress.values() for v in c.runs()))
+    """Names of the runs of all compressed models."""
+    return list(dict.fromkeys(v for model in CONFIG.compress for v in runs_of(model)))
 
 
 def note_of(model):
@@ -139,18 +151,38 @@ def note_of(model):
     return language.note if language else ""
 
 
+def all_cores():
+    """Threads of a job that has a machine to itself.
+
+    The cores given to Snakemake; on a cluster, where those are of many machines, `max-threads` of the profile.
+    """
+    return workflow.resource_settings.max_threads or workflow.cores
+
+
 def half_of_cores():
     """Threads of a job that is not timed.
 
-    Two jobs side by side leave no core idle while one of them starts, reads, or computes on one core.
+    Two jobs side by side leave no core idle while one of them starts, reads, or computes on one core. A cluster
+    finds its own neighbours for a job.
     """
-    return max(1, workflow.cores // 2)
+    return workflow.resource_settings.max_threads or max(1, workflow.cores // 2)
 
 
 def threads_of_training(run):
     """Threads of a training: half of the cores for one process, which works on few jets at a time, all for more."""
     one = CONFIG.part[run].training.processes == 1
-    return half_of_cores() if one else workflow.cores
+    return half_of_cores() if one else all_cores()
+
+
+def gpus(computed, processes=1):
+    """GPUs that a job asks for; on `auto` it takes what it finds, and waits for none."""
+    return processes if computed.device == "cuda" else 0
+
+
+def gpus_of_training(run):
+    """GPUs of a training: one a process."""
+    training = CONFIG.part[run].training
+    return gpus(training, training.processes)
 
 
 def threads_of(language):
@@ -160,10 +192,10 @@ def threads_of(language):
 
 def of_variants(model, name):
     """A file of every run of a compressed model."""
-    runs = CONFIG.compress[model].runs()
-    return [f"<results>/lowrank/{model}/{variant}/{name}" for variant in runs]
+    return [f"<results>/lowrank/{model}/{variant}/{name}" for variant in runs_of(model)]
 
 
+@cache
 def shown_variant(model):
     """The run whose ranks, spectra and times the report shows: the first that learns its ranks."""
     return CONFIG.compress[model].shown()
@@ -187,9 +219,7 @@ def drawing_section(model):
 
 def learns_ranks(model):
     """Whether a compressed model has a run of soft thresholds, which the joined analyses are about."""
-    return any(
-        run.method == "soft-threshold" for run in CONFIG.compress[model].runs().values()
-    )
+    return any(run.method == "soft-threshold" for run in runs_of(model).values())
 
 
 def timed_outputs():
@@ -241,7 +271,7 @@ def latency_section(model):
 def learning_section(wildcards):
     """Parameters of one run of rank learning."""
     compression = CONFIG.compress[wildcards.model]
-    run = compression.runs()[wildcards.variant]
+    run = runs_of(wildcards.model)[wildcards.variant]
     return {"base": compression.base, "learning": run.model_dump(mode="json")}
 
 
@@ -251,7 +281,7 @@ def comparing_section(model):
     language = CONFIG.language.get(compression.base)
     task = CONFIG.tasks[language.task].name if language else None
     names = {"method", "keep", "seed"}
-    runs = {v: r.model_dump(include=names) for v, r in compression.runs().items()}
+    runs = {v: r.model_dump(include=names) for v, r in runs_of(model).items()}
     return {"task": task, "runs": runs, "of": compression.learning.of}
 
 
@@ -425,6 +455,26 @@ def simulated_files(dataset, settings):
     }
 
 
+def bench_source(dataset):
+    """A file for the bench of the readers, in the dataset's format."""
+    if CONFIG.datasets[dataset].source == "simulation":
+        return "<resources>/simulated/for-bench.root"
+    return [path for paths in source_files(dataset).values() for path in paths][0]
+
+
+def sidecars(paths):
+    """Sidecars of these files."""
+    return [str(sidecar_path(path)) for path in paths]
+
+
+def ranked_sidecars(model):
+    """Sidecars of what a run of rank learning and its evaluation leave."""
+    folder = f"<results>/lowrank/{model}/{shown_variant(model)}"
+    names = ["model.safetensors", "config.json", "ranks.parquet", "history.parquet"]
+    names += ["examples.parquet", "cost.parquet"]
+    return sidecars(f"{folder}/{name}" for name in names)
+
+
 def matching(patterns, where):
     """Files that these globs match."""
     files = sorted(str(path) for glob in patterns for path in glob_paths(glob))
@@ -441,6 +491,7 @@ def glob_paths(pattern):
 
 FIGURES = {
     "{dataset}": ["jets"],
+    "{compared}": ["comparison"],
     "{trained}": ["history"],
     "{trained}/{of}": ["growth"],
     "{run}": ["confusion", "roc"],
@@ -464,6 +515,8 @@ FIGURES = {
 }
 TABLES = {
     "jets/{dataset}": ["counts", "rejected"],
+    "jets/{compared}": ["comparison"],
+    "part/{other}": ["against-{reference}"],
     "part/{trained}": ["history"],
     "statistics/{trained}/{of}": ["growth"],
     "part/{run}": ["metrics", "pair_forms"],
@@ -479,8 +532,35 @@ TABLES = {
 }
 
 
+# Folders of what the report shows of each stage, by the stage's target.
+STAGES = {
+    "jets": ["jets/{dataset}", "jets/{compared}", "figures/{dataset}"]
+    + ["figures/{compared}"],
+    "train": ["part/{trained}", "part/{run}", "part/{other}"]
+    + ["figures/{trained}", "figures/{run}"],
+    "attention": ["attention/{run}/{dataset}", "explorer/{run}"],
+    "interpret": ["statistics/{trained}/{of}", "statistics/{run}/{dataset}"]
+    + ["figures/{trained}/{of}", "figures/{run}/{dataset}"],
+    "language": ["language/{language}"],
+    "compress": ["lowrank/{model}", "lowrank/{joined}", "lowrank/{model}/{shown}"]
+    + ["figures/{model}", "figures/{joined}"],
+    "latency": ["latency/{model}", "figures/{model}/{shown}"],
+}
+
+
 def report_inputs():
     """Everything that the report shows: all figures and the tables behind its numbers."""
+    return filled_in(shown_paths())
+
+
+def stage_files(stage):
+    """What the report shows of a stage."""
+    folders = STAGES[stage]
+    return filled_in(p for p in shown_paths() if p.rpartition("/")[0] in folders)
+
+
+def shown_paths():
+    """Paths below results/ of what the report shows, with names to be filled in."""
     paths = [
         f"figures/{folder}/{name}.png"
         for folder, names in FIGURES.items()
@@ -489,16 +569,12 @@ def report_inputs():
     paths += [
         f"{folder}/{name}.parquet" for folder, names in TABLES.items() for name in names
     ]
-    paths.append("explorer/{run}/{dataset}.html")
-    subjects = [
-        {"run": run, "dataset": settings.dataset}
-        for run, settings in CONFIG.part.items()
-    ]
-    subjects += [{"trained": run, "of": CONFIG.part[run].dataset} for run in trained()]
-    subjects += [{"dataset": dataset} for dataset in CONFIG.datasets]
-    subjects += [{"model": m, "shown": shown_variant(m)} for m in CONFIG.compress]
-    subjects += [{"joined": m} for m in compressed_parts() if learns_ranks(m)]
-    subjects += [{"language": language} for language in CONFIG.language]
+    return [*paths, "explorer/{run}/{dataset}.html"]
+
+
+def filled_in(paths):
+    """Files that these paths name, for every dataset, run and model that the report is about."""
+    subjects = report_subjects()
     # A path is filled in by those subjects that have exactly the names it asks for.
     found = [
         path.format(**{name: subject[name] for name in wanted})
@@ -507,16 +583,21 @@ def report_inputs():
         for subject in subjects
         if wanted <= set(subject)
     ]
-    found += [
-        f"part/{pair.other}/against-{pair.reference}.parquet"
-        for pair in CONFIG.comparisons
-    ]
-    compared = [
-        name for name, settings in CONFIG.datasets.items() if settings.reference
-    ]
-    found += [f"jets/{name}/comparison.parquet" for name in compared]
-    found += [f"figures/{name}/comparison.png" for name in compared]
     return [f"<results>/{path}" for path in dict.fromkeys(found)]
+
+
+def report_subjects():
+    """What the report is about: names for what stands in braces in the paths of what it shows."""
+    runs = CONFIG.part.items()
+    datasets = CONFIG.datasets.items()
+    subjects = [{"run": run, "dataset": settings.dataset} for run, settings in runs]
+    subjects += [{"trained": run, "of": CONFIG.part[run].dataset} for run in trained()]
+    subjects += [{"dataset": dataset} for dataset in CONFIG.datasets]
+    subjects += [{"compared": name} for name, s in datasets if s.reference]
+    subjects += [{"model": m, "shown": shown_variant(m)} for m in CONFIG.compress]
+    subjects += [{"joined": m} for m in compressed_parts() if learns_ranks(m)]
+    subjects += [{"language": language} for language in CONFIG.language]
+    return subjects + [pair.model_dump() for pair in CONFIG.comparisons]
 
 
 def report_section():

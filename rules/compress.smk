@@ -19,6 +19,7 @@ rule learn_ranks_part:
     resources:
         mem_mb=4000,
         runtime=2880,
+        gpu=lambda w: gpus(CONFIG.compress[w.model].learning),
     params:
         spec=lambda w: spec("learn_ranks_part", learning_section(w)),
     message:
@@ -44,6 +45,7 @@ rule learn_ranks_language:
     resources:
         mem_mb=4000,
         runtime=2880,
+        gpu=lambda w: gpus(CONFIG.compress[w.model].learning),
     params:
         spec=lambda w: spec(
             "learn_ranks_language",
@@ -75,6 +77,7 @@ rule evaluate_compressed_part:
     resources:
         mem_mb=4000,
         runtime=240,
+        gpu=lambda w: gpus(CONFIG.compress[w.model].learning),
     params:
         spec=lambda w: spec(
             "evaluate_compressed_part",
@@ -109,6 +112,7 @@ rule evaluate_compressed_language:
     resources:
         mem_mb=4000,
         runtime=240,
+        gpu=lambda w: gpus(CONFIG.language[CONFIG.compress[w.model].base].tuning),
     params:
         spec=lambda w: spec(
             "evaluate_compressed_language",
@@ -139,6 +143,7 @@ rule compare_methods_part:
     resources:
         mem_mb=4000,
         runtime=60,
+        gpu=0,
     params:
         spec=lambda w: spec("compare_methods_part", comparing_section(w.model)),
     message:
@@ -166,6 +171,7 @@ rule compare_methods_language:
     resources:
         mem_mb=4000,
         runtime=60,
+        gpu=0,
     params:
         spec=lambda w: spec("compare_methods_language", comparing_section(w.model)),
     message:

@@ -3,7 +3,8 @@
 
 rule simulate:
     output:
-        **recorded(jets="<resources>/simulated/{dataset}/{process}_{shard}.root"),
+        # Large, and not needed once converted; their sidecars stay.
+        **recorded(jets=temp("<resources>/simulated/{dataset}/{process}_{shard}.root")),
     log:
         "<logs>/simulate/{dataset}/{process}_{shard}.log",
     wildcard_constraints:
@@ -16,6 +17,7 @@ rule simulate:
     resources:
         mem_mb=1500,
         runtime=60,
+        gpu=0,
     params:
         spec=lambda w: spec("simulate", simulation_section(w)),
     message:
@@ -26,7 +28,7 @@ rule simulate:
 
 use rule simulate as simulate_background with:
     output:
-        **recorded(jets="<resources>/simulated/{dataset}/QCD_test_{shard}.root"),
+        **recorded(jets=temp("<resources>/simulated/{dataset}/QCD_test_{shard}.root")),
     log:
         "<logs>/simulate/{dataset}/QCD_test_{shard}.log",
     wildcard_constraints:
@@ -59,6 +61,7 @@ for name in CONFIG.datasets:
         resources:
             mem_mb=2000,
             runtime=240,
+            gpu=0,
         params:
             spec=spec("convert", conversion_section(name)),
         message:

@@ -20,6 +20,7 @@ rule draw_explorer:
     resources:
         mem_mb=2000,
         runtime=20,
+        gpu=0,
     params:
         spec=spec("draw_explorer", CONFIG.attention),
     message:

@@ -27,6 +27,7 @@ rule draw_focus:
     resources:
         mem_mb=1000,
         runtime=20,
+        gpu=0,
     params:
         spec=spec("draw_focus", {}),
     message:

@@ -22,6 +22,7 @@ rule statistics_growth:
     resources:
         mem_mb=4000,
         runtime=600,
+        gpu=0,
     params:
         spec=spec("statistics_growth", CONFIG.attention),
     message:
@@ -45,6 +46,7 @@ rule draw_growth:
     resources:
         mem_mb=1000,
         runtime=20,
+        gpu=0,
     params:
         spec=lambda w: spec(
             "draw_growth", {"batch_size": CONFIG.part[w.run].training.batch_size}

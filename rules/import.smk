@@ -14,6 +14,7 @@ rule fetch_weights:
     resources:
         mem_mb=1000,
         runtime=20,
+        gpu=0,
     params:
         spec=spec("fetch_weights", {}),
     message:
@@ -40,6 +41,7 @@ rule import_part:
     resources:
         mem_mb=1000,
         runtime=10,
+        gpu=0,
     params:
         spec=lambda w: spec("import_part", import_section(w.run)),
     message:
@@ -63,6 +65,7 @@ rule compare_pair_forms:
     resources:
         mem_mb=3000,
         runtime=60,
+        gpu=0,
     params:
         spec=spec("compare_pair_forms", {"jets": 1000, "batch_size": 128}),
     message:

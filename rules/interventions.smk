@@ -20,6 +20,7 @@ rule statistics_interventions:
     resources:
         mem_mb=4000,
         runtime=720,
+        gpu=0,
     params:
         spec=spec("statistics_interventions", CONFIG.interventions),
     message:
@@ -49,6 +50,7 @@ rule tune_topk:
     resources:
         mem_mb=4000,
         runtime=240,
+        gpu=0,
     params:
         spec=spec("tune_topk", tuning_section()),
     message:
@@ -70,10 +72,11 @@ rule statistics_topk:
     conda:
         "../envs/softjet.yaml"
     # All cores: nothing else may run while the clock does.
-    threads: workflow.cores
+    threads: all_cores()
     resources:
         mem_mb=4000,
         runtime=240,
+        gpu=0,
     params:
         spec=spec("statistics_topk", CONFIG.topk),
     message:
@@ -98,6 +101,7 @@ rule draw_interventions:
     resources:
         mem_mb=1000,
         runtime=20,
+        gpu=0,
     params:
         spec=spec("draw_interventions", {}),
     message:

@@ -22,6 +22,7 @@ rule statistics_compressed:
     resources:
         mem_mb=4000,
         runtime=240,
+        gpu=0,
     params:
         spec=lambda w: spec(
             "statistics_compressed",
@@ -52,6 +53,7 @@ rule draw_compressed:
     resources:
         mem_mb=1000,
         runtime=20,
+        gpu=0,
     params:
         spec=spec("draw_compressed", {}),
     message:

@@ -5,6 +5,7 @@
 localrules:
     download,
     fetch_source,
+    fetch_weights,
 
 
 rule download:
@@ -28,6 +29,7 @@ rule fetch_source:
     resources:
         mem_mb=1000,
         runtime=240,
+        gpu=0,
     params:
         spec=lambda w: spec("fetch_source", downloads()[w.source]),
     message:
@@ -55,6 +57,7 @@ rule prepare_text:
     resources:
         mem_mb=2000,
         runtime=60,
+        gpu=0,
     params:
         spec=lambda w: spec("prepare_text", CONFIG.tasks[w.task]),
     message:
@@ -82,6 +85,7 @@ rule prepare_language:
     resources:
         mem_mb=4000,
         runtime=60,
+        gpu=0,
     params:
         spec=lambda w: spec("prepare_language", language_section(w.language)),
     message:
@@ -107,6 +111,7 @@ rule tune_language:
     resources:
         mem_mb=4000,
         runtime=2880,
+        gpu=lambda w: gpus(CONFIG.language[w.language].tuning),
     params:
         spec=lambda w: spec("tune_language", tuning_sections(w.language)),
     message:
@@ -132,6 +137,7 @@ rule evaluate_language:
     resources:
         mem_mb=4000,
         runtime=240,
+        gpu=lambda w: gpus(CONFIG.language[w.language].tuning),
     params:
         spec=lambda w: spec("evaluate_language", tuning_sections(w.language)),
     message:

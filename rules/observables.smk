@@ -22,6 +22,7 @@ rule statistics_observables:
     resources:
         mem_mb=4000,
         runtime=240,
+        gpu=0,
     params:
         spec=spec("statistics_observables", CONFIG.observables),
     message:
@@ -49,6 +50,7 @@ rule draw_observables:
     resources:
         mem_mb=1000,
         runtime=20,
+        gpu=0,
     params:
         spec=spec("draw_observables", {}),
     message:

@@ -14,6 +14,7 @@ rule draw_jets:
     resources:
         mem_mb=1000,
         runtime=20,
+        gpu=0,
     params:
         spec=spec("draw_jets", {}),
     message:
@@ -37,6 +38,7 @@ rule compare_simulation:
     resources:
         mem_mb=2000,
         runtime=20,
+        gpu=0,
     params:
         spec=lambda w: spec(
             "compare_simulation", {"seed": CONFIG.datasets[w.dataset].seed}
@@ -61,6 +63,7 @@ rule draw_training:
     resources:
         mem_mb=1000,
         runtime=20,
+        gpu=0,
     params:
         spec=lambda w: spec(
             "draw_training", {"batch_size": CONFIG.part[w.run].training.batch_size}
@@ -85,6 +88,7 @@ rule draw_evaluation:
     resources:
         mem_mb=1000,
         runtime=20,
+        gpu=0,
     params:
         spec=spec("draw_evaluation", {}),
     message:
@@ -120,6 +124,7 @@ rule draw_attention:
     resources:
         mem_mb=1000,
         runtime=20,
+        gpu=0,
     params:
         spec=spec("draw_attention", {}),
     message:
@@ -141,6 +146,7 @@ rule draw_methods:
     resources:
         mem_mb=1000,
         runtime=20,
+        gpu=0,
     params:
         spec=lambda w: spec("draw_methods", drawing_section(w.model)),
     message:
@@ -171,6 +177,7 @@ rule draw_compression:
     resources:
         mem_mb=1000,
         runtime=20,
+        gpu=0,
     params:
         spec=lambda w: spec("draw_compression", drawing_section(w.model)),
     message:
@@ -192,6 +199,7 @@ rule report:
     resources:
         mem_mb=1000,
         runtime=20,
+        gpu=0,
     params:
         spec=spec("report", report_section()),
     message:

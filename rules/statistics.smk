@@ -26,6 +26,7 @@ rule statistics_attention:
     resources:
         mem_mb=4000,
         runtime=600,
+        gpu=0,
     params:
         spec=spec("statistics_attention", CONFIG.attention),
     message:

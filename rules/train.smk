@@ -24,6 +24,7 @@ rule train_part:
     resources:
         mem_mb=5000,
         runtime=2880,
+        gpu=lambda w: gpus_of_training(w.run),
     params:
         spec=lambda w: spec("train_part", CONFIG.part[w.run]),
     message:
@@ -49,6 +50,7 @@ rule initialise_part:
     resources:
         mem_mb=1000,
         runtime=10,
+        gpu=0,
     params:
         spec=lambda w: spec("initialise_part", CONFIG.part[w.run]),
     message:
@@ -77,6 +79,7 @@ rule evaluate_part:
     resources:
         mem_mb=4000,
         runtime=240,
+        gpu=lambda w: gpus(CONFIG.part[w.run].training),
     params:
         spec=lambda w: spec("evaluate_part", CONFIG.part[w.run]),
     message:
@@ -104,6 +107,7 @@ rule compare_part:
     resources:
         mem_mb=4000,
         runtime=60,
+        gpu=0,
     params:
         spec=spec("compare_part", {}),
     message:

@@ -10,4 +10,4 @@ DRAWN_FROM = {"growth": ("growth",)}
 
 with job(snakemake) as step:
     step.notes["drawn_from"] = tables_drawn(snakemake.input, DRAWN_FROM)
-    draw_scaling(pd.read_parquet(snakemake.input.growth), snakemake.output.growth_png)
+    draw_scaling(pd.read_parquet(snakemake.input.growth), snakemake.output.scaling_png)

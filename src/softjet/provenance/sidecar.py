@@ -38,6 +38,7 @@ def write_sidecar(artefact: str | Path, facts: Mapping[str, Any]) -> None:
     record = {
         "artefact": str(artefact),
         "sha256": sha256(artefact),
+        "bytes": Path(artefact).stat().st_size,
         **facts,
         "commit": git_state(),
         "versions": versions(),
