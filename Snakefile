@@ -55,7 +55,16 @@ if CONFIG.part:
     include: "rules/bench.smk"
 
 
+onstart:
+    hold_folder()
+
+
+onsuccess:
+    drop_timers()
+
+
 onerror:
+    drop_timers()
     print_input_errors()
 
 

@@ -9,6 +9,7 @@ rule simulate:
     wildcard_constraints:
         process=one_of(CLASSES),
         shard=r"\d+",
+    cache: workflow.enable_cache
     priority: FIRST
     conda:
         "../envs/softjet.yaml"
@@ -17,7 +18,7 @@ rule simulate:
         mem_mb=1500,
         runtime=60,
     params:
-        spec=lambda w: spec("simulate", simulation_section(w)),
+        spec=lambda w: simulation_spec(simulation_section, w),
     message:
         "Simulate {wildcards.process} jets, shard {wildcards.shard}"
     script:
@@ -32,7 +33,7 @@ use rule simulate as simulate_background with:
     wildcard_constraints:
         shard=r"\d+",
     params:
-        spec=lambda w: spec("simulate", background_section(w)),
+        spec=lambda w: simulation_spec(background_section, w),
     message:
         "Simulate QCD jets for the test split, shard {wildcards.shard}"
 
@@ -52,6 +53,7 @@ for name in CONFIG.datasets:
             ),
         log:
             f"<logs>/convert/{name}.log",
+        cache: workflow.enable_cache
         priority: FIRST
         conda:
             "../envs/softjet.yaml"
@@ -60,7 +62,7 @@ for name in CONFIG.datasets:
             mem_mb=2000,
             runtime=240,
         params:
-            spec=spec("convert", conversion_section(name)),
+            spec=lambda w, name=name: conversion_spec(name),
         message:
             "Convert files of jets to Parquet"
         script:

@@ -8,6 +8,7 @@ rule fetch_weights:
         "<logs>/fetch_weights/{weights}.log",
     wildcard_constraints:
         weights=r"[\w.\-]+",
+    cache: workflow.enable_cache
     conda:
         "../envs/softjet.yaml"
     threads: 1
@@ -15,7 +16,9 @@ rule fetch_weights:
         mem_mb=1000,
         runtime=20,
     params:
-        spec=spec("fetch_weights", {}),
+        spec=lambda w: shared_spec(
+            CONFIG.paths.resources, "fetch_weights", {"weights": w.weights}
+        ),
     message:
         "Download the published weights {wildcards.weights}"
     script:
@@ -41,7 +44,7 @@ rule import_part:
         mem_mb=1000,
         runtime=10,
     params:
-        spec=lambda w: spec("import_part", import_section(w.run)),
+        spec=lambda w: spec("import_part", import_section(w.run), given_weights(w.run)),
     message:
         "Import the weights of {wildcards.run}"
     script:

@@ -56,7 +56,11 @@ rule prepare_text:
         mem_mb=2000,
         runtime=60,
     params:
-        spec=lambda w: spec("prepare_text", CONFIG.tasks[w.task]),
+        spec=lambda w: spec(
+            "prepare_text",
+            CONFIG.tasks[w.task],
+            given_source(CONFIG.tasks[w.task].source, CONFIG.tasks[w.task].training),
+        ),
     message:
         "Prepare the text of {wildcards.task}"
     script:
@@ -83,7 +87,14 @@ rule prepare_language:
         mem_mb=4000,
         runtime=60,
     params:
-        spec=lambda w: spec("prepare_language", language_section(w.language)),
+        spec=lambda w: spec(
+            "prepare_language",
+            language_section(w.language),
+            given_source(
+                CONFIG.language[w.language].weights,
+                CONFIG.language[w.language].tokenizer,
+            ),
+        ),
     message:
         "Prepare the weights and the tokenizer of {wildcards.language}"
     script:

@@ -39,7 +39,9 @@ rule compare_simulation:
         runtime=20,
     params:
         spec=lambda w: spec(
-            "compare_simulation", {"seed": CONFIG.datasets[w.dataset].seed}
+            "compare_simulation",
+            {"seed": CONFIG.datasets[w.dataset].seed},
+            [CONFIG.datasets[w.dataset].reference],
         ),
     message:
         "Compare the jets of {wildcards.dataset} with published ones"

@@ -25,7 +25,7 @@ rule train_part:
         mem_mb=5000,
         runtime=2880,
     params:
-        spec=lambda w: spec("train_part", CONFIG.part[w.run]),
+        spec=lambda w: spec("train_part", CONFIG.part[w.run], given_start(w.run)),
     message:
         "Train Particle Transformer {wildcards.run}"
     script:
