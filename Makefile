@@ -1,12 +1,14 @@
 # make run   sets up .venv from the lock and runs the workflow on the default configuration
 # make test  style, types, architecture and tests, from the same .venv
 # make test-slurm  the workflow on a real Slurm of one node, which root on Debian installs with it
+# make test-long kills every stage in every way, and what else takes too long for each change
 # make bench measures speed and agreement with published values, apart from the report
 # make fuzz  feeds spoiled files to all readers for ten minutes, or MINUTES=1
 # make verify compares results with their sidecars (RESULTS=folder)
 # make report writes Snakemake's own report of a finished run, report.zip
 # make lock  compiles requirements.in into requirements.txt
 # Configuration: make run CONFIG="config/mine.yaml"; more options: make run ARGS="--dry-run"
+# Results shared between folders: SNAKEMAKE_OUTPUT_CACHE=folder make run (docs/staleness.md)
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -18,10 +20,10 @@ ARGS ?=
 PYTHON ?= $(shell for p in python3 python3.11 python3.12; do \
 	$$p -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: run test test-slurm bench fuzz verify report lock defaults clean
+.PHONY: run test test-long test-slurm bench fuzz verify report lock defaults clean
 
 run: $(READY)
-	@$(BIN)/snakemake --cores $(or $(CORES),all) $(if $(CONFIG),--configfile $(CONFIG)) $(ARGS)
+	@$(BIN)/snakemake $(if $(SNAKEMAKE_OUTPUT_CACHE),--cache) --cores $(or $(CORES),all) $(if $(CONFIG),--configfile $(CONFIG)) $(ARGS)
 	@echo "The report: results/report.html"
 
 test: $(READY) $(VALIDATOR)/ready
@@ -35,6 +37,9 @@ test: $(READY) $(VALIDATOR)/ready
 test-slurm: $(READY)
 	tests/slurm/slurm.sh install
 	$(BIN)/python -m pytest tests/slurm $(ARGS)
+
+test-long: $(READY)
+	$(BIN)/python -m pytest -m long $(ARGS)
 
 bench: $(READY)
 	@$(BIN)/snakemake bench --cores $(or $(CORES),all) $(if $(CONFIG),--configfile $(CONFIG)) $(ARGS)

@@ -64,7 +64,16 @@ if (
     include: "rules/scale.smk"
 
 
+onstart:
+    hold_folder()
+
+
+onsuccess:
+    drop_timers()
+
+
 onerror:
+    drop_timers()
     print_input_errors()
 
 

@@ -1,14 +1,18 @@
 # Functions of the workflow; rules stand in the other files.
+import fcntl
 import os
 import re
 import sys
+import threading
+import time
 from functools import cache
 from pathlib import Path
 
 from softjet.config.load import validate
 from softjet.errors import InputError
 from softjet.jets.schema import CLASSES
-from softjet.provenance.digests import code_digest, text_digest
+from softjet.provenance.digests import code_digest, fingerprint, text_digest
+from softjet.provenance.job import DONE
 from softjet.provenance.sidecar import sidecar_path
 
 BASE = Path(str(workflow.current_basedir)).parent
@@ -17,6 +21,18 @@ try:
     CONFIG = validate(config, ", ".join(map(str, workflow.configfiles)))
 except InputError as error:
     raise WorkflowError(str(error))
+
+# Without its records of how results were made, Snakemake would take them for up to date whatever has changed.
+RECORDS = Path(".snakemake/metadata")
+if (
+    next(Path(CONFIG.paths.results).rglob("*.meta.json"), None)
+    and not (RECORDS.is_dir() and any(RECORDS.iterdir()))
+    and "--touch" not in sys.argv
+):
+    raise WorkflowError(
+        f"{CONFIG.paths.results}/ has results, but .snakemake/, which says how they were made, is not beside it: "
+        "move it here too, remove the results, or vouch for them with --touch"
+    )
 
 # Where steps keep their resume state may change without any result changing, so it is not a parameter:
 # scripts read it from the configuration.
@@ -28,6 +44,16 @@ os.environ.setdefault("MALLOC_MMAP_MAX_", "0")
 os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(2**33))
 os.environ.setdefault("MALLOC_TOP_PAD_", str(2**26))
 
+# Results that may be shared between folders are kept where this variable says, when --cache is given.
+SHARED = os.environ.get("SNAKEMAKE_OUTPUT_CACHE", "") if workflow.enable_cache else ""
+config["paths"]["downloads"] = SHARED or CONFIG.paths.resources
+
+STARTED = time.time()
+KILLED = (
+    "was killed before it could say why, most often for want of memory; run again: finished steps are kept, "
+    "a training goes on from its last saved state"
+)
+
 # Of the jobs between collisions and a trained network, which nearly all others wait for.
 FIRST = 1
 
@@ -35,19 +61,31 @@ SPLITS = ("train", "validation", "test")
 ENVIRONMENT = text_digest(BASE / "requirements.txt")
 
 
-def spec(name, section):
+def spec(name, section, files=()):
     """All that decides a rule's result beside its inputs: parameters, code, environment.
 
-    One dict, since Snakemake compares the values of `params` without their names.
+    One dict, since Snakemake compares the values of `params` without their names. Of `files`, which no rule
+    makes, it holds the fingerprints: Snakemake looks at the content of newer files only, so that a file
+    replaced by an older one would not be seen, nor would two that swap their names.
     """
     values = section if isinstance(section, dict) else section.model_dump(mode="json")
-    return {"section": values, "code": code_of(name), "environment": ENVIRONMENT}
+    marks = {"files": {str(path): fingerprint(path) for path in files}} if files else {}
+    made_by = {"code": code_of(name), "environment": ENVIRONMENT}
+    return {"section": values} | made_by | marks
 
 
 @cache
 def code_of(name):
     """Digest of a script and of the library that it imports; read once, for thousands of jobs."""
     return code_digest(BASE / "workflow" / "scripts" / f"{name}.py")
+
+
+def shared_spec(folder, *what):
+    """The spec of a step whose files may be shared: with folders only where they have the same place.
+
+    Their sidecars name it.
+    """
+    return spec(*what) | {"place": folder}
 
 
 def recorded(**outputs):
@@ -105,6 +143,12 @@ def import_section(run):
     return {name: settings[name] for name in ("weights", "model")}
 
 
+def given_weights(run):
+    """The user's own file of weights, if it is one."""
+    weights = CONFIG.part[run].weights
+    return [weights_file(weights)] if weights.folder else []
+
+
 def shape_file(run):
     """File that tells a network's shape where the configuration does not."""
     return [f"<results>/part/{run}/config.json"] if run in imported() else []
@@ -117,6 +161,11 @@ def start_files(run):
     return [
         f"{folder}/{name}" for name in ("model.safetensors", "config.json") if start
     ]
+
+
+def given_start(run):
+    """Files of the user's own model that a run starts from, if it is one."""
+    return [] if CONFIG.part[run].start_from in CONFIG.part else start_files(run)
 
 
 def networks():
@@ -369,6 +418,11 @@ def usable(paths, where):
     return paths
 
 
+def given_source(*sources):
+    """Files of sources that are folders of the user's."""
+    return [path for s in sources if s and s.folder for path in resolved(s, s.folder)]
+
+
 MOST_SHARDS = 10_000
 BACKGROUND_SEED = 800_001  # beyond every seed that the configuration allows
 
@@ -385,10 +439,16 @@ def tuning_section():
     return CONFIG.topk.model_dump(mode="json", include=fields)
 
 
-def tuned_models(run):
-    """Weights of a run fine-tuned with all of its attention and with each top-k; none where none is asked for."""
+def tuned_files(run, name):
+    """A file of a run fine-tuned with all of its attention and with each top-k; none where none is asked for."""
     kept = ["all", *CONFIG.topk.tuned] if CONFIG.topk.tuned else []
-    return [f"<results>/topk/{run}/top-{k}/model.safetensors" for k in kept]
+    return [f"<results>/topk/{run}/top-{k}/{name}" for k in kept]
+
+
+def simulation_spec(section, wildcards):
+    """What decides a simulated file."""
+    place = f"{CONFIG.paths.resources}/simulated/{wildcards.dataset}"
+    return shared_spec(place, "simulate", section(wildcards))
 
 
 def simulation_section(wildcards):
@@ -417,6 +477,15 @@ def conversion_section(dataset):
     return CONFIG.datasets[dataset].model_dump(
         mode="json", exclude={"simulation", "files", "reference", "test_background"}
     )
+
+
+def conversion_spec(dataset):
+    """What decides a conversion: parameters, code and the files, if they are not simulated here."""
+    simulated = CONFIG.datasets[dataset].source == "simulation"
+    files = [path for paths in source_files(dataset).values() for path in paths]
+    place = [f"{CONFIG.paths.results}/jets/{dataset}", CONFIG.paths.resources]
+    section = conversion_section(dataset)
+    return shared_spec(place, "convert", section, [] if simulated else files)
 
 
 def jet_files(dataset, *splits):
@@ -569,7 +638,7 @@ def shown_paths():
     paths += [
         f"{folder}/{name}.parquet" for folder, names in TABLES.items() for name in names
     ]
-    return [*paths, "explorer/{run}/{dataset}.html"]
+    return [*paths, "explorer/{run}/{dataset}.html", "part/{run}/config.json"]
 
 
 def filled_in(paths):
@@ -636,11 +705,34 @@ def crate_section():
 
 
 def print_input_errors():
-    """Repeat, as the last lines, what the failed steps said to the user."""
+    """Repeat, as the last lines, what the failed steps said to the user; name those that could say nothing."""
     for path in sorted(Path(CONFIG.paths.logs).rglob("*.log")):
-        for line in path.read_text(errors="replace").splitlines():
-            if " ERROR " in line:
-                print(
-                    f"softjet: {line.split(' ERROR ', 1)[1]} (log: {path})",
-                    file=sys.stderr,
-                )
+        if path.stat().st_mtime < STARTED:
+            continue
+        text = path.read_text(errors="replace")
+        said = [line for line in text.splitlines() if " ERROR " in line]
+        said = [line.split(" ERROR ", 1)[1] for line in said]
+        if not said and not text.endswith(f"{DONE}\n"):
+            said = [KILLED]
+        for line in said:
+            print(f"softjet: {line} (log: {path})", file=sys.stderr)
+
+
+def drop_timers():
+    """Cancel the timers that Snakemake's scheduler has set (`max-jobs-per-timespan`): it waits for them at its end."""
+    for thread in threading.enumerate():
+        if isinstance(thread, threading.Timer):
+            thread.cancel()
+
+
+def hold_folder():
+    """Let no other workflow start in this folder; Snakemake's own lock is not taken at once."""
+    handle = os.open(".snakemake", os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise WorkflowError(
+            f"another workflow is under way in {Path.cwd()}; wait until it ends, or use another --directory"
+        )
+    except OSError:
+        pass  # a file system without such locks

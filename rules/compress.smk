@@ -95,7 +95,10 @@ rule evaluate_compressed_language:
     input:
         model="<results>/lowrank/{model}/{variant}/model.safetensors",
         config="<results>/lowrank/{model}/{variant}/config.json",
-        tokenizer=lambda w: f"<results>/language/{CONFIG.compress[w.model].base}/tokenizer.json",
+        tokenizer=lambda w: language_files(CONFIG.compress[w.model].base)["tokenizer"],
+        tokenizer_config=lambda w: language_files(CONFIG.compress[w.model].base)[
+            "tokenizer_config"
+        ],
         evaluation=lambda w: text_file(CONFIG.compress[w.model].base, "evaluation"),
     output:
         **recorded(

@@ -10,6 +10,7 @@ rule simulate:
     wildcard_constraints:
         process=one_of(CLASSES),
         shard=r"\d+",
+    cache: workflow.enable_cache
     priority: FIRST
     conda:
         "../envs/softjet.yaml"
@@ -19,7 +20,7 @@ rule simulate:
         runtime=60,
         gpu=0,
     params:
-        spec=lambda w: spec("simulate", simulation_section(w)),
+        spec=lambda w: simulation_spec(simulation_section, w),
     message:
         "Simulate {wildcards.process} jets, shard {wildcards.shard}"
     script:
@@ -34,7 +35,7 @@ use rule simulate as simulate_background with:
     wildcard_constraints:
         shard=r"\d+",
     params:
-        spec=lambda w: spec("simulate", background_section(w)),
+        spec=lambda w: simulation_spec(background_section, w),
     message:
         "Simulate QCD jets for the test split, shard {wildcards.shard}"
 
@@ -54,6 +55,7 @@ for name in CONFIG.datasets:
             ),
         log:
             f"<logs>/convert/{name}.log",
+        cache: workflow.enable_cache
         priority: FIRST
         conda:
             "../envs/softjet.yaml"
@@ -63,7 +65,7 @@ for name in CONFIG.datasets:
             runtime=240,
             gpu=0,
         params:
-            spec=spec("convert", conversion_section(name)),
+            spec=lambda w, name=name: conversion_spec(name),
         message:
             "Convert files of jets to Parquet"
         script:

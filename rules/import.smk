@@ -8,6 +8,7 @@ rule fetch_weights:
         "<logs>/fetch_weights/{weights}.log",
     wildcard_constraints:
         weights=r"[\w.\-]+",
+    cache: workflow.enable_cache
     conda:
         "../envs/softjet.yaml"
     threads: 1
@@ -16,7 +17,9 @@ rule fetch_weights:
         runtime=20,
         gpu=0,
     params:
-        spec=spec("fetch_weights", {}),
+        spec=lambda w: shared_spec(
+            CONFIG.paths.resources, "fetch_weights", {"weights": w.weights}
+        ),
     message:
         "Download the published weights {wildcards.weights}"
     script:
@@ -43,7 +46,7 @@ rule import_part:
         runtime=10,
         gpu=0,
     params:
-        spec=lambda w: spec("import_part", import_section(w.run)),
+        spec=lambda w: spec("import_part", import_section(w.run), given_weights(w.run)),
     message:
         "Import the weights of {wildcards.run}"
     script:

@@ -63,7 +63,8 @@ rule statistics_topk:
     input:
         model="<results>/part/{run}/model.safetensors",
         config="<results>/part/{run}/config.json",
-        tuned=lambda w: tuned_models(w.run),
+        tuned=lambda w: tuned_files(w.run, "model.safetensors"),
+        tuned_configs=lambda w: tuned_files(w.run, "config.json"),
         test=lambda w: jet_files(w.dataset, "test"),
     output:
         **recorded(topk="<results>/statistics/{run}/{dataset}/topk.parquet"),

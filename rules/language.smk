@@ -59,7 +59,11 @@ rule prepare_text:
         runtime=60,
         gpu=0,
     params:
-        spec=lambda w: spec("prepare_text", CONFIG.tasks[w.task]),
+        spec=lambda w: spec(
+            "prepare_text",
+            CONFIG.tasks[w.task],
+            given_source(CONFIG.tasks[w.task].source, CONFIG.tasks[w.task].training),
+        ),
     message:
         "Prepare the text of {wildcards.task}"
     script:
@@ -87,7 +91,14 @@ rule prepare_language:
         runtime=60,
         gpu=0,
     params:
-        spec=lambda w: spec("prepare_language", language_section(w.language)),
+        spec=lambda w: spec(
+            "prepare_language",
+            language_section(w.language),
+            given_source(
+                CONFIG.language[w.language].weights,
+                CONFIG.language[w.language].tokenizer,
+            ),
+        ),
     message:
         "Prepare the weights and the tokenizer of {wildcards.language}"
     script:

@@ -41,7 +41,9 @@ rule compare_simulation:
         gpu=0,
     params:
         spec=lambda w: spec(
-            "compare_simulation", {"seed": CONFIG.datasets[w.dataset].seed}
+            "compare_simulation",
+            {"seed": CONFIG.datasets[w.dataset].seed},
+            [CONFIG.datasets[w.dataset].reference],
         ),
     message:
         "Compare the jets of {wildcards.dataset} with published ones"

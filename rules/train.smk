@@ -26,7 +26,7 @@ rule train_part:
         runtime=2880,
         gpu=lambda w: gpus_of_training(w.run),
     params:
-        spec=lambda w: spec("train_part", CONFIG.part[w.run]),
+        spec=lambda w: spec("train_part", CONFIG.part[w.run], given_start(w.run)),
     message:
         "Train Particle Transformer {wildcards.run}"
     script:

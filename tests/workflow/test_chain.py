@@ -1,10 +1,7 @@
 """The whole workflow on the small configuration, as a user starts it."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 from urllib.parse import unquote
@@ -13,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from crate_validator import issues
+from running import SMALL, artefacts, snakemake
 
 from softjet.config.load import validate
 from softjet.jets.schema import CLASSES
@@ -21,8 +19,6 @@ from softjet.provenance.verify import verify
 
 pytestmark = pytest.mark.workflow
 
-ROOT = Path(__file__).parents[2]
-SMALL = ROOT / "config" / "test" / "small.yaml"
 SAID = {
     "artefact",
     "sha256",
@@ -36,29 +32,6 @@ SAID = {
     "device",
 }
 SAID |= {"threads", "started", "wall_seconds", "notes", "commit", "versions", "host"}
-
-
-def snakemake(folder, *arguments, config=SMALL):
-    command = [Path(sys.executable).with_name("snakemake"), "--snakefile", ROOT / "Snakefile"]
-    command += ["--directory", folder, "--cores", "2", "--workflow-profile", ROOT / "profiles" / "default"]
-    command += ["--configfile", ROOT / "config" / "config.yaml", config, *arguments]
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    return subprocess.run(
-        list(map(str, command)), capture_output=True, text=True, timeout=900, env=environment
-    )
-
-
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("chain with a space")
-    done = snakemake(folder)
-    assert done.returncode == 0, done.stderr[-6000:]
-    return folder
-
-
-def artefacts(folder):
-    results = folder / "results"
-    return [p for p in sorted(results.rglob("*")) if p.is_file() and not p.name.endswith(SUFFIX)]
 
 
 def test_chain_ends_in_a_report_that_stands_alone(finished):

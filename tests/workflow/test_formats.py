@@ -7,8 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
+from running import artefacts, snakemake
 from small_trees import four_vectors, write_quark_gluon, write_top
-from test_chain import artefacts, snakemake
 
 from softjet.config.part import ParTModel
 from softjet.part.model import ParticleTransformer

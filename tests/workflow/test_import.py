@@ -1,16 +1,10 @@
 """Runs whose weights are imported: which rules make them, by dry runs."""
 
-import os
-import re
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
+import running
 
 pytestmark = pytest.mark.workflow
 
-ROOT = Path(__file__).parents[2]
 CONFIG = """
 part:
   reference: null
@@ -25,16 +19,8 @@ compress: null
 def plan(folder, config, *targets):
     """Dry run: how often each rule would run, and what was said."""
     (folder / "mine.yaml").write_text(config)
-    command = [Path(sys.executable).with_name("snakemake"), "--snakefile", ROOT / "Snakefile", "--dry-run"]
-    command += ["--directory", folder, "--cores", "1", "--workflow-profile", ROOT / "profiles" / "default"]
-    command += ["--configfile", ROOT / "config" / "config.yaml", folder / "mine.yaml", "--", *targets]
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    done = subprocess.run(
-        list(map(str, command)), capture_output=True, text=True, timeout=60, env=environment
-    )
-    output = done.stdout + done.stderr
-    table = output.rpartition("Job stats:")[2].partition("total")[0]
-    return {rule: int(n) for rule, n in re.findall(r"^(\w+) +(\d+)$", table, re.M)}, output
+    found = running.plan(folder, "--", *targets, config=folder / "mine.yaml")
+    return found.jobs, found.said
 
 
 @pytest.fixture

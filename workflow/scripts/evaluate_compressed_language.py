@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+import softjet.language.models  # noqa: F401 (load_compressed imports it by its name, which the digest cannot see)
 from softjet.config.language import Task, Tuning
 from softjet.device import to_device
 from softjet.language.batches import loader_of

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+import softjet.part.checkpoint  # noqa: F401 (load_compressed imports it by its name, which the digest cannot see)
 from softjet.device import to_device
 from softjet.jets.batches import JetLoader
 from softjet.lowrank.cost import linear_macs

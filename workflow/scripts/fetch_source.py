@@ -9,9 +9,9 @@ from softjet.provenance.files import sha256, whole_file
 from softjet.provenance.job import job
 
 with job(snakemake) as step:
-    resources = Path(snakemake.output.files).parents[1]
+    downloads = Path(snakemake.config["paths"]["downloads"])
     source = Source.model_validate(step.section["source"])
-    folder = resolve(source, resources / "packages", resources / "hub", step.section["kind"])
+    folder = resolve(source, downloads / "packages", downloads / "hub", step.section["kind"])
     files = {str(p.relative_to(folder)): sha256(p) for p in sorted(folder.rglob("*")) if p.is_file()}
     with whole_file(snakemake.output.files) as partial:
         partial.write_text(json.dumps(files, indent=1) + "\n", encoding="utf-8")

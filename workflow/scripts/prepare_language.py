@@ -12,11 +12,11 @@ from softjet.language.tokenizers import load_tokenizer, save_tokenizer, train_bp
 from softjet.provenance.job import job
 
 with job(snakemake) as step:
-    resources = Path(snakemake.config["paths"]["resources"])
+    downloads = Path(snakemake.config["paths"]["downloads"])
     section = step.section
     family, seed, labels = section["family"], section["seed"], number_of_classes(section["task"])
     weights, tokens = (
-        section[name] and resolve(Source(**section[name]), resources / "packages", resources / "hub")
+        section[name] and resolve(Source(**section[name]), downloads / "packages", downloads / "hub")
         for name in ("weights", "tokenizer")
     )
     if weights:

@@ -9,12 +9,12 @@ from softjet.provenance.files import write_tables
 from softjet.provenance.job import job
 
 with job(snakemake) as step:
-    resources = Path(snakemake.config["paths"]["resources"])
+    downloads = Path(snakemake.config["paths"]["downloads"])
     task = Task.model_validate(step.section)
 
     def folder(source: Source) -> Path:
         """Where the files of a source are."""
-        return resolve(source, resources / "packages", resources / "hub", "dataset")
+        return resolve(source, downloads / "packages", downloads / "hub", "dataset")
 
     training = folder(task.training) if task.training else None
     texts = prepare_text(task, folder(task.source), training)

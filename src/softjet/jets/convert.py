@@ -93,7 +93,9 @@ def convert(
     with ExitStack() as stack:
         scratch = Path(counts_path).parent
         scratch.mkdir(parents=True, exist_ok=True)
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".partial-", dir=scratch)))
+        suffix = f"-{Path(counts_path).name}"
+        scattered = tempfile.TemporaryDirectory(prefix=".partial-", suffix=suffix, dir=scratch)
+        folder = Path(stack.enter_context(scattered))
         final = {
             path: stack.enter_context(whole_file(path))
             for path in (*(p for paths in outputs.values() for p in paths), rejected_path, counts_path)

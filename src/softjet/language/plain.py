@@ -74,7 +74,10 @@ def save_whole(folder: str | Path, names: Sequence[str], save: Callable[[Path], 
     """Let a library write aside, and move these of its files to `folder`, each whole or not at all."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".partial-", dir=folder) as scratch, quiet():
+    with (
+        tempfile.TemporaryDirectory(prefix=".partial-", suffix=f"-{names[0]}", dir=folder) as scratch,
+        quiet(),
+    ):
         save(Path(scratch))
         for name in names:
             (Path(scratch) / name).replace(folder / name)

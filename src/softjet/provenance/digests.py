@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import importlib.util
+import os
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -10,9 +11,10 @@ from pathlib import Path
 import grimp
 
 PACKAGE = "softjet"
-ROOT = Path(__file__).resolve().parents[1]
+_END = 1 << 16
 
 
+@cache
 def code_digest(script: str | Path) -> str:
     """SHA-256 over a script and every module of softjet that it imports, directly or not.
 
@@ -20,18 +22,41 @@ def code_digest(script: str | Path) -> str:
     handed to a rule as a parameter, makes such a change rerun the rule. Names and contents count,
     times do not, so that a touch or a fresh clone reruns nothing.
     """
-    script = Path(script)
-    digest = hashlib.sha256(script.read_bytes())
-    for module in sorted(_closure(_imports(script))):
+    digest = hashlib.sha256(Path(script).read_bytes())
+    for module in sorted(_closure(_imports(Path(script)))):
         digest.update(module.encode())
-        digest.update(_content(module))
+        digest.update(b"".join(_content(path) for path in _files(module)))
     return digest.hexdigest()
+
+
+def files_behind(script: str | Path) -> set[Path]:
+    """Files that :func:`code_digest` is of: the script, modules of the package, and data that they name."""
+    modules = _closure(_imports(Path(script)))
+    return {Path(script), *(path for module in modules for path in _files(module))}
 
 
 def text_digest(path: str | Path) -> str:
     """SHA-256 of a text file without its comments and blank lines, as of the lock file."""
     lines = (line.split("#")[0].strip() for line in Path(path).read_text(encoding="utf-8").splitlines())
     return hashlib.sha256("\n".join(line for line in lines if line).encode()).hexdigest()
+
+
+def fingerprint(path: str | Path) -> str | None:
+    """SHA-256 of a file's size and of its first and last 64 KiB; None if there is no such file.
+
+    Formats of large files keep what differs between any two of them there: identifiers, sizes, the index. So
+    a thousand files are told from those that take their names later without reading them whole.
+    """
+    path = Path(path)
+    if not path.is_file():
+        return None
+    with path.open("rb") as stream:
+        size = stream.seek(0, os.SEEK_END)
+        digest = hashlib.sha256(str(size).encode())
+        for start in (0, max(0, size - _END)):
+            stream.seek(start)
+            digest.update(stream.read(_END))
+    return digest.hexdigest()
 
 
 @cache
@@ -59,12 +84,18 @@ def _closure(modules: Iterable[str]) -> set[str]:
     return found | {name.rpartition(".")[0] for name in found if "." in name} | {PACKAGE}
 
 
-def _content(module: str) -> bytes:
-    """A module's source and the data files beside it that it names."""
+@cache
+def _files(module: str) -> tuple[Path, ...]:
+    """A module's source, and the data files beside it that it names."""
     spec = importlib.util.find_spec(module)
     assert spec is not None
     assert spec.origin is not None
     path = Path(spec.origin)
-    source = path.read_bytes()
+    source = _content(path)
     data = (f for f in sorted(path.parent.iterdir()) if f.is_file() and f.suffix not in {".py", ".pyc"})
-    return source + b"".join(f.read_bytes() for f in data if f.name.encode() in source)
+    return path, *(f for f in data if f.name.encode() in source)
+
+
+@cache
+def _content(path: Path) -> bytes:
+    return path.read_bytes()

@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import re
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +25,19 @@ def whole_file(target: str | Path) -> Iterator[Path]:
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def remove_partials(target: str | Path) -> None:
+    """Remove what killed processes left beside a target when they were writing it."""
+    target = Path(target)
+    name = re.compile(rf"\.partial-\w+-{re.escape(target.name)}")
+    for left in target.parent.glob(".partial-*"):
+        if not name.fullmatch(left.name):
+            continue
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
 
 
 class Frame(Protocol):

@@ -7,17 +7,22 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 from softjet.errors import InputError
-from softjet.provenance.files import sha256
-from softjet.provenance.sidecar import SUFFIX, device, seeds, write_sidecar
+from softjet.provenance.alone import alone
+from softjet.provenance.failures import explained
+from softjet.provenance.files import remove_partials, sha256
+from softjet.provenance.sidecar import SUFFIX, device, read_sidecar, seeds, sidecar_path, write_sidecar
 
 log = logging.getLogger("softjet")
+
+DONE = "the step is done"
+"""Last line of the log of a step that has succeeded."""
 
 
 class Rule(Protocol):
@@ -73,29 +78,40 @@ def tables_drawn(inputs: Any, drawn_from: Mapping[str, Sequence[str]]) -> dict[s
 def job(rule: Rule) -> Iterator[Job]:
     """Run the body of a rule: log to its log file, note where its outputs come from.
 
-    An :class:`InputError` ends the process with exit status 1 and its one line; nothing else is
-    caught. Sidecars are written only after the body has succeeded.
+    An :class:`InputError` ends the process with exit status 1 and its one line, and so do a full
+    disk and memory at its end. Sidecars are written only after the body has succeeded. A process that
+    makes the same files, left over from a killed workflow, is waited for; what a killed one left half
+    written is removed.
     """
     started, clock = datetime.now(UTC), time.monotonic()
     _log_to(rule.log)
-    spec = dict(rule.params.spec)
-    inputs = {str(path): sha256(path) for path in rule.input}
-    step = Job(spec["section"], _state_folder(rule, spec, inputs))
-    try:
+    with _ending_in_one_line(), ExitStack() as held:
+        spec = dict(rule.params.spec)
+        held.enter_context(alone(_lock_folder(rule, Path(rule.output[0]).absolute())))
+        inputs = {str(path): _checked(path) for path in rule.input}
+        step = Job(spec["section"], _state_folder(rule, spec, inputs))
+        held.enter_context(alone(_lock_folder(rule, step.state)))
+        for artefact in rule.output:
+            remove_partials(artefact)
         yield step
-    except InputError as error:
-        log.error("%s", error)
-        sys.exit(1)
-    shutil.rmtree(step.state, ignore_errors=True)
+        shutil.rmtree(step.state, ignore_errors=True)
+        _write_sidecars(rule, step, inputs, started, clock)
+    log.info("%s", DONE)
+
+
+def _write_sidecars(
+    rule: Rule, step: Job, inputs: Mapping[str, str], started: datetime, clock: float
+) -> None:
+    spec = rule.params.spec
     artefacts = [str(path) for path in rule.output if not str(path).endswith(SUFFIX)]
     facts = {
         "rule": rule.rule,
-        "section": spec["section"],
+        "section": step.section,
         "code": spec["code"],
         "environment": spec["environment"],
         "inputs": inputs,
         "outputs": artefacts,
-        "seeds": seeds(spec["section"]),
+        "seeds": seeds(step.section),
         "device": step.device or device(),
         "threads": rule.threads,
         "started": started.isoformat(timespec="seconds"),
@@ -104,6 +120,35 @@ def job(rule: Rule) -> Iterator[Job]:
     }
     for artefact in artefacts:
         write_sidecar(artefact, facts)
+
+
+@contextmanager
+def _ending_in_one_line() -> Iterator[None]:
+    try:
+        yield
+    except InputError as error:
+        log.error("%s", error)
+        sys.exit(1)
+    except Exception as error:
+        said = explained(error)
+        if said is None:
+            log.error("%s: %s", type(error).__name__, " ".join(str(error).split()))
+            raise
+        log.error("%s", said)
+        sys.exit(1)
+
+
+def _checked(path: str | Path) -> str:
+    """Digest of an input, which must be that of its sidecar if it has one."""
+    digest = sha256(path)
+    if sidecar_path(path).exists() and read_sidecar(path)["sha256"] != digest:
+        raise InputError(path, "sha256", "changed after it was made; remove it and run again to make it anew")
+    return digest
+
+
+def _lock_folder(rule: Rule, made: Path) -> Path:
+    name = hashlib.sha256(str(made).encode()).hexdigest()[:20]
+    return Path(rule.config["paths"]["state"]) / "locks" / name
 
 
 def _state_folder(rule: Rule, spec: Mapping[str, Any], inputs: Mapping[str, str]) -> Path:

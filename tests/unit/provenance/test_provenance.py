@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import json
 import os
@@ -11,7 +12,7 @@ import pytest
 
 from softjet.errors import InputError
 from softjet.provenance import digests
-from softjet.provenance.digests import code_digest, text_digest
+from softjet.provenance.digests import code_digest, fingerprint, text_digest
 from softjet.provenance.files import sha256, whole_file
 from softjet.provenance.job import job
 from softjet.provenance.sidecar import device, read_sidecar, seeds
@@ -95,6 +96,77 @@ def test_a_step_may_name_the_device_of_its_processes(tmp_path):
         step.device = "H200"
         (tmp_path / "out.txt").write_text("out")
     assert read_sidecar(tmp_path / "out.txt")["device"] == "H200"
+
+
+def test_job_builds_on_no_input_that_was_changed_after_it_was_made(tmp_path, caplog):
+    rule = _rule(tmp_path, {})
+    (tmp_path / "in.txt.meta.json").write_text(json.dumps({"sha256": sha256(tmp_path / "in.txt")}))
+    with job(rule):
+        (tmp_path / "out.txt").write_text("out")
+    (tmp_path / "in.txt").write_text("edited")
+    with pytest.raises(SystemExit), job(rule):
+        raise AssertionError
+    assert "in.txt: sha256: changed after it was made; remove it" in caplog.messages[-1]
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError(), "out of memory (MemoryError); give the job more memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "out of memory"),
+        (OSError(errno.ENOSPC, "No space left on device"), "the disk is full"),
+        (RuntimeError("[enforce fail] . PytorchStreamWriter failed writing file data/0"), "the disk is full"),
+    ],
+)
+def test_job_says_in_one_line_what_to_do_when_memory_or_disk_ends(tmp_path, caplog, error, said):
+    with pytest.raises(SystemExit), job(_rule(tmp_path, {})):
+        raise error
+    assert len(caplog.messages) == 1
+    assert said in caplog.text
+    assert "run again" in caplog.text
+    assert not (tmp_path / "out.txt.meta.json").exists()
+
+
+def test_job_removes_what_killed_processes_left_of_its_own_files_only(tmp_path):
+    left = [tmp_path / ".partial-12-out.txt", tmp_path / ".partial-ab_c1-out.txt"]
+    others = [
+        tmp_path / ".partial-12-in.txt",
+        tmp_path / ".partial-12-without.txt",
+        tmp_path / ".partial-1-a-out.txt",
+    ]
+    left[1].mkdir()
+    for path in (left[0], left[1] / "scratch", *others):
+        path.write_text("half")
+    with job(_rule(tmp_path, {})):
+        assert not any(path.exists() for path in left)
+        (tmp_path / "out.txt").write_text("out")
+    assert all(path.exists() for path in others)
+
+
+def test_a_result_is_made_by_one_process_at_a_time(tmp_path):
+    code = (
+        "import sys, time; from pathlib import Path; from softjet.provenance.alone import alone\n"
+        "with alone(Path(sys.argv[1]) / 'lock'):\n"
+        "    log = Path(sys.argv[1], 'log').open('a'); print('in', file=log, flush=True); time.sleep(0.2)\n"
+        "    print('out', file=log, flush=True)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    processes = [subprocess.Popen(command) for _ in range(4)]
+    assert [process.wait() for process in processes] == [0] * 4
+    assert (tmp_path / "log").read_text().split() == ["in", "out"] * 4
+    assert not (tmp_path / "lock").exists()
+
+
+def test_fingerprint_sees_size_beginning_and_end_and_not_the_time(tmp_path):
+    path, whole = tmp_path / "large.root", bytes(200_000)
+    path.write_bytes(whole)
+    first = fingerprint(path)
+    os.utime(path, (1, 1))
+    assert fingerprint(path) == first
+    for other in (b"1" + whole[1:], whole[:-1] + b"1", whole + b"1"):
+        path.write_bytes(other)
+        assert fingerprint(path) != first
+    assert fingerprint(tmp_path / "absent.root") is None
 
 
 def test_job_turns_an_input_error_into_one_line_and_a_status(tmp_path):
