@@ -257,6 +257,7 @@ PT_CASES = {
     "width of zero": Case(imported, pt(holding("mod.blocks.0.w_resid", lambda t: t[:0])), ("blocks.0", "width")),
     "huge number in a name": Case(imported, pt(lambda w: w.update({f"mod.embed.embed.{'9' * 5000}.weight": torch.zeros(2, 2)})), ("embed.embed.999", "no known weight")),
     "name of many lines": Case(imported, pt(lambda w: w.update({"x\n\x1b[2J$(touch EXECUTED)": torch.zeros(1)})), ("no known weight",)),
+    "name of a hundred thousand letters": Case(imported, pt(lambda w: w.update({"x" * 100_000: torch.zeros(1)})), ("xxx ... xxx", "no known weight")),
     "link out of the tree": Case(imported, lambda folder: _link(folder / "mine.pt", "/etc/passwd"), ("file", "fetch it again")),
     "link to a device": Case(imported, lambda folder: _link(folder / "mine.pt", "/dev/zero"), ("file",)),
     "folder": Case(imported, lambda folder: folder, ("file",)),
