@@ -5,6 +5,7 @@
 #                         and FOLDER/bin first in PATH
 # slurm.sh stop FOLDER    ends what `start` began
 set -euo pipefail
+PATH=$PATH:/usr/sbin
 
 install() {
   command -v slurmctld slurmd munged >/dev/null && return
