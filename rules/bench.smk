@@ -268,7 +268,7 @@ rule bench_training:
         spec=spec(
             "bench_training",
             {
-                "run": BENCH_RUN.model_dump(mode="json"),
+                "run": with_batches_of(BENCH_RUN, 128).model_dump(mode="json"),
                 "samples": 30,
                 "peaks": PEAKS,
                 "steps": 4,

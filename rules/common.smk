@@ -283,6 +283,12 @@ def dense_files(model):
     return {f"dense_{name}": path for name, path in files.items()}
 
 
+def with_batches_of(run, size):
+    """A run's settings with another batch size, which is that of what it is measured against."""
+    training = run.training.model_copy(update={"batch_size": size})
+    return run.model_copy(update={"training": training})
+
+
 def base_files(model):
     """Files of the dense model that a compressed one is made from, of jets or of language."""
     base = CONFIG.compress[model].base

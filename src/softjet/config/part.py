@@ -57,11 +57,11 @@ class ParTModel(Section):
 class Training(Computed):
     """How a Particle Transformer is trained."""
 
-    epochs: float | None = Field(3, gt=0, le=10_000)
+    epochs: float | None = Field(2.5, gt=0, le=10_000)
     """Passes over the training split; null where `steps` is given."""
     steps: int | None = Field(None, ge=1, le=10_000_000)
     """Steps in all, instead of epochs."""
-    batch_size: int = Field(128, ge=2)
+    batch_size: int = Field(64, ge=2)
     """Jets a step, over all processes and microbatches."""
     microbatches: int = Field(1, ge=1)
     """Pieces of a process's share of a step, one after another: less memory, the same step."""
@@ -87,7 +87,7 @@ class Training(Computed):
     """The same bits on any number of cores: one thread a process, no operation that may give others."""
     sync_batchnorm: bool = False
     """BatchNorm over the pieces of all processes (GPUs only; not for `renormalised`)."""
-    validate_every: int = Field(100, ge=1)
+    validate_every: int = Field(200, ge=1)
     """Steps between two validations."""
     checkpoints: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.02, 0.1, 0.3)
     """Shares of the training after which the weights are kept, to see how attention grows."""
