@@ -698,8 +698,7 @@ def report_section():
 
 def sidecars_of_report():
     """Sidecars of the report and of what it shows."""
-    shown = [*report_inputs(), "<results>/report.html"]
-    return [str(sidecar_path(path)) for path in shown]
+    return sidecars([*report_inputs(), "<results>/report.html"])
 
 
 def crate_section():

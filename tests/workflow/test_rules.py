@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 pytestmark = pytest.mark.workflow
 
@@ -82,6 +83,16 @@ def test_every_rule_that_a_node_runs_says_what_it_needs(local):
     for name, rule in on_nodes.items():
         assert rule["conda"], name
         assert {"_cores", "mem_mb", "runtime", "gpu"} <= set(rule["resources"]), name
+
+
+def test_the_profile_of_a_cluster_repeats_what_decides_on_reruns_and_names_rules_that_are_there(cluster):
+    here, there = (
+        yaml.safe_load((ROOT / "profiles" / name / "config.yaml").read_text())
+        for name in ("default", "slurm")
+    )
+    # A laptop's own: how long its disk takes, and that it has room for what is temporary.
+    assert set(here) - {"latency-wait", "notemp"} <= {key for key in here if there.get(key) == here[key]}
+    assert set(there["set-resources"]) <= set(cluster["TOLD"])
 
 
 def test_only_what_needs_the_network_and_names_of_stages_stay_on_the_first_node(cluster):
