@@ -75,15 +75,15 @@ def artefacts(folder):
     return [p for p in sorted(results.rglob("*")) if p.is_file() and not p.name.endswith(".meta.json")]
 
 
-def clone(folder):
-    """A checkout of its own, with new times."""
+def clone(folder, copy=shutil.copyfile, without=("__pycache__",)):
+    """A checkout of its own; as it is left to itself, with new times and nothing compiled."""
     folder.mkdir(exist_ok=True)
     for name in CODE:
-        ignored = shutil.ignore_patterns("__pycache__")
         if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, folder / name, copy_function=shutil.copyfile, ignore=ignored)
+            ignored = shutil.ignore_patterns(*without)
+            shutil.copytree(ROOT / name, folder / name, copy_function=copy, ignore=ignored)
         else:
-            shutil.copyfile(ROOT / name, folder / name)
+            copy(ROOT / name, folder / name)
     return folder
 
 

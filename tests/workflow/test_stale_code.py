@@ -1,6 +1,7 @@
 """Edits of code: exactly the rules that it stands behind run again. Each is a dry run of a clone."""
 
 import json
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -67,8 +68,9 @@ def jobs_traced(traces):
 def test_the_digest_of_a_step_is_of_all_that_it_imported_and_of_all_data_that_it_read(
     traces, finished, finished_language
 ):
+    known = cache(files_behind)
     for job in jobs_traced(traces):
-        behind = files_behind(ROOT / "workflow" / "scripts" / job["script"])
+        behind = known(ROOT / "workflow" / "scripts" / job["script"])
         opened = {Path(p) for p in job["opened"] if LIBRARY in Path(p).parents}
         data = {p for p in opened if p.is_file() and p.suffix not in {".py", ".pyc", ".nbi", ".nbc"}}
         assert {source_of(module) for module in job["modules"]} | data <= behind, job["script"]
@@ -81,10 +83,14 @@ def source_of(module):
 
 def test_no_step_reads_a_result_that_is_not_among_its_inputs(traces, finished, finished_language):
     for job in jobs_traced(traces):
-        known = {Path(path) for path in job["files"]}
-        for path in map(Path, job["opened"]):
-            near = [path.relative_to(f) for f in (finished, finished_language) if f in path.parents]
-            path = near[0] if near else path
-            if path.parts[0] not in ("results", "resources") or not (finished / path).is_file():
-                continue
-            assert path in known or path.name.endswith(".meta.json"), job["script"]
+        known = set(job["files"])
+        found = results_of(job["opened"], finished) | results_of(job["opened"], finished_language)
+        assert {path for path in found if not path.endswith(".meta.json")} <= known, job["script"]
+
+
+def results_of(opened, folder):
+    """Files among these that are results in a folder, as the workflow names them."""
+    names = {path.removeprefix(f"{folder}/") for path in opened}
+    return {
+        name for name in names if name.startswith(("results/", "resources/")) and (folder / name).is_file()
+    }

@@ -16,7 +16,7 @@ RULES = {
     "datasets.simulated.files": set(),
     "datasets.simulated.simulation": {"simulate"},
     "datasets.simulated.simulation.seed": {"simulate", "simulate_background"},
-    "datasets.simulated.simulation.shards": {"simulate", "simulate_background", "convert_simulated"},
+    "datasets.simulated.simulation.shards": {"simulate", "simulate_background"},
     "datasets.simulated.test_background": {"simulate_background"},
     "part.reference": WHOLE_RUN,
     "part.reference.training.batch_size": WHOLE_RUN | {"draw_training", "draw_growth"},
@@ -32,6 +32,7 @@ RULES = {
     "joined": {"statistics_compressed"},
     "latency": {"measure_latency_part"},
     "latency.language_batches": set(),
+    "latency.rows": set(),
 }
 """Rules whose parameters change with a value, by the longest beginning of its path that stands here."""
 TOLD = ("datasets", "part", "compress", "comparisons", "attention")

@@ -26,10 +26,10 @@ def job():
 
 
 def trace(folder):
-    opened = set()
+    opened, of_python = set(), (sys.prefix, sys.base_prefix)
 
     def note(event, given):
-        if event == "open" and isinstance(given[0], str):
+        if event == "open" and isinstance(given[0], str) and not given[0].startswith(of_python):
             opened.add(given[0])
 
     def leave():
