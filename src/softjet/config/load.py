@@ -1,7 +1,6 @@
 """From YAML to a validated configuration, or one line that says what is wrong."""
 
 import difflib
-import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -68,7 +67,7 @@ def _explain(error: ErrorDetails) -> tuple[str, str]:
         return field, problem
     if error["type"] == "value_error":
         return field, error["msg"].removeprefix("Value error, ")
-    return field, f"{error['msg']}, got {reprlib.repr(error['input'])}"
+    return field, f"{error['msg']}, got {error['input']!r}"
 
 
 def _keys_beside(location: tuple[int | str, ...]) -> list[str]:
