@@ -24,5 +24,5 @@ with job(snakemake) as step:
     ]
     compared = add_equivalence(compare_methods(runs, labels, metrics, strata=labels))
     table = add_sizes(compared, pd.concat(costs))
-    removed = removed_table(table, f"keep_{step.section['of']}")
+    removed = removed_table(table, step.section["size"])
     write_tables({snakemake.output.comparison: table, snakemake.output.removed: removed})

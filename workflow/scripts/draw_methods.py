@@ -7,7 +7,5 @@ from softjet.provenance.job import job
 
 with job(snakemake) as step:
     table = pd.read_parquet(snakemake.input.comparison)
-    of, title = step.section["of"], step.section["title"]
-    # Matrices of one time differ a little in their parameters, which is what can be seen of them.
-    size = "keep_linears" if of == "time" else f"keep_{of}"
+    size, title = step.section["size"], step.section["title"]
     draw_pareto(table, snakemake.output.pareto_png, table["metric"].iloc[0], size, title)
