@@ -1,17 +1,21 @@
 import errno
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
+from threading import Event, Thread
 from types import SimpleNamespace
 
 import pytest
 
 from softjet.errors import InputError
 from softjet.provenance import digests
+from softjet.provenance.alone import alone
 from softjet.provenance.digests import code_digest, fingerprint, text_digest
 from softjet.provenance.files import sha256, whole_file
 from softjet.provenance.job import job
@@ -155,6 +159,30 @@ def test_a_result_is_made_by_one_process_at_a_time(tmp_path):
     assert [process.wait() for process in processes] == [0] * 4
     assert (tmp_path / "log").read_text().split() == ["in", "out"] * 4
     assert not (tmp_path / "lock").exists()
+
+
+def test_a_lock_that_was_removed_while_it_was_waited_for_is_no_lock(tmp_path, caplog):
+    folder, entered = tmp_path / "lock", Event()
+
+    def enter():
+        with alone(folder):
+            entered.set()
+
+    with alone(folder):
+        waiting = Thread(target=enter)
+        waiting.start()
+        while "wait until it ends" not in caplog.text:
+            time.sleep(0.01)
+        folder.rmdir()
+        folder.mkdir()
+        other = os.open(folder, os.O_RDONLY)
+        fcntl.flock(other, fcntl.LOCK_EX)
+        (folder / "kept").touch()
+    assert not entered.wait(0.3)
+    (folder / "kept").unlink()
+    os.close(other)
+    waiting.join(10)
+    assert entered.is_set()
 
 
 def test_fingerprint_sees_size_beginning_and_end_and_not_the_time(tmp_path):
