@@ -171,7 +171,9 @@ def test_a_lock_that_was_removed_while_it_was_waited_for_is_no_lock(tmp_path, ca
     with alone(folder):
         waiting = Thread(target=enter)
         waiting.start()
+        until = time.monotonic() + 30
         while "wait until it ends" not in caplog.text:
+            assert time.monotonic() < until
             time.sleep(0.01)
         folder.rmdir()
         folder.mkdir()
