@@ -3,8 +3,7 @@
 
 rule measure_latency_part:
     input:
-        dense=lambda w: f"<results>/part/{CONFIG.compress[w.model].base}/model.safetensors",
-        dense_config=lambda w: f"<results>/part/{CONFIG.compress[w.model].base}/config.json",
+        unpack(lambda w: dense_files(w.model)),
         model="<results>/lowrank/{model}/{variant}/model.safetensors",
         config="<results>/lowrank/{model}/{variant}/config.json",
         test=lambda w: jet_files(dataset_of(w.model), "test"),

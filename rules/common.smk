@@ -13,6 +13,7 @@ from softjet.config.load import validate
 from softjet.errors import InputError
 from softjet.jets.schema import CLASSES
 from softjet.provenance.digests import code_digest, fingerprint, text_digest
+from softjet.provenance.failures import KEPT
 from softjet.provenance.job import DONE
 from softjet.provenance.sidecar import sidecar_path
 
@@ -50,10 +51,7 @@ SHARED = os.environ.get("SNAKEMAKE_OUTPUT_CACHE", "") if workflow.enable_cache e
 config["paths"]["downloads"] = SHARED or CONFIG.paths.resources
 
 STARTED = time.time()
-KILLED = (
-    "was killed before it could say why, most often for want of memory; run again: finished steps are kept, "
-    "a training goes on from its last saved state"
-)
+KILLED = f"was killed before it could say why, most often for want of memory; {KEPT}"
 
 # Thousands of jobs are millions of objects that live to the end: not to look through them for garbage at every 700 new
 # ones makes their plan quicker.
@@ -75,14 +73,8 @@ def spec(name, section, files=()):
     """
     values = section if isinstance(section, dict) else section.model_dump(mode="json")
     marks = {"files": {str(path): fingerprint(path) for path in files}} if files else {}
-    made_by = {"code": code_of(name), "environment": ENVIRONMENT}
-    return {"section": values} | made_by | marks
-
-
-@cache
-def code_of(name):
-    """Digest of a script and of the library that it imports; read once, for thousands of jobs."""
-    return code_digest(BASE / "workflow" / "scripts" / f"{name}.py")
+    code = code_digest(BASE / "workflow" / "scripts" / f"{name}.py")
+    return {"section": values, "code": code, "environment": ENVIRONMENT} | marks
 
 
 def shared_spec(folder, *what):
@@ -291,18 +283,6 @@ def timed_outputs():
     return recorded(samples=f"{stem}.parquet", ratios=f"{stem}-ratios.parquet")
 
 
-def dense_files(model):
-    """Files of the dense language model that a compressed one is made from."""
-    files = language_files(CONFIG.compress[model].base)
-    return {f"dense_{name}": path for name, path in files.items()}
-
-
-def with_batches_of(run, size):
-    """A run's settings with another batch size, which is that of what it is measured against."""
-    training = run.training.model_copy(update={"batch_size": size})
-    return run.model_copy(update={"training": training})
-
-
 def base_files(model):
     """Files of the dense model that a compressed one is made from, of jets or of language."""
     base = CONFIG.compress[model].base
@@ -312,12 +292,27 @@ def base_files(model):
     return {"model": f"{folder}/model.safetensors", "config": f"{folder}/config.json"}
 
 
+def dense_files(model):
+    """The same, named as the other side of a measurement."""
+    return {f"dense_{name}": path for name, path in base_files(model).items()}
+
+
+def with_batches_of(run, size):
+    """A run's settings with another batch size, which is that of what it is measured against."""
+    training = run.training.model_copy(update={"batch_size": size})
+    return run.model_copy(update={"training": training})
+
+
+def family_of(model):
+    """Family of a compressed model."""
+    language = CONFIG.language.get(CONFIG.compress[model].base)
+    return language.family if language else "part"
+
+
 def crossover_section(model):
     """Parameters of the measurement of times by rank."""
-    base = CONFIG.compress[model].base
-    family = CONFIG.language[base].family if base in CONFIG.language else "part"
     own = CONFIG.latency.model_dump(mode="json", include={"rows", "samples", "noise"})
-    return own | {"family": family}
+    return own | {"family": family_of(model)}
 
 
 def crossover_file(model):
@@ -329,11 +324,10 @@ def crossover_file(model):
 def latency_section(model):
     """Parameters of the measurement of a language model: what is read at a time comes from its task."""
     task = CONFIG.tasks[CONFIG.language[CONFIG.compress[model].base].task]
-    family = CONFIG.language[CONFIG.compress[model].base].family
     return {
         "latency": CONFIG.latency.model_dump(mode="json", exclude={"batches", "rows"}),
         "length": task.length,
-        "family": family,
+        "family": family_of(model),
     }
 
 

@@ -3,8 +3,7 @@
 
 rule learn_ranks_part:
     input:
-        model=lambda w: f"<results>/part/{CONFIG.compress[w.model].base}/model.safetensors",
-        config=lambda w: f"<results>/part/{CONFIG.compress[w.model].base}/config.json",
+        unpack(lambda w: base_files(w.model)),
         train=lambda w: jet_files(dataset_of(w.model), "train"),
         times=lambda w: crossover_file(w.model),
     output:
@@ -30,7 +29,7 @@ rule learn_ranks_part:
 
 rule learn_ranks_language:
     input:
-        unpack(lambda w: language_files(CONFIG.compress[w.model].base)),
+        unpack(lambda w: base_files(w.model)),
         train=lambda w: text_file(CONFIG.compress[w.model].base, "train"),
         times=lambda w: crossover_file(w.model),
     output:

@@ -25,6 +25,11 @@ class InputError(ValueError):
         return InputError, (self.where, self.field, self.problem)
 
 
+def first_line(error: BaseException) -> str:
+    """First line of what an error of a library says, or its kind if it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def _one_line(text: str) -> str:
     """One line of what a terminal shows as it is; of a long text beginning and end."""
     if len(text) > _LONGEST:

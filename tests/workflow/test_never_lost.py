@@ -111,6 +111,13 @@ def last_words(said):
     return [line for line in said.splitlines() if line.startswith("softjet: ")]
 
 
+def only_words(done):
+    """The one line that a workflow which failed ends with."""
+    assert done.returncode != 0
+    (said,) = last_words(done.stderr)
+    return said
+
+
 def test_jobs_killed_in_every_stage_and_the_workflow_killed_in_training(tmp_path, settings, unbroken):
     rules = {"simulate": ("kill", 1), "convert_tiny": ("kill", 1), "train_part": ("kill all", 4)}
     rules |= {"record_attention": ("kill", 1), "learn_ranks_part": ("kill", 4)}
@@ -230,12 +237,9 @@ def test_two_workflows_started_at_once_do_not_meet(tmp_path, settings, unbroken)
 
 def test_a_job_without_memory_says_so_and_leaves_nothing(tmp_path, settings, unbroken):
     hungry = harmed(tmp_path, {"convert_tiny": ("starve", 1)})
-    done = snakemake(tmp_path, COUNTS, config=settings, **hungry)
-    assert done.returncode != 0
-    said = last_words(done.stderr)
-    assert len(said) == 1
-    assert "memory" in said[0]
-    assert "run again" in said[0]
+    said = only_words(snakemake(tmp_path, COUNTS, config=settings, **hungry))
+    assert "memory" in said
+    assert "run again" in said
     assert not artefacts(tmp_path)
 
 
@@ -259,12 +263,9 @@ def test_a_full_disk_is_named_and_the_next_run_with_space_finishes(tmp_path, sma
     full.write_text(yaml.safe_dump(values))
     (small_disk / "other").write_bytes(bytes(1_000_000))
     target = str(small_disk / COUNTS)
-    done = snakemake(tmp_path, target, config=full)
-    assert done.returncode != 0
-    said = last_words(done.stderr)
-    assert len(said) == 1
-    assert "the disk is full" in said[0]
-    assert "free some space and run again" in said[0]
+    said = only_words(snakemake(tmp_path, target, config=full))
+    assert "the disk is full" in said
+    assert "free some space and run again" in said
     assert not artefacts(small_disk)
     (small_disk / "other").unlink()
     assert snakemake(tmp_path, target, config=full).returncode == 0

@@ -20,7 +20,7 @@ from softjet.provenance.job import job
 with job(snakemake) as step:
     torch.set_num_threads(snakemake.threads)
     settings = Latency.model_validate(step.section)
-    folder = Path(snakemake.input.dense).parent
+    folder = Path(snakemake.input.dense_model).parent
     models = (load_part(folder), load_compressed(Path(snakemake.input.model).parent, load_part(folder)))
     tables, macs = [], []
     for size in settings.batches:

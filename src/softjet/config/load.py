@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 from softjet.config.plain import find_odd
 from softjet.config.root import Config
 from softjet.errors import InputError
+from softjet.provenance.files import check_is_file
 
 
 def validate(values: Mapping[str, Any], where: object) -> Config:
@@ -41,8 +42,7 @@ def validate(values: Mapping[str, Any], where: object) -> Config:
 
 def load_config(path: str | Path) -> Config:
     """Read one YAML file; see :func:`validate`."""
-    if Path(path).exists() and not Path(path).is_file():
-        raise InputError(path, "file", "is no file but a folder or device; give the path of a YAML file")
+    check_is_file(path, advice="give the path of a YAML file")
     try:
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -7,8 +7,10 @@ import torch
 from gguf import GGUFReader
 from transformers import AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerBase
 
-from softjet.errors import InputError
-from softjet.language.plain import check_finite, check_layers, quiet
+from softjet.errors import InputError, first_line
+from softjet.language.plain import FETCH, check_layers, quiet
+from softjet.provenance.files import check_is_file
+from softjet.weights import check_finite
 
 
 def load_gguf(path: str | Path) -> LlamaForCausalLM:
@@ -42,14 +44,14 @@ def load_gguf(path: str | Path) -> LlamaForCausalLM:
             )
     except Exception as error:  # of a damaged file transformers raises anything
         raise InputError(
-            path, "GGUF", f"cannot be read as Llama ({_first_line(error)}); fetch it again"
+            path, "GGUF", f"cannot be read as Llama ({first_line(error)}); fetch it again"
         ) from error
     loaded, notes = found
     if missing := sorted(name for name in notes["missing_keys"] if not name.startswith("lm_head.")):
         raise InputError(
             path, missing[0], f"is not among the weights ({len(missing)} are missing); fetch it again"
         )
-    check_finite(loaded, path)
+    check_finite(loaded.named_parameters(), path, FETCH)
     return _plain(loaded)
 
 
@@ -68,22 +70,17 @@ def load_gguf_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
             return AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name, local_files_only=True)
     except Exception as error:  # as above
         raise InputError(
-            path, "tokenizer", f"cannot be read ({_first_line(error)}); fetch it again"
+            path, "tokenizer", f"cannot be read ({first_line(error)}); fetch it again"
         ) from error
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
 def _check(path: Path) -> None:
-    if path.exists() and not path.is_file():
-        raise InputError(path, "GGUF", "is no file but a folder or device; give the file")
+    check_is_file(path, "GGUF")
     try:
         reader = GGUFReader(path)
         found, layers = (_value(reader, key) for key in ("general.architecture", "llama.block_count"))
     except Exception as error:  # the reader trusts what the file says of itself
-        raise InputError(path, "GGUF", f"cannot be read ({_first_line(error)}); fetch it again") from error
+        raise InputError(path, "GGUF", f"cannot be read ({first_line(error)}); fetch it again") from error
     if found != "llama":
         raise InputError(path, "general.architecture", f"is {found!r}; only llama is read")
     check_layers(layers, path)

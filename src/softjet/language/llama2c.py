@@ -11,7 +11,9 @@ from transformers import LlamaConfig, LlamaForCausalLM, LlamaTokenizer, PreTrain
 from transformers.convert_slow_tokenizer import generate_merges
 
 from softjet.errors import InputError
-from softjet.language.plain import check_finite, check_layers
+from softjet.language.plain import FETCH, check_layers
+from softjet.provenance.files import check_is_file
+from softjet.weights import check_finite
 
 _HEADER = struct.Struct("<7i")
 _NAMED = {0: "<unk>", 1: "<s>", 2: "</s>"} | {3 + byte: f"<0x{byte:02X}>" for byte in range(256)}
@@ -38,7 +40,7 @@ def load_llama2c(path: str | Path) -> LlamaForCausalLM:
     model = LlamaForCausalLM(config)
     model.load_state_dict(weights)
     model.tie_weights()
-    check_finite(model, path)
+    check_finite(model.named_parameters(), path, FETCH)
     return model.eval()
 
 
@@ -80,8 +82,7 @@ def load_llama2c_tokenizer(path: str | Path, size: int | None = None) -> PreTrai
 
 
 def _content(path: Path) -> bytes:
-    if path.exists() and not path.is_file():
-        raise InputError(path, "file", "is no file but a folder or device; give the file")
+    check_is_file(path)
     try:
         return path.read_bytes()
     except OSError as error:

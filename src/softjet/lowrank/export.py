@@ -17,6 +17,7 @@ from softjet.lowrank.embedding import LowRankEmbedding
 from softjet.lowrank.layer import LowRankLinear, Piece
 from softjet.lowrank.selection import replace
 from softjet.provenance.files import whole_file
+from softjet.weights import check_finite
 
 BUILDERS = {
     "part": "softjet.part.checkpoint:build_part",
@@ -115,9 +116,7 @@ def load_compressed(folder: str | Path, skeleton: nn.Module | None = None) -> nn
         raise InputError(weights, "file", "does not exist; compress the model first") from None
     except (SafetensorError, RuntimeError, OSError) as error:
         raise InputError(weights, "weights", f"do not fit the model: {error}") from None
-    for name, value in model.named_parameters():
-        if not value.isfinite().all():
-            raise InputError(weights, name, "holds values that are not finite; compress the model again")
+    check_finite(model.named_parameters(), weights, "compress the model again")
     return model.eval()
 
 

@@ -18,6 +18,7 @@ from softjet.config.part import N_FEATURES, ParTModel
 from softjet.errors import InputError
 from softjet.part.model import ParticleTransformer
 from softjet.provenance.files import whole_file
+from softjet.weights import check_finite
 
 WEIGHTS, CONFIG, CHECKPOINTS = "model.safetensors", "config.json", "checkpoints.safetensors"
 
@@ -148,5 +149,4 @@ def _check(path: Path, weights: dict[str, torch.Tensor], expected: dict[str, tor
             raise InputError(
                 path, name, f"is {weights[name].dtype}, not {value.dtype}; train the model again"
             )
-        if not weights[name].isfinite().all():
-            raise InputError(path, name, "holds values that are not finite; train the model again")
+    check_finite(weights.items(), path, "train the model again")

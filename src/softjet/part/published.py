@@ -15,7 +15,8 @@ from softjet.config.part import N_FEATURES, ParTModel, Weights
 from softjet.errors import InputError
 from softjet.part.model import ParticleTransformer
 from softjet.part.weaver import import_weaver, weaver_shape
-from softjet.provenance.files import sha256, whole_file
+from softjet.provenance.files import check_is_file, sha256, whole_file
+from softjet.weights import check_finite
 
 log = logging.getLogger(__name__)
 
@@ -112,8 +113,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
     InputError
         The file is absent, no such file, or holds anything but named tensors of finite numbers.
     """
-    if Path(path).exists() and not Path(path).is_file():
-        raise InputError(path, "file", "is no file but a folder or device; see docs/weights.md")
+    check_is_file(path, advice="see docs/weights.md")
     try:
         _check_uncompressed(Path(path))
         found = torch.load(path, map_location="cpu", weights_only=True)
@@ -135,6 +135,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
     for key, value in found.items():
         if problem := _unsound(value):
             raise InputError(path, key, f"{problem}; give plain weights")
+    check_finite(found.items(), path, "give plain weights")
     return dict(found)
 
 
@@ -155,4 +156,4 @@ def _unsound(value: Tensor) -> str:
         return f"is no plain tensor but {value.layout} on {value.device}"
     if value.numel() * value.element_size() > value.untyped_storage().nbytes():
         return f"has shape {tuple(value.shape)}, but fewer numbers"
-    return "" if value.isfinite().all() else "holds values that are not finite"
+    return ""

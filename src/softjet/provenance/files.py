@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+from softjet.errors import InputError
+
 
 @contextmanager
 def whole_file(target: str | Path) -> Iterator[Path]:
@@ -45,6 +47,18 @@ class Frame(Protocol):
 
     def to_parquet(self, path: Any, *, compression: Any, index: bool) -> Any:
         """Write the table."""
+
+
+def check_is_file(path: str | Path, field: str = "file", advice: str = "give the file") -> None:
+    """Refuse a folder, a device or a pipe, where reading might wait for ever; what is absent passes.
+
+    Raises
+    ------
+    InputError
+        Something other than a file is there.
+    """
+    if Path(path).exists() and not Path(path).is_file():
+        raise InputError(path, field, f"is no file but a folder or device; {advice}")
 
 
 def write_tables(tables: Mapping[str | Path, Frame]) -> None:
