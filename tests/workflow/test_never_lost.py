@@ -1,5 +1,6 @@
 """Whatever ends a workflow or a job, the next run goes on, and its tables are those of an unbroken run."""
 
+import fcntl
 import json
 import os
 import re
@@ -206,13 +207,13 @@ def test_each_stage_struck_in_each_way(tmp_path, settings, unbroken, finished_la
     assert not list(folder.rglob(".partial-*"))
 
 
-def test_jobs_that_outlive_their_workflow_do_not_write_over_what_the_next_one_makes(
-    tmp_path, settings, unbroken
-):
+def test_jobs_that_outlive_their_workflow_do_not_write_over_what_the_next_one_makes(tmp_path, settings):
     orphaned = start(tmp_path, QCD, config=settings, **harmed(tmp_path, {"simulate": ("orphan", 1)}))
     assert ended(*orphaned)[0] == -signal.SIGKILL
     assert snakemake(tmp_path, "--unlock", config=settings).returncode == 0
-    second, said = start(tmp_path, QCD, config=settings)
+    other = tmp_path / "other.yaml"
+    other.write_text(settings.read_text().replace("jets_per_class: 4", "jets_per_class: 5"))
+    second, said = start(tmp_path, QCD, config=other)
     log = tmp_path / "logs" / "simulate" / "simulated" / "QCD_0.log"
     waiting, end = "another process makes the same result; wait until it ends", time.monotonic() + 300
     while time.monotonic() < end and not (log.exists() and waiting in log.read_text()):
@@ -221,7 +222,7 @@ def test_jobs_that_outlive_their_workflow_do_not_write_over_what_the_next_one_ma
     status, words = ended(second, said)
     assert status == 0
     assert waiting in words
-    assert content_of(tmp_path / QCD) == content_of(unbroken / QCD)
+    assert len(content_of(tmp_path / QCD)) == 5
 
 
 def test_two_workflows_started_at_once_do_not_meet(tmp_path, settings, unbroken):
@@ -233,6 +234,17 @@ def test_two_workflows_started_at_once_do_not_meet(tmp_path, settings, unbroken)
         assert code == 0 or "another workflow is under way" in words or "cannot be locked" in words, words
     assert content_of(tmp_path / QCD) == content_of(unbroken / QCD)
     assert "Nothing to be done" in plan(tmp_path, QCD, config=settings).said
+
+
+def test_a_folder_that_another_workflow_holds_is_left_alone(tmp_path, settings):
+    (tmp_path / ".snakemake").mkdir()
+    handle = os.open(tmp_path / ".snakemake", os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    done = snakemake(tmp_path, QCD, config=settings)
+    os.close(handle)
+    assert done.returncode != 0
+    assert "another workflow is under way" in done.stderr
+    assert not (tmp_path / "logs").exists()
 
 
 def test_a_job_without_memory_says_so_and_leaves_nothing(tmp_path, settings, unbroken):

@@ -24,6 +24,14 @@ def test_touching_any_file_and_a_fresh_clone_rerun_nothing(tmp_path, finished):
     assert NOTHING in plan(moved, root=root).said
 
 
+def test_results_without_the_records_of_how_they_were_made_are_not_taken_for_up_to_date(tmp_path, finished):
+    shutil.copytree(finished / "results", tmp_path / "results")
+    found = plan(tmp_path)
+    assert not found.jobs
+    assert "has results, but .snakemake/, which says how they were made, is not beside it" in found.said
+    assert NOTHING not in found.said
+
+
 def test_comments_rerun_nothing(tmp_path, finished):
     root = clone(tmp_path)
     for name in ("config/config.yaml", "config/test/small.yaml", "requirements.txt"):
