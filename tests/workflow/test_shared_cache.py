@@ -1,10 +1,12 @@
 """Results shared between folders ($SNAKEMAKE_OUTPUT_CACHE): reused where they fit, never where not."""
 
+import hashlib
 import shutil
+import zipfile
 
 import pytest
 import yaml
-from running import ROOT, clone, plan, snakemake
+from running import ROOT, clone, environment, plan, snakemake
 
 from softjet.provenance.files import sha256, whole_file
 from softjet.provenance.sidecar import read_sidecar
@@ -99,3 +101,45 @@ def test_a_step_that_writes_anew_leaves_the_cache_as_it_was(run, first):
 
 def test_without_a_cache_nothing_is_said_of_it(finished):
     assert "caching" not in plan(finished).said
+
+
+PIP = """
+import os, pathlib, shutil
+shutil.copy(os.environ["WHEEL"], ".")
+print("x", file=pathlib.Path(os.environ["WHEEL"]).with_suffix(".asked").open("a"))
+"""
+
+
+@pytest.fixture
+def package(tmp_path):
+    """A checkout that knows a package `tiny`, its wheel, and a folder with a pip that gives it."""
+    root, wheel = clone(tmp_path / "clone"), tmp_path / "tiny-1-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("tiny/data.txt", "jets")
+    member = f'Member(("tiny/data.txt",), 4, "{hashlib.sha256(b"jets").hexdigest()}")'
+    entry = f'Package("pip", {{"tiny==1": "{sha256(wheel)}"}}, {{"data.txt": {member}}}, "MIT", "tiny")'
+    packages = root / "src" / "softjet" / "language" / "packages.py"
+    packages.write_text(f'{packages.read_text()}\nPACKAGES["tiny"] = {entry}\n')
+    (tmp_path / "pip").mkdir()
+    (tmp_path / "pip" / "__init__.py").touch()
+    (tmp_path / "pip" / "__main__.py").write_text(PIP)
+    return root, wheel
+
+
+def test_what_one_folder_has_downloaded_another_does_not_ask_for(tmp_path, package):
+    root, wheel = package
+    (tmp_path / "cache").mkdir()
+    config = tmp_path / "mine.yaml"
+    tasks = {"sst2": {"source": {"package": "tiny"}, "training": {"package": "tiny"}}}
+    config.write_text(yaml.safe_dump({"tasks": tasks, "language": None, "compress": None}))
+    how = {"SNAKEMAKE_OUTPUT_CACHE": str(tmp_path / "cache"), "WHEEL": str(wheel), "root": root}
+    how |= {"PYTHONPATH": f"{tmp_path}:{environment(root)['PYTHONPATH']}", "config": config}
+    lists = []
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        done = snakemake(tmp_path / name, "--cache", "--", "resources/sources/tiny.json", **how)
+        assert done.returncode == 0, done.stderr[-3000:]
+        lists.append((tmp_path / name / "resources" / "sources" / "tiny.json").read_text())
+    assert lists[0] == lists[1]
+    assert "data.txt" in lists[0]
+    assert wheel.with_suffix(".asked").read_text() == "x\n"
