@@ -65,7 +65,12 @@ def snakemake(folder, *more, config=SMALL, root=ROOT, **variables):
     command = [str(Path(sys.executable).with_name("snakemake"))]
     command += arguments(folder, *more, config=config, root=root)
     return subprocess.run(
-        command, capture_output=True, text=True, timeout=900, env=environment(root, **variables)
+        command,
+        capture_output=True,
+        text=True,
+        timeout=900,
+        env=environment(root, **variables),
+        start_new_session="HARM" in variables,  # where one job may kill all of its group
     )
 
 
