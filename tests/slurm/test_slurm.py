@@ -1,4 +1,4 @@
-"""The workflow on a real Slurm of one node: jobs, and a training of two processes that is killed and goes on.
+"""The whole small configuration on a real Slurm of one node; a training of two processes is killed once.
 
 `make test-slurm` installs Slurm and runs this.
 """
@@ -14,32 +14,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from small_trees import four_vectors, write_top
+
+from softjet.provenance.verify import verify
 
 ROOT = Path(__file__).parents[2]
 SLURM = Path(__file__).with_name("slurm.sh")
-JETS, STEPS = 800, 150
-THREADS = min(2, os.cpu_count() or 1)
-SHARD = "resources/simulated/simulated/QCD_0.root"
-RUN = "results/part/top"
+STEPS, THREADS = 150, 1
+RUN = "results/part/reference"
 CONFIG = {
-    "datasets": {
-        "simulated": {"test_background": 0, "simulation": {"jets_per_class": 6}},
-        "top": {
-            "source": "top_landscape",
-            "files": ["top.h5"],
-            "fractions": {"train": 0.5, "validation": 0.2, "test": 0.3},
-        },
-    },
-    "part": {
-        "reference": None,
-        "top": {
-            "dataset": "top",
-            "model": {"features": "kin", "classes": 2, "embed_dims": [32, 32], "heads": 4, "blocks": 2},
-            "training": {"steps": STEPS, "processes": 2, "batch_size": 64, "save_every": 0.1},
-        },
-    },
-    "compress": {"part": None},
+    "part": {"reference": {"training": {"epochs": None, "steps": STEPS, "processes": 2, "save_every": 0.1}}}
 }
 # The sandbox has no accounting, and a test has no patience.
 SANDBOX = ["--slurm-no-account", "--slurm-status-command", "squeue"]
@@ -60,7 +43,6 @@ def environment(tmp_path_factory):
 def work(tmp_path_factory):
     folder = tmp_path_factory.mktemp("on a cluster")
     (folder / "mine.yaml").write_text(yaml.safe_dump(CONFIG))
-    write_top(folder / "top.h5", four_vectors(JETS), [i % 2 for i in range(JETS)])
     return folder
 
 
@@ -75,7 +57,7 @@ def snakemake(work, *arguments):
         "--max-threads",
         THREADS,
     ]
-    command += [*SANDBOX, "--configfile", *configs, *arguments, "--", SHARD, f"{RUN}/metrics.parquet"]
+    command += [*SANDBOX, "--configfile", *configs, *arguments]
     return list(map(str, command))
 
 
@@ -110,7 +92,7 @@ def finished(work, environment):
 
 def test_a_killed_training_is_retried_and_goes_on(finished, work):
     assert finished.count("Trying to restart job") == 1
-    (left,) = re.findall(r"train: (\d+) steps to do", (work / "logs/train_part/top.log").read_text())
+    (left,) = re.findall(r"train: (\d+) steps to do", (work / "logs/train_part/reference.log").read_text())
     assert 0 < int(left) < STEPS
     history = pd.read_parquet(work / RUN / "history.parquet")
     assert list(history.step) == list(range(1, STEPS + 1))
@@ -122,8 +104,14 @@ def test_jobs_have_the_threads_of_the_profile(finished, work):
     assert facts["threads"] == THREADS
 
 
+def test_what_is_made_belongs_together_and_what_is_temporary_is_gone(finished, work, monkeypatch):
+    monkeypatch.chdir(work)
+    assert verify("results").problems == []
+    assert (work / "results/report.html").exists()
+    assert not list(work.glob("resources/simulated/*/*.root"))
+
+
 def test_nothing_is_left_to_do(finished, work, environment):
-    assert (work / SHARD).exists()
     again = subprocess.run(
         snakemake(work, "--dry-run"), capture_output=True, text=True, timeout=60, env=environment
     )
