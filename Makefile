@@ -51,7 +51,7 @@ verify: $(READY)
 	@$(BIN)/python -m softjet.provenance.verify "$(RESULTS)"
 
 report: $(READY)
-	@$(BIN)/snakemake --report report.zip $(if $(CONFIG),--configfile $(CONFIG)) $(ARGS)
+	@$(BIN)/snakemake --cores $(or $(CORES),all) --report report.zip $(if $(CONFIG),--configfile $(CONFIG)) $(ARGS)
 
 # The validator of research objects wants an older rich than import-linter does, so it has an environment of its own.
 $(VALIDATOR)/ready: tests/workflow/validator.txt $(READY)

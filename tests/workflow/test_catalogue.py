@@ -66,3 +66,9 @@ def test_every_caption_is_of_a_figure_or_a_page():
     assert len(captions) > 30
     for caption in captions:
         assert f'"{caption.stem}"' in rules, caption
+
+
+def test_every_call_in_the_makefile_gives_the_cores_without_which_nothing_starts():
+    calls = [line for line in (ROOT / "Makefile").read_text().splitlines() if "/snakemake" in line]
+    assert len(calls) == 3
+    assert all("--cores" in call for call in calls)
