@@ -19,7 +19,8 @@ from softjet.provenance.verify import verify
 
 ROOT = Path(__file__).parents[2]
 SLURM = Path(__file__).with_name("slurm.sh")
-STEPS, THREADS = 150, 1
+STEPS = 150
+THREADS = min(2, os.cpu_count() or 1)
 RUN = "results/part/reference"
 CONFIG = {
     "part": {"reference": {"training": {"epochs": None, "steps": STEPS, "processes": 2, "save_every": 0.1}}}
