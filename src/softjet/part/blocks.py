@@ -1,13 +1,14 @@
 """Attention, the particle block and the class block of Particle Transformer (arXiv 2202.03772, figure 3)."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from softjet.config.part import ParTModel
+from softjet.part.packing import Group
 
 
 class Attention(nn.Module):
@@ -73,22 +74,47 @@ class Attention(nn.Module):
         -------
         Tensor, shape (B, T, W)
         """
-        q, k, v = (part.flatten(0, 1) for part in self.project(query, source))
-        scale = 1 / math.sqrt(q.shape[-1])
-        added = q.new_zeros(()) if bias is None else bias.flatten(0, 1)
-        logits = torch.baddbmm(added, q, k.mT, alpha=scale)
-        logits = logits.view(query.shape[0], self.heads, *logits.shape[1:])
+        q, k, v = self.project(query, source)
+        logits = _logits(q, k, bias)
         # An exported graph cannot choose by the data.
         if torch.compiler.is_exporting() or not real.all():
             # The softmax's own gradient is already zero at padding: autograd need not know of the mask.
             with torch.no_grad():
                 logits.masked_fill_(~real[:, None, None, :], -math.inf)
-        weights = logits.softmax(-1)
+        return self.out_proj(self._mix(logits, v))
+
+    def forward_rows(self, rows: Tensor, groups: Sequence[Group]) -> Tensor:
+        """Let the particles of each jet attend to each other; shapes (n, W) -> (n, W).
+
+        Parameters
+        ----------
+        rows : Tensor, shape (n, W)
+            Particles of all jets without padding.
+        groups : sequence of Group
+            The jets.
+        """
+        projected, mixed = self.in_proj(rows), []
+        for group in groups:
+            q, k, v = self._split(group.padded(projected))
+            mixed.append(group.packed(self._mix(_logits(q, k, group.bias), v)))
+        return self.out_proj(torch.cat(mixed))
+
+    def _mix(self, logits: Tensor, values: Tensor) -> Tensor:
+        """Values weighted by the softmax, heads side by side; (B, H, T, S), (B, H, S, D) -> (B, T, W)."""
+        # In bfloat16 a processor takes twice as long.
+        weights = logits.softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32))
         if self.edit is not None:
             weights = self.edit(weights)
         weights = functional.dropout(weights, self.dropout, self.training)
-        out = (weights.flatten(0, 1) @ v).view(query.shape[0], self.heads, query.shape[1], -1)
-        return self.out_proj(out.transpose(1, 2).flatten(2))
+        out = (weights.flatten(0, 1) @ values.flatten(0, 1)).unflatten(0, weights.shape[:2])
+        return out.transpose(1, 2).flatten(2)
+
+
+def _logits(q: Tensor, k: Tensor, bias: Tensor | None) -> Tensor:
+    """Queries (B, H, T, D) on keys (B, H, S, D) as q k / sqrt(D) + bias, shape (B, H, T, S)."""
+    added = q.new_zeros(()) if bias is None else bias.flatten(0, 1)
+    scale = 1 / math.sqrt(q.shape[-1])
+    return torch.baddbmm(added, q.flatten(0, 1), k.flatten(0, 1).mT, alpha=scale).unflatten(0, q.shape[:2])
 
 
 class Block(nn.Module):
@@ -143,6 +169,11 @@ class ParticleBlock(Block):
         """
         normed = self.attention_norm(x)
         return self._add_feed_forward(self._add_attention(x, self.attention(normed, normed, real, bias)))
+
+    def forward_rows(self, rows: Tensor, groups: Sequence[Group]) -> Tensor:
+        """Update the particles of all jets, which stand without padding; shapes (n, W) -> (n, W)."""
+        attended = self.attention.forward_rows(self.attention_norm(rows), groups)
+        return self._add_feed_forward(self._add_attention(rows, attended))
 
 
 class ClassBlock(Block):

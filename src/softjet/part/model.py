@@ -12,13 +12,8 @@ from torch import Tensor, nn
 from softjet.config.part import N_FEATURES, ParTModel
 from softjet.part.blocks import Block, ClassBlock, ParticleBlock
 from softjet.part.norm import BatchRenorm1d
+from softjet.part.packing import grouped
 from softjet.part.pairs import PairEmbedding, Pairs, pair_features, real_pairs, symmetric_bias
-
-GROUP = 32
-"""Jets that go through the blocks together in training: from short to long, so that little is padding."""
-
-GROUPS_ON_GPU = 4
-"""On a GPU groups are as many at most: it is slower with many small calls than with some padding."""
 
 
 class ParticleEmbedding(nn.Module):
@@ -54,12 +49,14 @@ class ParticleEmbedding(nn.Module):
         -------
         Tensor, shape (B, P, W)
         """
-        if self.counts_padding:
-            rows = self.norm(features).transpose(1, 2)[real]
-        else:
-            rows = self.norm(features.transpose(1, 2)[real])
-        rows = self.layers(rows)
+        rows = self.rows(features, real)
         return rows.new_zeros(*real.shape, rows.shape[-1]).masked_scatter_(real[..., None], rows)
+
+    def rows(self, features: Tensor, real: Tensor) -> Tensor:
+        """Embed the real particles, jet by jet; shapes (B, F, P), (B, P) -> (n, W)."""
+        if self.counts_padding:
+            return self.layers(self.norm(features).transpose(1, 2)[real])
+        return self.layers(self.norm(features.transpose(1, 2)[real]))
 
 
 class ParticleTransformer(nn.Module):
@@ -121,26 +118,18 @@ class ParticleTransformer(nn.Module):
         Tensor, shape (B, W)
         """
         real = mask.squeeze(1)
-        size = group_size(len(real), real.device.type)
-        if not self.training or len(real) <= size:
-            return self.aggregate(self.embed(features, real), real, self.pair_bias(vectors, mask))
-        return self._encode_in_groups(self.embed(features, real), vectors, real, size)
+        if self.training:
+            return self._encode_rows(features, vectors, real)
+        return self.aggregate(self.embed(features, real), real, self.pair_bias(vectors, mask))
 
-    def _encode_in_groups(self, x: Tensor, vectors: Tensor, real: Tensor, size: int) -> Tensor:
-        """Class tokens of a batch whose blocks see few jets at a time, trimmed to the longest of them.
-
-        Embeddings see the whole batch, so that their normalisations do.
-        """
-        pairs, embedded = self._embedded_pairs(vectors, real)
-        ends = torch.searchsorted(pairs.jet, torch.arange(len(real) + 1, device=real.device)).tolist()
-        lengths, tokens = (real * torch.arange(1, real.shape[1] + 1, device=real.device)).amax(1).tolist(), []
-        for first in range(0, len(real), size):
-            last = min(first + size, len(real))
-            own, longest = slice(ends[first], ends[last]), max(lengths[first:last])
-            inside = Pairs(pairs.jet[own] - first, pairs.first[own], pairs.second[own])
-            bias = symmetric_bias(embedded[own], inside, (last - first, longest))
-            tokens.append(self.aggregate(x[first:last, :longest], real[first:last, :longest], bias))
-        return torch.cat(tokens)
+    def _encode_rows(self, features: Tensor, vectors: Tensor, real: Tensor) -> Tensor:
+        """Class tokens of a batch in any order of length: padding is of groups, and for attention alone."""
+        rows = self.embed.rows(features, real)
+        groups = grouped(real, *self._embedded_pairs(vectors, real))
+        for block in self.blocks:
+            assert isinstance(block, ParticleBlock)
+            rows = block.forward_rows(rows, groups)
+        return torch.cat([self._class_token(group.padded(rows), group.real) for group in groups])
 
     def aggregate(self, x: Tensor, real: Tensor, bias: Tensor) -> Tensor:
         """Blocks and final norm, from embedded particles and pairs on.
@@ -160,6 +149,10 @@ class ParticleTransformer(nn.Module):
         """
         for block in self.blocks:
             x = block(x, real, bias)
+        return self._class_token(x, real)
+
+    def _class_token(self, x: Tensor, real: Tensor) -> Tensor:
+        """Class token (B, W) of particles (B, P, W) after their last block."""
         token = self.class_token.expand(x.shape[0], -1, -1)
         for block in self.class_blocks:
             token = block(token, x, real)
@@ -182,11 +175,6 @@ class ParticleTransformer(nn.Module):
         Tensor, shape (B, C)
         """
         return self.head(self.encode(features, vectors, mask))
-
-
-def group_size(jets: int, device: str) -> int:
-    """Jets of a batch that go through the blocks together in training, on this kind of device."""
-    return GROUP if device == "cpu" else max(GROUP, math.ceil(jets / GROUPS_ON_GPU))
 
 
 def norm_of(config: ParTModel) -> type[nn.BatchNorm1d]:

@@ -4,8 +4,9 @@ import torch
 import vector
 
 from softjet.config.part import ParTModel
-from softjet.part.model import ParticleTransformer, group_size
+from softjet.part.model import ParticleTransformer
 from softjet.part.norm import BatchRenorm1d
+from softjet.part.packing import group_size
 from softjet.part.pairs import pair_features, real_pairs
 
 LOGITS = {"rtol": 0, "atol": 1e-9}
@@ -106,33 +107,37 @@ def test_padding_changes_nothing(model64, batch):
     torch.testing.assert_close(torch.cat(alone), expected, **LOGITS)
 
 
-def test_blocks_see_groups_in_training_and_nothing_else_changes(model64, batch, monkeypatch):
-    order = batch[2].sum(-1).flatten().argsort()
-    features, vectors, mask = (tensor[order] for tensor in batch)
-    model64.train()
+def packed_and_padded(model, inputs):
+    """Logits and gradients in training, and those of the same weights where all jets are padded."""
+    features, vectors, mask = inputs
+    real = mask.squeeze(1)
+    padded = model.head(model.aggregate(model.embed(features, real), real, model.pair_bias(vectors, mask)))
+    for logits in (model(*inputs), padded):
+        yield logits, torch.autograd.grad(logits.square().sum(), list(model.parameters()))
 
-    def outcome(group):
-        monkeypatch.setattr("softjet.part.model.GROUP", group)
-        shapes = []
-        hook = model64.blocks[0].register_forward_pre_hook(
-            lambda _module, inputs: shapes.append(inputs[0].shape)
-        )
-        logits = model64(features, vectors, mask)
-        hook.remove()
-        gradients = torch.autograd.grad(logits.square().sum(), list(model64.parameters()))
-        return logits, gradients, shapes
 
+@pytest.mark.parametrize("size", [1, 2, 32])
+def test_training_without_padding_is_the_same_function(model64, batch, size, monkeypatch):
+    monkeypatch.setattr("softjet.part.packing.GROUP", size)
     for module in model64.modules():  # the running averages stand where they are
         if isinstance(module, BatchRenorm1d):
             monkeypatch.setattr(module, "_follow", lambda *_, m=module: (m.running_mean, m.running_var))
-    whole, gradients, (shape,) = outcome(len(mask))
-    parts, others, shapes = outcome(2)
-    torch.testing.assert_close(parts, whole, **LOGITS)
-    for found, expected in zip(others, gradients, strict=True):
-        torch.testing.assert_close(found, expected, rtol=1e-7, atol=1e-8)
-    lengths = mask.sum(-1).flatten().tolist()
-    assert [found[1] for found in shapes] == [max(lengths[i : i + 2]) for i in range(0, len(mask), 2)]
-    assert sum(found[0] for found in shapes) == shape[0]
+    (packed, gradients), (padded, expected) = packed_and_padded(model64.train(), batch)
+    torch.testing.assert_close(packed, padded, **LOGITS)
+    for found, wanted in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-7, atol=1e-8)
+
+
+def test_layers_see_no_padding_in_training_and_attention_that_of_its_group(model64, batch, monkeypatch):
+    monkeypatch.setattr("softjet.part.packing.GROUP", 2)
+    rows, shapes, attention = [], [], model64.blocks[0].attention
+    model64.blocks[0].expand.register_forward_pre_hook(lambda _, inputs: rows.append(inputs[0].shape[0]))
+    monkeypatch.setattr(attention, "edit", lambda weights: shapes.append(weights.shape) or weights)
+    model64.train()(*batch)
+    lengths = batch[2].sum(-1).flatten().tolist()
+    groups = [lengths[i : i + 2] for i in range(0, len(lengths), 2)]
+    assert rows == [sum(lengths)]
+    assert shapes == [(len(group), attention.heads, max(group), max(group)) for group in groups]
 
 
 def test_a_gpu_gets_fewer_and_larger_groups():
