@@ -56,4 +56,9 @@ class Progress:
         self._last = time.monotonic()
         rate = (self.done - self._first) / max(self._last - self._start, 1e-9)
         count = f"{self.done} of {self.total} {self.unit}"
-        log.info("%s: %s, %.1f a second%s", self.what, count, rate, f", {note}" if note else "")
+        log.info("%s: %s, %s%s", self.what, count, _pace(rate), f", {note}" if note else "")
+
+
+def _pace(rate: float) -> str:
+    """Units a second, or seconds a unit where these are more than one."""
+    return f"{1 / rate:.1f} s each" if 0 < rate < 1 else f"{rate:.1f} a second"

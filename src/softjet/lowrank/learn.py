@@ -137,7 +137,7 @@ def _run_phase(run: Run, stream: Iterator, loss: Callable, state: Path, progress
         row = take_step(run, next(stream), loss)
         run.history.append(row)
         turn(run)
-        progress.advance(note=f"loss {row['loss']:.4f}, keeps {row['keep_total']:.3f}")
+        progress.advance(note=f"task loss {row['task']:.4f}, keeps {row['keep_total']:.3f}")
         if run.phase != phase or time.monotonic() - saved > run.settings.save_every:
             save_run(run, state)
             saved = time.monotonic()

@@ -30,6 +30,15 @@ def test_log_gets_a_line_when_one_is_due_and_the_rate_counts_from_the_resume(cap
     assert "done" in lines[2]
 
 
+@pytest.mark.parametrize(("seconds", "said"), [(0.5, "4.0 a second"), (80, "40.0 s each")])
+def test_the_pace_is_told_by_a_number_above_one(caplog, monkeypatch, seconds, said):
+    caplog.set_level(logging.INFO, "softjet")
+    with Progress(2, "train", "steps", every=1e9) as progress:
+        progress.advance(2)
+        monkeypatch.setattr("time.monotonic", lambda: progress._start + seconds)
+    assert f"2 of 2 steps, {said}" in caplog.records[-1].getMessage()
+
+
 def test_log_gets_no_line_before_one_is_due(caplog):
     caplog.set_level(logging.INFO, "softjet")
     with Progress(10, "train", "steps") as progress:
