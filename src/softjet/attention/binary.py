@@ -36,9 +36,9 @@ def binary(thresholds: Sequence[float], chance: Chance) -> Statistic:
             for ratio in _above(seen, threshold, *expected[f"above_{threshold:g}"])
         ]
         measured = {
-            "extreme": is_extreme(seen.largest[0]),
+            "extreme": is_extreme(seen.largest),
             "effective_keys": effective_keys(seen),
-            "largest": seen.largest[0],
+            "largest": seen.largest,
         }
         found += [
             Ratio(name, seen.over_queries(values), seen.queries, *expected[name])
@@ -54,10 +54,7 @@ def effective_keys(seen: Seen) -> Tensor:
 
     The entropy is -ln of the largest weight plus how far its logit lies above the mean one, weighted.
     """
-    largest, key = seen.largest
-    logits = seen.qk + seen.bias
-    above_mean = seen.at(logits, key) - (seen.weights * logits).sum(-1)
-    return (above_mean - largest.log()).exp()
+    return (seen.described.rise - seen.largest.log()).exp()
 
 
 def is_mutual(seen: Seen) -> Tensor:
@@ -67,13 +64,13 @@ def is_mutual(seen: Seen) -> Tensor:
 
 def queries_on_hub(seen: Seen) -> Tensor:
     """Queries whose largest weight is on the key that most queries of the jet choose, (B, H)."""
-    chosen = torch.zeros_like(seen.largest[0])
+    chosen = torch.zeros_like(seen.largest)
     chosen.scatter_add_(-1, seen.key, seen.jets.real[:, None].to(chosen).expand(chosen.shape))
     return chosen.amax(-1)
 
 
 def _above(seen: Seen, threshold: float, null: Tensor, error: Tensor) -> list[Ratio]:
-    above, n = seen.largest[0] > threshold, seen.queries
+    above, n = seen.largest > threshold, seen.queries
     other = 1 - 1 / n
     return [
         Ratio("above", seen.over_queries(above), n, null, error, threshold),

@@ -72,7 +72,11 @@ def _alone(seen: Seen, name: str, largest: Tensor, key: Tensor, thresholds: Sequ
 
 def _variances(seen: Seen) -> list[Ratio]:
     whole = seen.over_queries(seen.variance)
-    shares = {"qk": seen.qk_variance, "bias": seen.shared.variance, "both": 2 * seen.covariance}
+    shares = {
+        "qk": seen.described.variance,
+        "bias": seen.shared.variance,
+        "both": 2 * seen.described.covariance,
+    }
     return [Ratio(f"variance_{name}", seen.over_queries(share), whole) for name, share in shares.items()]
 
 

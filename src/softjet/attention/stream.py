@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from softjet.attention.described import Described, describe
 from softjet.attention.reading import Jets, chosen
 from softjet.attention.recording import Layer, check_residual, watching, without_padding
 from softjet.attention.sums import Ratio, Sums
@@ -42,14 +43,19 @@ class Seen:
     shared: "Shared"
 
     @cached_property
-    def largest(self) -> tuple[Tensor, Tensor]:
-        """Largest weight of each query and its key, both (B, H, P)."""
-        return tuple(self.weights.max(-1))  # type: ignore[return-value]
+    def described(self) -> Described:
+        """What one look at each query's row tells, (B, H, P) each."""
+        return describe(self.weights, self.qk, self.bias, self.jets.n)
+
+    @property
+    def largest(self) -> Tensor:
+        """Largest weight of each query, (B, H, P)."""
+        return self.described.largest
 
     @property
     def key(self) -> Tensor:
         """Key of each query's largest weight, int64 (B, H, P)."""
-        return self.largest[1]
+        return self.described.key
 
     @cached_property
     def places(self) -> Tensor:
@@ -74,22 +80,8 @@ class Seen:
     @cached_property
     def variance(self) -> Tensor:
         """Variance of each query's logits over its real keys, (B, H, P)."""
-        both = self.shared.variance + self.qk_variance + 2 * self.covariance
+        both = self.shared.variance + self.described.variance + 2 * self.described.covariance
         return both.clamp_min_(0)
-
-    @cached_property
-    def qk_variance(self) -> Tensor:
-        """Variance of each row of `qk` over real keys, (B, H, P)."""
-        return self.per_key(self.centred_qk.square().sum(-1))
-
-    @cached_property
-    def covariance(self) -> Tensor:
-        """Covariance of each row of `qk` with that of the bias, (B, H, P)."""
-        return self.per_key((self.centred_qk * self.shared.centred_bias).sum(-1))
-
-    def per_key(self, sums: Tensor) -> Tensor:
-        """Sums over the keys of each query (B, H, P), divided by the number of keys."""
-        return sums / self.jets.n.to(sums)[:, None, None]
 
     def over_queries(self, values: Tensor) -> Tensor:
         """Sum of (B, H, P) over the real queries, float32 (B, H)."""
