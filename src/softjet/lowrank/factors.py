@@ -1,7 +1,8 @@
 """One matrix as its directions, of which a gate lets some pass."""
 
+import operator
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,19 @@ def kept_parameters(rank: int, m: int, n: int) -> int:
     return min(rank * (m + n), m * n)
 
 
+class _Norms(NamedTuple):
+    """Norms of directions, and the tensors that they are of, each at the version it then had."""
+
+    parts: tuple[Tensor, ...]
+    versions: list[int]
+    values: Tensor
+
+    def are_of(self, parts: tuple[Tensor, ...]) -> bool:
+        """Whether they are of these tensors as they now are."""
+        same = len(parts) == len(self.parts) and all(map(operator.is_, parts, self.parts))
+        return same and self.versions == [part._version for part in parts]
+
+
 class Factors(nn.Module):
     """One matrix as U diag(x) V with normalised columns of U and rows of V, and a gate on x.
 
@@ -37,6 +51,8 @@ class Factors(nn.Module):
         By default a soft threshold.
     train : "all" or "spectrum"
         With "spectrum", U and V are frozen.
+    blank : bool
+        All zero, for a state that is loaded next: a decomposition takes its time.
 
     Attributes
     ----------
@@ -55,11 +71,14 @@ class Factors(nn.Module):
     right: nn.Parameter
     scale: Tensor
 
-    def __init__(self, weight: Tensor, gate: Gate | None = None, train: Train = "all") -> None:
+    def __init__(
+        self, weight: Tensor, gate: Gate | None = None, train: Train = "all", blank: bool = False
+    ) -> None:
         super().__init__()
         self.fixed = False
         self.measure = Measure()
-        self._set(*self.measure.decompose(weight))
+        self._known: _Norms | None = None
+        self._set(*(_blank(weight) if blank else self.measure.decompose(weight)))
         for parameter in (self.left, self.right):
             parameter.requires_grad_(train == "all")
         self.register_buffer("scale", _scale(self.sigma.detach()))
@@ -106,6 +125,15 @@ class Factors(nn.Module):
         return (self.scale * passed / norms).to(self.right.dtype)
 
     def _norms(self) -> Tensor:
+        """|u| |v|; of frozen U and V worked out once, since a measure may be dear."""
+        if self.left.requires_grad or self.right.requires_grad:
+            return self._measured()
+        parts = (self.left, self.right, *self.measure.buffers())
+        if self._known is None or not self._known.are_of(parts):
+            self._known = _Norms(parts, [part._version for part in parts], self._measured())
+        return self._known.values
+
+    def _measured(self) -> Tensor:
         left, right = self.measure.left(self.left), self.measure.right(self.right)
         return vector_norm(left, dim=0) * vector_norm(right, dim=1)
 
@@ -214,7 +242,11 @@ def ranks_of(factors: Sequence[Factors]) -> list[int]:
 
 
 def factorised(
-    weight: Tensor, pieces: int = 1, new_gate: NewGate = soft_gate, train: Train = "all"
+    weight: Tensor,
+    pieces: int = 1,
+    new_gate: NewGate = soft_gate,
+    train: Train = "all",
+    blank: bool = False,
 ) -> list[Factors]:
     """Decompose the equally high matrices packed in a weight.
 
@@ -226,9 +258,16 @@ def factorised(
     new_gate : callable
         From the number of directions of a matrix to its gate.
     train : "all" or "spectrum"
+    blank : bool
+        As of `Factors`.
     """
     parts = weight.detach().chunk(pieces)
-    return [Factors(part, new_gate(min(part.shape)), train) for part in parts]
+    return [Factors(part, new_gate(min(part.shape)), train, blank) for part in parts]
+
+
+def _blank(weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    (m, n), k = weight.shape, min(weight.shape)
+    return weight.new_zeros(m, k), weight.new_zeros(k, dtype=precise(weight)), weight.new_zeros(k, n)
 
 
 def _scale(sizes: Tensor) -> Tensor:

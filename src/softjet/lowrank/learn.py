@@ -91,8 +91,8 @@ def learn_ranks(
         `answer`, a budget of time without `price`, or a saved state of another run.
     """
     trained = with_teacher(model, loss, answer, settings.distillation)
-    run = begin(model, selection, settings, price)
     state = Path(state_dir) / "ranks.pt"
+    run = begin(model, selection, settings, price, blank=state.exists())
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed)
         if state.exists():

@@ -18,8 +18,21 @@ from softjet.lowrank.selection import all_factors, decompose
 from softjet.lowrank.whitening import blank_measures, measure_inputs, whiten
 
 
-def begin(model: nn.Module, selection: Selection, settings: RankLearning, price: Price | None = None) -> Run:
+def begin(
+    model: nn.Module,
+    selection: Selection,
+    settings: RankLearning,
+    price: Price | None = None,
+    blank: bool = False,
+) -> Run:
     """Decompose a model, as its method does, and start a run before its first step.
+
+    Parameters
+    ----------
+    model, selection, settings, price
+        As of :func:`softjet.lowrank.learn_ranks`.
+    blank : bool
+        For a run that is taken up from its saved state: nothing is decomposed.
 
     Raises
     ------
@@ -31,14 +44,15 @@ def begin(model: nn.Module, selection: Selection, settings: RankLearning, price:
     procedure = PROCEDURES[settings.method]
     dense = parameter_counts(model, selection, settings.embeddings)
     if procedure.margins is not None or settings.train == "spectrum":
-        decompose(model, selection, procedure.gate(settings), settings.train, settings.embeddings)
+        decompose(model, selection, procedure.gate(settings), settings.train, settings.embeddings, blank)
     if procedure.learning is not None and procedure.whitened:
         blank_measures(model)
     if settings.train == "spectrum":
         _freeze_but_spectra(model)
     weight = procedure.learning.weight(settings) if procedure.learning else 0.0
     run = Run(model, selection, settings, dense, weight, price or PARAMETERS)
-    choose(run)  # an impossible budget fails before the first step
+    if not blank:
+        choose(run)  # an impossible budget fails before the first step
     return run
 
 

@@ -116,6 +116,7 @@ def decompose(
     new_gate: NewGate = soft_gate,
     train: Train = "all",
     embeddings: bool = False,
+    blank: bool = False,
 ) -> None:
     """Turn each selected dense layer of the model into one whose rank is learned, at full rank, in place.
 
@@ -132,6 +133,8 @@ def decompose(
         With "spectrum", U and V are frozen.
     embeddings : bool
         Factor the embedding tables of the selection too.
+    blank : bool
+        As of :class:`softjet.lowrank.factors.Factors`.
 
     Raises
     ------
@@ -144,7 +147,7 @@ def decompose(
             raise InputError("selection", place.path, "is not dense any more; start from the dense model")
     for place in places:
         dense = model.get_submodule(place.path)
-        factors = factorised(dense_weight(dense), len(place.pieces), new_gate, train)
+        factors = factorised(dense_weight(dense), len(place.pieces), new_gate, train, blank)
         made: dict[nn.Module, nn.Module] = {}  # a module may stand at several paths
         for path, layer in list(sharers(model, dense)):
             made.setdefault(layer, _soft(layer, factors))

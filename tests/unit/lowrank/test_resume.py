@@ -71,6 +71,15 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_bits(tmp_path, whole)
     assert its_ranks.equals(ranks)
 
 
+def test_a_run_that_goes_on_decomposes_nothing_again(tmp_path, whole, monkeypatch):
+    method, model, _, _ = whole
+    stream = stopping_at(TOTAL - 1)
+    with pytest.raises(InterruptionError):
+        run(method, tmp_path, stream=stream, save_every=1e-9)
+    monkeypatch.setattr("torch.linalg.svd", None)
+    assert same_weights(model, run(method, tmp_path, network(seed=5), stream)[0])
+
+
 def killed(method, folder, at, where):
     """Run a method in a process of its own that is killed at a step: in it, or halfway through its saving."""
     steps = 0
