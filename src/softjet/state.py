@@ -28,7 +28,8 @@ def load_state(path: Path) -> dict[str, Any]:
         It cannot be read, or holds no parts by name.
     """
     try:
-        content = torch.load(path, weights_only=True, map_location="cpu")
+        # Mapped, so that a large state does not stand in memory beside what it is copied into.
+        content = torch.load(path, weights_only=True, map_location="cpu", mmap=True)
     except Exception as error:
         raise InputError(path, "state", f"cannot be read ({error}); remove it to train anew") from error
     if not isinstance(content, dict):
