@@ -49,7 +49,7 @@ rule measure_latency_language:
         "../envs/softjet.yaml"
     threads: all_cores()
     resources:
-        mem_mb=4000,
+        mem_mb=lambda w: memory_of(CONFIG.compress[w.model].base),
         runtime=120,
         gpu=0,
     params:

@@ -236,6 +236,11 @@ def threads_of(language):
     return CONFIG.language[language].threads or half_of_cores()
 
 
+def memory_of(language):
+    """Memory of a language model's jobs, in MB."""
+    return CONFIG.language[language].memory
+
+
 def of_variants(model, name):
     """A file of every run of a compressed model."""
     return [f"<results>/lowrank/{model}/{variant}/{name}" for variant in runs_of(model)]

@@ -42,7 +42,7 @@ rule learn_ranks_language:
         "../envs/softjet.yaml"
     threads: lambda w: threads_of(CONFIG.compress[w.model].base)
     resources:
-        mem_mb=4000,
+        mem_mb=lambda w: memory_of(CONFIG.compress[w.model].base),
         runtime=2880,
         gpu=lambda w: gpus(CONFIG.compress[w.model].learning),
     params:
@@ -112,7 +112,7 @@ rule evaluate_compressed_language:
         "../envs/softjet.yaml"
     threads: lambda w: threads_of(CONFIG.compress[w.model].base)
     resources:
-        mem_mb=4000,
+        mem_mb=lambda w: memory_of(CONFIG.compress[w.model].base),
         runtime=240,
         gpu=lambda w: gpus(CONFIG.language[CONFIG.compress[w.model].base].tuning),
     params:

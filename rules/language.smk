@@ -120,7 +120,7 @@ rule tune_language:
         "../envs/softjet.yaml"
     threads: lambda w: threads_of(w.language)
     resources:
-        mem_mb=4000,
+        mem_mb=lambda w: memory_of(w.language),
         runtime=2880,
         gpu=lambda w: gpus(CONFIG.language[w.language].tuning),
     params:
@@ -146,7 +146,7 @@ rule evaluate_language:
         "../envs/softjet.yaml"
     threads: lambda w: threads_of(w.language)
     resources:
-        mem_mb=4000,
+        mem_mb=lambda w: memory_of(w.language),
         runtime=240,
         gpu=lambda w: gpus(CONFIG.language[w.language].tuning),
     params:

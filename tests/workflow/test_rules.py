@@ -39,6 +39,7 @@ def facts(rule):
 print("TOLD", json.dumps({{rule.name: facts(rule) for rule in workflow.rules}}))
 print("STAGES", json.dumps({{stage: stage_files(stage) for stage in STAGES}}))
 print("REPORT", json.dumps(report_inputs()))
+print("MEMORY", json.dumps({{name: memory_of(name) for name in ("gpt2", "bert")}}))
 print("GPUS", json.dumps({{run: gpus_of_training(run) for run in trained()}}))
 """
 CONFIG = """
@@ -48,6 +49,7 @@ part:
   takes: {training: {processes: 2}}
 comparisons: [{reference: reference, other: theirs}]
 datasets: {simulated: {reference: theirs.parquet}}
+language: {gpt2: {memory: 9000}}
 """
 
 
@@ -63,7 +65,7 @@ def lines(folder, profile, *arguments):
     )
     assert done.returncode == 0, done.stderr[-3000:]
     jobs = re.findall(r"^(\w+) +(\d+)$", done.stdout.partition("Job stats:")[2].partition("total")[0], re.M)
-    told = re.findall(r"^(TOLD|STAGES|REPORT|GPUS) (.*)$", done.stdout, re.M)
+    told = re.findall(r"^(TOLD|STAGES|REPORT|MEMORY|GPUS) (.*)$", done.stdout, re.M)
     return {word: json.loads(text) for word, text in told} | {"JOBS": {rule: int(n) for rule, n in jobs}}
 
 
@@ -123,6 +125,15 @@ def test_threads_are_of_the_cores_here_and_of_the_profile_there(local, cluster, 
 
 def test_a_training_asks_for_a_gpu_a_process_where_the_configuration_wants_gpus(local):
     assert local["GPUS"] == {"reference": 2, "takes": 0}
+
+
+def test_jobs_of_a_language_model_ask_for_the_memory_of_the_configuration(local):
+    assert local["MEMORY"] == {"gpt2": 9000, "bert": 4000}
+    asking = [n for n, rule in local["TOLD"].items() if rule["resources"].get("mem_mb") == "a function"]
+    assert set(asking) == {
+        f"{what}_language"
+        for what in ("tune", "evaluate", "learn_ranks", "evaluate_compressed", "measure_latency")
+    }
 
 
 def test_download_fetches_weights_and_all_sources(local):
