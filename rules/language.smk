@@ -87,7 +87,7 @@ rule prepare_language:
         "../envs/softjet.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=lambda w: memory_of(w.language),
         runtime=60,
         gpu=0,
     params:

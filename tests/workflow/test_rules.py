@@ -132,7 +132,7 @@ def test_jobs_of_a_language_model_ask_for_the_memory_of_the_configuration(local)
     asking = [n for n, rule in local["TOLD"].items() if rule["resources"].get("mem_mb") == "a function"]
     assert set(asking) == {
         f"{what}_language"
-        for what in ("tune", "evaluate", "learn_ranks", "evaluate_compressed", "measure_latency")
+        for what in ("prepare", "tune", "evaluate", "learn_ranks", "evaluate_compressed", "measure_latency")
     }
 
 

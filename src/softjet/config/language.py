@@ -99,7 +99,7 @@ class LanguageModel(Section):
     threads: int = Field(0, ge=0)
     """Threads of each of its jobs; 0: half of the cores, so that two jobs go side by side."""
     memory: int = Field(4000, ge=500)
-    """Megabytes that each of its jobs asks a cluster for; rank learning takes 16 bytes a parameter."""
+    """Megabytes that each of its jobs asks a cluster for; rank learning: 16 bytes a parameter or more."""
     licence: str = "unknown"
     """Licence of the weights, handed on with every compressed model."""
     note: str = ""

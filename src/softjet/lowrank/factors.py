@@ -213,7 +213,8 @@ class Factors(nn.Module):
         for name, value in pairs.items():
             trained = getattr(self, name).requires_grad
             setattr(self, name, nn.Parameter(value.contiguous(), requires_grad=trained))
-        self.fixed, self.measure = True, Measure()
+        # The norms known so far hold the dropped directions.
+        self.fixed, self.measure, self._known = True, Measure(), None
         self.gate.freeze()
 
     @torch.no_grad()

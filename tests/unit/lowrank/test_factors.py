@@ -1,6 +1,7 @@
 """One matrix, its directions and the gates that let them pass."""
 
 import copy
+import weakref
 
 import pytest
 import torch
@@ -157,6 +158,14 @@ def test_frozen_directions_are_measured_again_only_where_they_change(monkeypatch
         assert len(calls) <= 1
         norms = [vector_norm(part, dim=dim) for part, dim in factors_as_measured(factors)]
         torch.testing.assert_close(sizes, norms[0] * factors.sigma * norms[1])
+
+
+def test_frozen_directions_that_are_dropped_leave_memory():
+    factors = Factors(matrix(), train="spectrum")
+    factors.spectrum()
+    whole = weakref.ref(factors.left)
+    factors.fix(3)
+    assert whole() is None
 
 
 def factors_as_measured(factors):
