@@ -1,8 +1,7 @@
 """One matrix as its directions, of which a gate lets some pass."""
 
-import operator
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -22,19 +21,6 @@ Train = Literal["all", "spectrum"]
 def kept_parameters(rank: int, m: int, n: int) -> int:
     """Parameters of an m x n matrix at a rank: the pair's r (m + n), at most the dense m n."""
     return min(rank * (m + n), m * n)
-
-
-class _Norms(NamedTuple):
-    """Norms of directions, and the tensors that they are of, each at the version it then had."""
-
-    parts: tuple[Tensor, ...]
-    versions: list[int]
-    values: Tensor
-
-    def are_of(self, parts: tuple[Tensor, ...]) -> bool:
-        """Whether they are of these tensors as they now are."""
-        same = len(parts) == len(self.parts) and all(map(operator.is_, parts, self.parts))
-        return same and self.versions == [part._version for part in parts]
 
 
 class Factors(nn.Module):
@@ -62,6 +48,9 @@ class Factors(nn.Module):
         Median size of a direction of `weight`, in its units.
     measure : Measure
         What the size of a direction is measured by, until ranks are fixed.
+    carried : Tensor, shape (k,)
+        |u| |v| as measured over the plain lengths of u and v, as of the last decomposition: a measure is too
+        dear for every step, and training changes lengths at once and angles slowly.
     fixed : bool
         Ranks are chosen: the gate is out of force, and every direction has its full singular value.
     """
@@ -70,6 +59,7 @@ class Factors(nn.Module):
     sigma: nn.Parameter
     right: nn.Parameter
     scale: Tensor
+    carried: Tensor
 
     def __init__(
         self, weight: Tensor, gate: Gate | None = None, train: Train = "all", blank: bool = False
@@ -77,7 +67,6 @@ class Factors(nn.Module):
         super().__init__()
         self.fixed = False
         self.measure = Measure()
-        self._known: _Norms | None = None
         self._set(*(_blank(weight) if blank else self.measure.decompose(weight)))
         for parameter in (self.left, self.right):
             parameter.requires_grad_(train == "all")
@@ -125,17 +114,8 @@ class Factors(nn.Module):
         return (self.scale * passed / norms).to(self.right.dtype)
 
     def _norms(self) -> Tensor:
-        """|u| |v|; of frozen U and V worked out once, since a measure may be dear."""
-        if self.left.requires_grad or self.right.requires_grad:
-            return self._measured()
-        parts = (self.left, self.right, *self.measure.buffers())
-        if self._known is None or not self._known.are_of(parts):
-            self._known = _Norms(parts, [part._version for part in parts], self._measured())
-        return self._known.values
-
-    def _measured(self) -> Tensor:
-        left, right = self.measure.left(self.left), self.measure.right(self.right)
-        return vector_norm(left, dim=0) * vector_norm(right, dim=1)
+        """|u| |v| as measured."""
+        return _lengths(self.left, self.right) * self.carried
 
     @torch.no_grad()
     def selected(self) -> Tensor:
@@ -213,8 +193,8 @@ class Factors(nn.Module):
         for name, value in pairs.items():
             trained = getattr(self, name).requires_grad
             setattr(self, name, nn.Parameter(value.contiguous(), requires_grad=trained))
-        # The norms known so far hold the dropped directions.
-        self.fixed, self.measure, self._known = True, Measure(), None
+        self.fixed, self.measure = True, Measure()
+        self.register_buffer("carried", torch.ones_like(self.sigma))
         self.gate.freeze()
 
     @torch.no_grad()
@@ -224,10 +204,13 @@ class Factors(nn.Module):
                 getattr(self, name).copy_(value)
             else:
                 setattr(self, name, nn.Parameter(value.contiguous()))
+        plain = _lengths(left, right)
+        measured = _lengths(self.measure.left(left), self.measure.right(right))
+        self.register_buffer("carried", measured / plain.clamp(min=torch.finfo(plain.dtype).tiny))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Factors":
         # A model may go to bfloat16; spectra decide by small differences and stay float32.
-        values = {name: getattr(self, name).detach().clone() for name in ("sigma", "scale")}
+        values = {name: getattr(self, name).detach().clone() for name in ("sigma", "scale", "carried")}
         super()._apply(fn, recurse)
         for name, value in values.items():
             moved = getattr(self, name)
@@ -269,6 +252,12 @@ def factorised(
 def _blank(weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     (m, n), k = weight.shape, min(weight.shape)
     return weight.new_zeros(m, k), weight.new_zeros(k, dtype=precise(weight)), weight.new_zeros(k, n)
+
+
+def _lengths(left: Tensor, right: Tensor) -> Tensor:
+    """Lengths of columns times those of rows, in at least float32."""
+    kind = precise(left)
+    return vector_norm(left, dim=0, dtype=kind) * vector_norm(right, dim=1, dtype=kind)
 
 
 def _scale(sizes: Tensor) -> Tensor:

@@ -71,11 +71,10 @@ class InputMeasure(Measure):
 
     @torch.no_grad()
     def decompose(self, weight: Tensor) -> Decomposition:
-        """Directions of W S, those of V behind the inverse of S; shape (m, n)."""
-        exact, root = weight.detach().double(), self.root.double()
-        left, sigma, right = torch.linalg.svd(exact @ root, full_matrices=False)
-        right = torch.linalg.solve_triangular(root, right, upper=False, left=False)
-        return _unit(weight, left, sigma, right)
+        """Directions of W S, those of V by U^T W, which needs no inverse of S; shape (m, n)."""
+        exact = weight.detach().to(self.root.dtype)
+        left = torch.linalg.svd(exact @ self.root, full_matrices=False).U
+        return _unit(weight, left, left.T @ exact)
 
 
 class RowMeasure(Measure):
@@ -99,14 +98,20 @@ class RowMeasure(Measure):
 
     @torch.no_grad()
     def decompose(self, weight: Tensor) -> Decomposition:
-        """Directions of the table whose rows are weighed, those of U behind the inverse; shape (m, n)."""
-        exact, root = weight.detach().double(), self.root.double()[:, None]
-        left, sigma, right = torch.linalg.svd(root * exact, full_matrices=False)
-        return _unit(weight, left / root, sigma, right)
+        """Directions of the table whose rows are weighed, those of U by W V; shape (m, n)."""
+        exact = weight.detach().to(self.root.dtype)
+        right = torch.linalg.svd(self.root[:, None] * exact, full_matrices=False).Vh
+        return _unit(weight, exact @ right.T, right)
 
 
-def _unit(weight: Tensor, left: Tensor, sigma: Tensor, right: Tensor) -> Decomposition:
+def _unit(like: Tensor, left: Tensor, right: Tensor) -> Decomposition:
     """Lengths moved into sigma, so that an optimiser's step means the same for every direction."""
     columns, rows = vector_norm(left, dim=0), vector_norm(right, dim=1)
-    pair = (left / columns).to(weight.dtype), (right / rows[:, None]).to(weight.dtype)
-    return Decomposition(pair[0], (sigma * columns * rows).to(precise(weight)), pair[1])
+    left, right = _normalised(left, columns), _normalised(right.T, rows).T
+    return Decomposition(left.to(like.dtype), (columns * rows).to(precise(like)), right.to(like.dtype))
+
+
+def _normalised(columns: Tensor, lengths: Tensor) -> Tensor:
+    """Columns of length 1; one of length 0 has no direction, and is given any: 0 / 0 is not a number."""
+    even = torch.full_like(columns, len(columns) ** -0.5)
+    return torch.where(lengths > 0, columns / lengths, even)

@@ -1,20 +1,17 @@
 """One matrix, its directions and the gates that let them pass."""
 
 import copy
-import weakref
 
 import pytest
 import torch
 from small_network import SELECTION, network
 from torch import nn
-from torch.linalg import vector_norm
 from torch.nn import functional
 
 from softjet.errors import InputError
 from softjet.lowrank import SoftThresholdLinear, choose_ranks, fuse, parameter_counts
 from softjet.lowrank.factors import Factors, factorised
 from softjet.lowrank.gates import MaskGate, SoftGate
-from softjet.lowrank.measures import InputMeasure, Measure
 from softjet.lowrank.ranks import table_rows
 from softjet.lowrank.selection import all_factors, decompose
 
@@ -137,41 +134,6 @@ def test_with_the_spectrum_alone_trained_the_directions_get_no_gradient(train):
         factors.fix(2)
         assert factors.left.requires_grad == factors.right.requires_grad == (train == "all")
         assert factors.sigma.requires_grad
-
-
-def test_frozen_directions_are_measured_again_only_where_they_change(monkeypatch):
-    factors = Factors(matrix(), train="spectrum")
-    calls = []
-    right = Measure.right
-    monkeypatch.setattr(Measure, "right", lambda self, value: calls.append(1) or right(self, value))
-    for change in (
-        lambda: None,
-        lambda: factors.reset(2 * matrix(seed=3)),
-        lambda: factors.load_state_dict(Factors(matrix(seed=4)).state_dict()),
-        lambda: factors.remeasure(InputMeasure(torch.eye(16) * torch.arange(1.0, 17.0))),
-        lambda: factors.fix(5),
-    ):
-        change()
-        calls.clear()
-        sizes = factors.spectrum() * factors.scale
-        assert torch.equal(factors.spectrum() * factors.scale, sizes)
-        assert len(calls) <= 1
-        norms = [vector_norm(part, dim=dim) for part, dim in factors_as_measured(factors)]
-        torch.testing.assert_close(sizes, norms[0] * factors.sigma * norms[1])
-
-
-def test_frozen_directions_that_are_dropped_leave_memory():
-    factors = Factors(matrix(), train="spectrum")
-    factors.spectrum()
-    whole = weakref.ref(factors.left)
-    factors.fix(3)
-    assert whole() is None
-
-
-def factors_as_measured(factors):
-    """U and V behind the measure, and the axis along which their directions lie."""
-    root = getattr(factors.measure, "root", torch.eye(16))
-    return (factors.left, 0), (factors.right @ root, 1)
 
 
 @pytest.mark.parametrize("train", ["all", "spectrum"])

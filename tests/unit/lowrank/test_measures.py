@@ -56,6 +56,41 @@ def test_a_length_hidden_in_a_factor_changes_no_size(measured):
     torch.testing.assert_close(factors.spectrum(), before)
 
 
+def test_sizes_are_measured_when_directions_are_decomposed_and_not_at_every_step(measured, monkeypatch):
+    factors, *_ = measured
+    measuring = InputMeasure.right
+    monkeypatch.setattr(InputMeasure, "right", None)
+    before = factors.spectrum().detach()
+    factors.weight().square().sum().backward()
+    with torch.no_grad():
+        factors.right[0] = torch.eye(16)[3]
+    torch.testing.assert_close(factors.spectrum().detach(), before)
+    monkeypatch.setattr(InputMeasure, "right", measuring)
+    factors.redecompose()
+    sizes = factors.sigma * (factors.right @ factors.measure.root).norm(dim=1) / factors.scale
+    torch.testing.assert_close(factors.spectrum(), sizes)
+    assert not torch.allclose(factors.spectrum(), before, rtol=1e-2)
+
+
+@pytest.mark.parametrize("table", [False, True])
+def test_a_matrix_without_some_directions_has_numbers_all_the_same(table):
+    weight = torch.zeros(6, 4)
+    weight[:, 1] = torch.arange(1.0, 7.0)
+    factors = Factors(weight)
+    factors.remeasure(RowMeasure(torch.arange(1.0, 7.0)) if table else InputMeasure(torch.ones(4, 4).tril()))
+    torch.testing.assert_close(factors.weight(), weight)
+    factors.weight().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in factors.parameters())
+
+
+def test_a_state_holds_how_much_directions_carry(measured):
+    factors, weight, _ = measured
+    other = Factors(weight, blank=True)
+    other.measure = InputMeasure(torch.ones(16).diag().double())
+    other.load_state_dict(factors.state_dict())
+    assert torch.equal(other.spectrum(), factors.spectrum())
+
+
 def test_a_fresh_decomposition_keeps_measure_and_matrix(measured):
     factors, *_ = measured
     with torch.no_grad():
@@ -71,9 +106,10 @@ def test_a_fresh_decomposition_keeps_measure_and_matrix(measured):
 def test_a_measure_stays_precise_in_a_model_of_bfloat16(measured):
     factors, *_ = measured
     factors.float()
-    before = factors.measure.root.clone()
+    root, carried = factors.measure.root.clone(), factors.carried.clone()
     factors.bfloat16()
-    torch.testing.assert_close(factors.measure.root, before, rtol=0, atol=0)
+    assert torch.equal(factors.measure.root, root)
+    assert torch.equal(factors.carried, carried)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert factors.spectrum().dtype == torch.float32
 
