@@ -230,7 +230,7 @@ rule bench_inference:
             "bench_inference",
             {
                 "jets": 2048,
-                "every": 8,
+                "every": 4,
                 "batch_size": 64,
                 "their_batch_size": 128,
                 "compared": 5000,

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from softjet.device import autocast, device_of_model
+from softjet.part.lanes import side_by_side
 from softjet.part.model import ParticleTransformer
 
 
@@ -109,16 +111,20 @@ def predict_loader(
     rows : Tensor, int64, shape (N,)
         In increasing order.
     """
-    logits, labels, rows = [], [], []
+    answer = partial(_answer, model, precision)
+    with _evaluating(model):
+        parts = list(side_by_side(answer, loader.evaluation(share), device_of_model(model)))
+    logits, labels, rows = map(torch.cat, zip(*parts, strict=True))
+    order = rows.argsort()
+    return logits[order], labels[order], rows[order]
+
+
+@torch.inference_mode()
+def _answer(model: nn.Module, precision: str, batch: JetBatch) -> tuple[Tensor, Tensor, Tensor]:
     device = device_of_model(model)
-    with _evaluating(model), autocast(precision, device.type):
-        for batch in loader.evaluation(share):
-            inputs = (tensor.to(device) for tensor in (batch.features, batch.vectors, batch.mask))
-            logits.append(model(*inputs).float().cpu())
-            labels.append(batch.labels)
-            rows.append(batch.rows)
-    order = torch.cat(rows).argsort()
-    return torch.cat(logits)[order], torch.cat(labels)[order], torch.cat(rows)[order]
+    inputs = (tensor.to(device) for tensor in (batch.features, batch.vectors, batch.mask))
+    with autocast(precision, device.type):
+        return model(*inputs).float().cpu(), batch.labels, batch.rows
 
 
 @contextmanager

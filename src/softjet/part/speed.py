@@ -1,7 +1,7 @@
 """How fast a network answers and trains, beside weaver-core with the same weights."""
 
 import logging
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
@@ -19,6 +19,7 @@ from softjet.latency.ratio import summarise
 from softjet.latency.work import Work, work_of
 from softjet.part.feeding import training_step
 from softjet.part.inference import InferenceModel
+from softjet.part.lanes import side_by_side
 from softjet.part.model import ParticleTransformer
 from softjet.part.prediction import JetBatch
 from softjet.part.weaver import export_weaver
@@ -109,18 +110,19 @@ def measure_inference(
         largest, compared.
     """
     jets = sum(len(batch.labels) for batch in batches)
-    inputs = [_inputs(batch) for batch in batches]
+    # From long to short, so that no core waits long for the last one.
+    inputs = [_inputs(batch) for batch in reversed(batches)]
     ours = {name: make(model) for name, make in WAYS.items()}
-    read = as_weaver_reads(batches, model.config, size, seed)
-    theirs = partial(_answer, weaver_network(model), [_inputs(batch) for batch in read])
+    read = [_inputs(batch) for batch in as_weaver_reads(batches, model.config, size, seed)]
+    theirs = partial(_answer, weaver_network(model), read)
     near = agreements(model, ours, compared)
     with torch.inference_mode():
         their_work = work_of(theirs)
     rows = []
     for name, way in ours.items():
-        answer = partial(_answer, way, inputs)
         with torch.inference_mode():
-            works = work_of(answer), their_work
+            works = work_of(partial(_answer, way, inputs)), their_work
+        answer = partial(_answer_side_by_side, way, inputs)
         table = measure_pair(theirs, answer, samples, WARMUP, names=(THEIRS, name), batch=size)
         rows.append({**_rates(table, name, jets, works, noise, seed), **near[name]._asdict()})
     return pd.DataFrame(rows).rename(columns={"n": "compared"})
@@ -273,3 +275,11 @@ def _inputs(batch: JetBatch) -> Inputs:
 def _answer(network: Callable[..., Tensor], batches: Sequence[Inputs]) -> None:
     for inputs in batches:
         network(*inputs)
+
+
+def _answer_side_by_side(network: Callable[..., Tensor], batches: Sequence[Inputs]) -> None:
+    @torch.inference_mode()
+    def answer(inputs: Inputs) -> None:
+        network(*inputs)
+
+    deque(side_by_side(answer, batches), maxlen=0)
