@@ -161,7 +161,9 @@ class JetLoader:
             yield from self._made(jets)
 
     def evaluation(self, share: Share = ALL) -> Generator[Batch, None, None]:
-        """Every jet once, pool by pool in the order of the files, from short to long in a pool.
+        """Every jet once, pool by pool in the order of the files, in a pool the batches of long jets first.
+
+        What takes longest is begun first, so that no core waits long for the last batch.
 
         Parameters
         ----------
@@ -171,7 +173,7 @@ class JetLoader:
         Yields
         ------
         Batch
-            Of `batch_size` jets; the last of a pool may be smaller.
+            Of `batch_size` jets; the first of a pool may be smaller.
         """
         with closing(self._evaluation_jets(share)) as jets:
             yield from self._made(jets)
@@ -214,7 +216,7 @@ class JetLoader:
         with closing(self._loaded(_Plan(0, i, pool, 0, 0) for i, pool in enumerate(pools))) as loaded:
             for _, pool in loaded:
                 jets = np.argsort(pool.lengths, kind="stable")[rank::world]
-                for first in range(0, len(jets), self.batch_size):
+                for first in reversed(range(0, len(jets), self.batch_size)):
                     yield pool, jets[first : first + self.batch_size]
 
     def _made(self, jets: Iterator[tuple[Pool, Places]]) -> Iterator[Batch]:

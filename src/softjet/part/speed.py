@@ -110,8 +110,7 @@ def measure_inference(
         largest, compared.
     """
     jets = sum(len(batch.labels) for batch in batches)
-    # From long to short, so that no core waits long for the last one.
-    inputs = [_inputs(batch) for batch in reversed(batches)]
+    inputs = [_inputs(batch) for batch in batches]
     ours = {name: make(model) for name, make in WAYS.items()}
     read = [_inputs(batch) for batch in as_weaver_reads(batches, model.config, size, seed)]
     theirs = partial(_answer, weaver_network(model), read)
@@ -264,7 +263,7 @@ def agreements(
 
 
 def some(batches: Iterator[JetBatch], every: int) -> list[JetBatch]:
-    """Every so-many-th batch: jets of all lengths, since batches go from short to long."""
+    """Every so-many-th batch: jets of all lengths, since batches go from long to short."""
     return list(islice(batches, every // 2, None, every))
 
 
