@@ -17,6 +17,10 @@ SMALLEST_SCALE = 1e-3
 Train = Literal["all", "spectrum"]
 """What of a matrix is trained: all of U, the singular values and V, or the singular values alone."""
 
+Start = Literal["decomposed", "whole", "blank"]
+"""What a matrix is first: its directions; or, since a decomposition takes its time, itself times the unit
+matrix, for whoever measures it next, or all zero, for a state that is loaded next."""
+
 
 def kept_parameters(rank: int, m: int, n: int) -> int:
     """Parameters of an m x n matrix at a rank: the pair's r (m + n), at most the dense m n."""
@@ -37,8 +41,7 @@ class Factors(nn.Module):
         By default a soft threshold.
     train : "all" or "spectrum"
         With "spectrum", U and V are frozen.
-    blank : bool
-        All zero, for a state that is loaded next: a decomposition takes its time.
+    start : Start
 
     Attributes
     ----------
@@ -62,12 +65,13 @@ class Factors(nn.Module):
     carried: Tensor
 
     def __init__(
-        self, weight: Tensor, gate: Gate | None = None, train: Train = "all", blank: bool = False
+        self, weight: Tensor, gate: Gate | None = None, train: Train = "all", start: Start = "decomposed"
     ) -> None:
         super().__init__()
         self.fixed = False
         self.measure = Measure()
-        self._set(*(_blank(weight) if blank else self.measure.decompose(weight)))
+        make = {"decomposed": self.measure.decompose, "whole": _whole, "blank": _blank}[start]
+        self._set(*make(weight))
         for parameter in (self.left, self.right):
             parameter.requires_grad_(train == "all")
         self.register_buffer("scale", _scale(self.sigma.detach()))
@@ -230,7 +234,7 @@ def factorised(
     pieces: int = 1,
     new_gate: NewGate = soft_gate,
     train: Train = "all",
-    blank: bool = False,
+    start: Start = "decomposed",
 ) -> list[Factors]:
     """Decompose the equally high matrices packed in a weight.
 
@@ -242,11 +246,16 @@ def factorised(
     new_gate : callable
         From the number of directions of a matrix to its gate.
     train : "all" or "spectrum"
-    blank : bool
-        As of `Factors`.
+    start : Start
     """
     parts = weight.detach().chunk(pieces)
-    return [Factors(part, new_gate(min(part.shape)), train, blank) for part in parts]
+    return [Factors(part, new_gate(min(part.shape)), train, start) for part in parts]
+
+
+def _whole(weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    k = min(weight.shape)
+    one, ones = torch.eye(k).to(weight), torch.ones(k).to(weight.device, precise(weight))
+    return (weight.detach(), ones, one) if weight.shape[1] == k else (one, ones, weight.detach())
 
 
 def _blank(weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -10,6 +10,7 @@ from torch import nn
 from softjet.config.lowrank import RankLearning, Selection
 from softjet.errors import InputError
 from softjet.lowrank.budget import choose_ranks, parameter_counts
+from softjet.lowrank.factors import Start
 from softjet.lowrank.methods import PROCEDURES
 from softjet.lowrank.price import PARAMETERS, Price
 from softjet.lowrank.ranks import THRESHOLDS, table_rows
@@ -44,7 +45,9 @@ def begin(
     procedure = PROCEDURES[settings.method]
     dense = parameter_counts(model, selection, settings.embeddings)
     if procedure.margins is not None or settings.train == "spectrum":
-        decompose(model, selection, procedure.gate(settings), settings.train, settings.embeddings, blank)
+        # The inputs decide about the directions, once they are seen.
+        start: Start = "blank" if blank else "whole" if procedure.whitened else "decomposed"
+        decompose(model, selection, procedure.gate(settings), settings.train, settings.embeddings, start)
     if procedure.learning is not None and procedure.whitened:
         blank_measures(model)
     if settings.train == "spectrum":

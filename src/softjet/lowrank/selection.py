@@ -11,7 +11,7 @@ from softjet.config.lowrank import Selection
 from softjet.errors import InputError
 from softjet.lowrank.dense import dense_weight, is_linear, sharers
 from softjet.lowrank.embedding import LowRankEmbedding, SoftThresholdEmbedding
-from softjet.lowrank.factors import Factors, Train, factorised
+from softjet.lowrank.factors import Factors, Start, Train, factorised
 from softjet.lowrank.gates import NewGate, soft_gate
 from softjet.lowrank.layer import LOW_RANK, SOFT, LowRankLinear, SoftThresholdLinear
 
@@ -116,7 +116,7 @@ def decompose(
     new_gate: NewGate = soft_gate,
     train: Train = "all",
     embeddings: bool = False,
-    blank: bool = False,
+    start: Start = "decomposed",
 ) -> None:
     """Turn each selected dense layer of the model into one whose rank is learned, at full rank, in place.
 
@@ -133,7 +133,7 @@ def decompose(
         With "spectrum", U and V are frozen.
     embeddings : bool
         Factor the embedding tables of the selection too.
-    blank : bool
+    start : Start
         As of :class:`softjet.lowrank.factors.Factors`.
 
     Raises
@@ -147,7 +147,7 @@ def decompose(
             raise InputError("selection", place.path, "is not dense any more; start from the dense model")
     for place in places:
         dense = model.get_submodule(place.path)
-        factors = factorised(dense_weight(dense), len(place.pieces), new_gate, train, blank)
+        factors = factorised(dense_weight(dense), len(place.pieces), new_gate, train, start)
         made: dict[nn.Module, nn.Module] = {}  # a module may stand at several paths
         for path, layer in list(sharers(model, dense)):
             made.setdefault(layer, _soft(layer, factors))

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from functools import partial
+from functools import partial, reduce
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from softjet.lowrank.factors import Factors
 from softjet.lowrank.layer import SoftThresholdLinear
 from softjet.lowrank.measures import InputMeasure, Measure, RowMeasure
 from softjet.lowrank.selection import all_factors, soft_layers
+from softjet.progress import Progress
 
 Layer = SoftThresholdLinear | SoftThresholdEmbedding
 
@@ -33,7 +34,7 @@ def whiten(model: nn.Module, ranks: Sequence[int], calibrate: Callable[[], None]
     """Replace every matrix that gets a lower rank by its whitened truncation.
 
     The moments of all layers are those of the dense model. Where they would need too much memory at once, the
-    batches are run through it several times. A layer that they do not reach stays as it is.
+    batches are run through it several times. A layer that no batch reaches is decomposed as it is.
 
     Parameters
     ----------
@@ -47,14 +48,14 @@ def whiten(model: nn.Module, ranks: Sequence[int], calibrate: Callable[[], None]
     wanted = dict(zip(all_factors(model), ranks, strict=True))
     for factors in wanted:
         factors.fix(min(factors.shape))
-    pairs: dict[Factors, tuple[Tensor, Tensor]] = {}
-    for group in _groups(_layers(model)):
-        for layer, moments in _gather(group, calibrate).items():
-            for factors in layer.factors():
-                if wanted[factors] < min(factors.shape):
-                    pairs[factors] = _truncated(factors.weight(), moments, wanted[factors])
-    for factors, (outer, inner) in pairs.items():
-        factors.reset(outer @ inner)
+    pairs: dict[Factors, tuple[Tensor, ...]] = {}
+    for layer, moments in _measured(model, calibrate):
+        for factors in layer.factors():
+            weight, rank = factors.weight(), wanted[factors]
+            if rank < min(factors.shape):
+                pairs[factors] = (weight,) if moments is None else _truncated(weight, moments, rank)
+    for factors, pair in pairs.items():
+        factors.reset(reduce(torch.matmul, pair))
 
 
 def blank_measures(model: nn.Module) -> None:
@@ -68,19 +69,30 @@ def blank_measures(model: nn.Module) -> None:
 
 @torch.no_grad()
 def measure_inputs(model: nn.Module, calibrate: Callable[[], None]) -> None:
-    """Measure the directions of every matrix by what they carry to its outputs.
+    """Decompose every matrix into directions that are measured by what they carry to its outputs.
 
     Parameters
     ----------
     model : nn.Module
-        Decomposed, at full rank.
+        At full rank, with :func:`blank_measures`, by which a layer is decomposed that no batch reaches.
     calibrate : callable
         Runs the model over the same batches, in evaluation mode, whenever it is called.
     """
-    for group in _groups(_layers(model)):
-        for layer, moments in _gather(group, calibrate).items():
-            for factors in layer.factors():
-                factors.remeasure(_measure(moments).to(factors.sigma))
+    for layer, moments in _measured(model, calibrate):
+        for factors in layer.factors():
+            known = factors.measure if moments is None else _measure(moments).to(factors.sigma)
+            factors.remeasure(known)
+
+
+def _measured(model: nn.Module, calibrate: Callable[[], None]) -> Iterator[tuple[Layer, Tensor | None]]:
+    """Layers and their moments, None where the batches do not reach them; what is done with them is timed."""
+    layers = _layers(model)
+    with Progress(len(layers), "decompose by inputs", "layers") as progress:
+        for group in _groups(layers):
+            found = _gather(group, calibrate)
+            for layer in group:
+                yield layer, found.get(layer)
+                progress.advance()
 
 
 def _measure(moments: Tensor) -> Measure:

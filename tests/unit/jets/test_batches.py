@@ -185,12 +185,17 @@ def test_classes_are_mixed_in_a_batch(loader):
         assert len(batch.labels.unique()) >= 4
 
 
-def test_evaluation_gives_every_jet_once_sorted_by_length(loader):
+def test_evaluation_gives_every_jet_once_sorted_by_length(loader, paths):
     batches = list(loader.evaluation())
     assert sorted(itertools.chain(*rows(batches))) == list(range(JETS))
     assert max(map(len, rows(batches))) == 16
     lengths = [batch.mask.sum(dim=(1, 2)) for batch in batches]
     assert all((length.diff() >= 0).all() for length in lengths)
+    one_pool = [
+        batch.mask.sum(dim=(1, 2)) for batch in JetLoader(paths, "kin", batch_size=16, seed=3).evaluation()
+    ]
+    assert all(long[0] >= short[-1] for long, short in itertools.pairwise(one_pool))
+    assert one_pool[0].max() > one_pool[-1].max()
 
 
 @pytest.mark.parametrize("world", [2, 3])

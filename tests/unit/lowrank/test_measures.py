@@ -85,7 +85,7 @@ def test_a_matrix_without_some_directions_has_numbers_all_the_same(table):
 
 def test_a_state_holds_how_much_directions_carry(measured):
     factors, weight, _ = measured
-    other = Factors(weight, blank=True)
+    other = Factors(weight, start="blank")
     other.measure = InputMeasure(torch.ones(16).diag().double())
     other.load_state_dict(factors.state_dict())
     assert torch.equal(other.spectrum(), factors.spectrum())
@@ -129,6 +129,38 @@ def test_learning_begins_with_the_inputs_of_the_dense_model():
     torch.testing.assert_close((factors.spectrum() * factors.scale).double(), want, rtol=1e-3, atol=1e-4)
     whole = factors.left @ factors.scaled_right(gated=False)
     torch.testing.assert_close(whole, dense.blocks[1].wide.weight, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("method", ["whitened-soft-threshold", "whitened-svd"])
+def test_a_matrix_that_no_batch_reaches_is_decomposed_as_it_is(method):
+    model, dense = network(), network().blocks[1].wide.weight.detach()
+    current = begin(model, SELECTION, settings_of(method))
+    open_run(current, lambda: model.blocks[0].eval()(torch.randn(50, 16)))
+    (factors,) = model.blocks[1].wide.factors()
+    u, sigma, v = torch.linalg.svd(dense, full_matrices=False)
+    rank = factors.rank()
+    if method == "whitened-svd":
+        assert rank < 16
+    torch.testing.assert_close(factors.spectrum() * factors.scale, sigma[:rank], rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(
+        factors.left @ factors.scaled_right(gated=False),
+        u[:, :rank] * sigma[:rank] @ v[:rank],
+        rtol=1e-3,
+        atol=1e-4,
+    )
+
+
+@pytest.mark.parametrize("shape", [(6, 9), (9, 6), (6, 6)])
+def test_a_matrix_can_be_taken_whole_until_it_is_measured(shape, monkeypatch):
+    weight, svd = torch.randn(shape), torch.linalg.svd
+    monkeypatch.setattr(torch.linalg, "svd", None)
+    factors = Factors(weight, start="whole")
+    assert torch.equal(factors.left @ factors.scaled_right(gated=False), weight)
+    monkeypatch.setattr(torch.linalg, "svd", svd)
+    factors.remeasure(InputMeasure(torch.eye(shape[1])))
+    torch.testing.assert_close(
+        factors.spectrum() * factors.scale, torch.linalg.svdvals(weight), rtol=1e-4, atol=1e-5
+    )
 
 
 def test_ranks_learned_by_outputs_are_others(tmp_path):
