@@ -253,9 +253,9 @@ def factorised(
 
 
 def _whole(weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    k = min(weight.shape)
-    one, ones = torch.eye(k).to(weight), torch.ones(k).to(weight.device, precise(weight))
-    return (weight.detach(), ones, one) if weight.shape[1] == k else (one, ones, weight.detach())
+    k, own = min(weight.shape), weight.detach().clone()
+    unit, ones = torch.eye(k).to(own), own.new_ones(k, dtype=precise(own))
+    return (own, ones, unit) if weight.shape[1] == k else (unit, ones, own)
 
 
 def _blank(weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
