@@ -15,7 +15,7 @@ def ahead(
 ) -> Generator[Result, None, None]:
     """Results of a function as `map` gives them, in order, but computed before they are asked for.
 
-    Threads are enough where the function spends its time in Arrow and NumPy, which let other threads run.
+    Threads are enough where the function spends its time in Arrow, NumPy or PyTorch, which let others run.
     They end when the generator does, is closed or is forgotten.
 
     Parameters

@@ -51,8 +51,9 @@ def whiten(model: nn.Module, ranks: Sequence[int], calibrate: Callable[[], None]
     pairs: dict[Factors, tuple[Tensor, ...]] = {}
     for layer, moments in _measured(model, calibrate):
         for factors in layer.factors():
-            weight, rank = factors.weight(), wanted[factors]
+            rank = wanted[factors]
             if rank < min(factors.shape):
+                weight = factors.weight()
                 pairs[factors] = (weight,) if moments is None else _truncated(weight, moments, rank)
     for factors, pair in pairs.items():
         factors.reset(reduce(torch.matmul, pair))
