@@ -282,6 +282,47 @@ rule bench_training:
         "../workflow/scripts/bench_training.py"
 
 
+rule bench_gpu:
+    input:
+        model=f"<results>/part/{next(iter(CONFIG.part))}/model.safetensors",
+        config=f"<results>/part/{next(iter(CONFIG.part))}/config.json",
+        train=jet_files(BENCH_RUN.dataset, "train"),
+        test=jet_files(BENCH_RUN.dataset, "test"),
+    output:
+        **recorded(
+            inference="<results>/bench/gpu_inference.parquet",
+            training="<results>/bench/gpu_training.parquet",
+            losses="<results>/bench/gpu_losses.parquet",
+            peaks="<results>/bench/gpu_peaks.parquet",
+        ),
+    log:
+        "<logs>/bench_gpu.log",
+    conda:
+        "../envs/softjet.yaml"
+    threads: all_cores()
+    resources:
+        mem_mb=16000,
+        runtime=60,
+        gpu=1,
+    params:
+        spec=spec(
+            "bench_gpu",
+            {
+                "run": with_batches_of(BENCH_RUN, 512).model_dump(mode="json"),
+                "batches": {64: 4, 4096: 2},
+                "compared": 5000,
+                "samples": 30,
+                "steps": 4,
+                "peaks": {**PEAKS, "size": 8192, "length": 2**28},
+                "noise": 0.2,
+            },
+        ),
+    message:
+        "Measure inference and training on a GPU against weaver-core there"
+    script:
+        "../workflow/scripts/bench_gpu.py"
+
+
 rule bench_factored:
     output:
         **recorded(

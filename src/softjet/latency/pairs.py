@@ -61,6 +61,18 @@ def measure_pair(
     return table[["variant", *SETTING, "order", "nanoseconds"]]
 
 
+def finished(call: Call, device: torch.device | str = "cpu") -> Call:
+    """A call that returns only when a device has done what it was given; itself for a processor."""
+    if torch.device(device).type == "cpu":
+        return call
+
+    def wait() -> None:
+        call()
+        torch.cuda.synchronize(device)
+
+    return wait
+
+
 def measure_turns(calls: Mapping[Name, Call], samples: int, warmup: int) -> pd.DataFrame:
     """Time any number of calls in turns: a b c, c b a, a b c, ...
 

@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 
 from softjet.latency.noise import steady_median
-from softjet.latency.pairs import measure_turns
+from softjet.latency.pairs import finished, measure_turns
 
 BANDWIDTH = "memory"
 """Name of the memory's peak in the tables; those of matrix products are named by their precision."""
@@ -26,7 +26,11 @@ WARMUP = 2
 
 
 def sample_peaks(
-    precisions: Iterable[str], samples: int, size: int = SIZE, length: int = LENGTH
+    precisions: Iterable[str],
+    samples: int,
+    size: int = SIZE,
+    length: int = LENGTH,
+    device: torch.device | str = "cpu",
 ) -> pd.DataFrame:
     """Time square matrix products and the triad a = b + s c, in turns.
 
@@ -43,6 +47,8 @@ def sample_peaks(
         Rows and columns of the matrices.
     length : int
         Float32 numbers of an array of the triad; the three are to be far larger than the caches.
+    device : torch.device or str
+        What computes.
 
     Returns
     -------
@@ -50,8 +56,9 @@ def sample_peaks(
         A row a timed call: peak (precision, or "memory"), unit (FLOP/s or B/s), work (FLOPs or bytes a
         call: the triad reads two arrays and writes one), size, threads, order, nanoseconds.
     """
-    calls: dict[str, Callable[[], object]] = {name: _product(name, size) for name in precisions}
-    calls[BANDWIDTH] = _triad(length)
+    calls: dict[str, Callable[[], object]] = {name: _product(name, size, device) for name in precisions}
+    calls[BANDWIDTH] = _triad(length, device)
+    calls = {name: finished(call, device) for name, call in calls.items()}
     table = measure_turns(calls, samples, WARMUP).rename(columns={"variant": "peak"})
     is_memory = table["peak"] == BANDWIDTH
     return table.assign(
@@ -131,13 +138,13 @@ def with_limits(table: pd.DataFrame, peaks: pd.DataFrame) -> pd.DataFrame:
     return table.assign(limit=limit, limited_by=by, of_limit=share)
 
 
-def _product(precision: str, size: int) -> Callable[[], object]:
-    a, b = (torch.randn(size, size).to(getattr(torch, precision)) for _ in range(2))
+def _product(precision: str, size: int, device: torch.device | str) -> Callable[[], object]:
+    a, b = (torch.randn(size, size, device=device).to(getattr(torch, precision)) for _ in range(2))
     out = torch.empty_like(a)
     return lambda: torch.mm(a, b, out=out)
 
 
-def _triad(length: int) -> Callable[[], object]:
-    b, c = torch.ones(length), torch.ones(length)
+def _triad(length: int, device: torch.device | str) -> Callable[[], object]:
+    b, c = (torch.ones(length, device=device) for _ in range(2))
     out = torch.empty_like(b)
     return lambda: torch.add(b, c, alpha=0.5, out=out)

@@ -12,7 +12,7 @@ from softjet.errors import InputError
 from softjet.part.blocks import Attention, Block
 from softjet.part.model import ParticleTransformer
 from softjet.part.norm import usual_affine
-from softjet.part.pairs import pair_features, real_pairs, symmetric_bias
+from softjet.part.pairs import mask_keys, pair_features, real_pairs, symmetric_bias
 from softjet.part.rows import through
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -48,7 +48,9 @@ class InferenceModel(nn.Module):
         if precision not in DTYPES:
             raise InputError("precision", precision, "is not known: give float32 or bfloat16")
         self.config, self.dtype = model.config, DTYPES[precision]
-        self.feature_norm = [value.detach() for value in usual_affine(model.embed.norm)]
+        scale, shift = usual_affine(model.embed.norm)
+        self.register_buffer("feature_scale", scale.detach())
+        self.register_buffer("feature_shift", shift.detach())
         self.embed, self.pair_embed = _copy(model.embed.layers, self.dtype), _copy(model.pair_embed, None)
         self.blocks = nn.ModuleList(_FastBlock(block, self.dtype) for block in model.blocks)
         self.class_blocks = nn.ModuleList(_FastBlock(block, self.dtype) for block in model.class_blocks)
@@ -57,6 +59,8 @@ class InferenceModel(nn.Module):
         self.eval().requires_grad_(False)
 
     class_token: Tensor
+    feature_scale: Tensor
+    feature_shift: Tensor
 
     @torch.inference_mode()
     def forward(self, features: Tensor, vectors: Tensor, mask: Tensor) -> Tensor:
@@ -75,10 +79,12 @@ class InferenceModel(nn.Module):
 
     def embedded(self, features: Tensor, real: Tensor) -> Tensor:
         """Embedded particles, shape (B, P, W)."""
-        scale, shift = self.feature_norm
-        rows = features.transpose(1, 2)[real] * scale.to(features) + shift.to(features)
-        rows = self.embed(rows.to(self.dtype))
+        rows = self.embed(self.normalised(features.transpose(1, 2)[real]))
         return rows.new_zeros(*real.shape, rows.shape[-1]).masked_scatter_(real[..., None], rows)
+
+    def normalised(self, rows: Tensor) -> Tensor:
+        """Features of particles (..., F) as the embedding reads them."""
+        return (rows * self.feature_scale + self.feature_shift).to(self.dtype)
 
     def pair_bias(self, vectors: Tensor, real: Tensor) -> Tensor:
         """Attention bias, -inf for padded keys; shape (B, H, P, P)."""
@@ -87,7 +93,7 @@ class InferenceModel(nn.Module):
         values = self.pair_embed.standardised(rows, self.dtype)
         embedded = through(values, self.pair_embed.folded(), differentiable=False)
         bias = symmetric_bias(embedded, pairs, (real.shape[0], real.shape[1]))
-        return bias if real.all() else bias.masked_fill_(~real[:, None, None, :], -math.inf)
+        return bias if real.all() else mask_keys(bias, real)
 
 
 class _FastBlock(nn.Module):
@@ -136,7 +142,7 @@ class _FastBlock(nn.Module):
 def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
     """Attention softmax(q k^T / sqrt(D) + bias) v, its softmax in float32.
 
-    PyTorch's fused attention is slower on a processor for a few dozen particles.
+    On a GPU it is PyTorch's fused one, which is slower on a processor for a few dozen particles.
 
     Parameters
     ----------
@@ -147,6 +153,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
     -------
     Tensor, shape (B, H, T, D)
     """
+    if q.is_cuda and q.shape[2] > 1:
+        return functional.scaled_dot_product_attention(q, k, v, bias)
     heads = q.shape[1]
     bias = bias.expand(*q.shape[:3], k.shape[2]).flatten(0, 1)
     q, k, v = (part.flatten(0, 1) for part in (q, k, v))

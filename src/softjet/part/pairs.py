@@ -18,7 +18,7 @@ N_PAIR_FEATURES = 4
 EPSILON = 1e-8
 
 Affine = tuple[Tensor, Tensor]
-"""Scale or weight, and shift or bias."""
+"""Scale or weight, and shift or bias; or mean and deviation."""
 
 
 class Pairs(NamedTuple):
@@ -71,9 +71,9 @@ def pair_features(vectors: Tensor, pairs: Pairs, mass: PairMass = "published") -
     """
     size = vectors.shape[-1]
     places = pairs.jet * size + pairs.first, pairs.jet * size + pairs.second
-    particles, momenta = _cylindrical(vectors).flatten(1), _momenta(vectors, mass).flatten(1)
+    particles, four = cylindrical(vectors).flatten(1), momenta(vectors, mass).flatten(1)
     a, b = (particles.index_select(1, place) for place in places)
-    total = momenta.index_select(1, places[0]) + momenta.index_select(1, places[1])
+    total = four.index_select(1, places[0]) + four.index_select(1, places[1])
     return _logarithms(a, b, total)
 
 
@@ -92,12 +92,12 @@ def dense_pair_features(vectors: Tensor, mass: PairMass = "published") -> Tensor
     Tensor, shape (B, P, P, 4)
         As of `pair_features`.
     """
-    particles, momenta = _cylindrical(vectors), _momenta(vectors, mass)
-    total = momenta[..., :, None] + momenta[..., None, :]
+    particles, four = cylindrical(vectors), momenta(vectors, mass)
+    total = four[..., :, None] + four[..., None, :]
     return _logarithms(particles[..., :, None], particles[..., None, :], total)
 
 
-def _cylindrical(vectors: Tensor) -> Tensor:
+def cylindrical(vectors: Tensor) -> Tensor:
     """Transverse momentum, rapidity and phi, shape (3, B, P)."""
     px, py, pz, energy = vectors.unbind(1)
     pt = (px.square() + py.square()).sqrt()
@@ -105,7 +105,7 @@ def _cylindrical(vectors: Tensor) -> Tensor:
     return torch.stack((pt, rapidity, torch.atan2(py, px)))
 
 
-def _momenta(vectors: Tensor, mass: PairMass) -> Tensor:
+def momenta(vectors: Tensor, mass: PairMass) -> Tensor:
     """Four-momenta as the pair masses are made from, shape (4, B, P)."""
     return (vectors.double() if mass == "stable" else vectors).transpose(0, 1)
 
@@ -174,10 +174,15 @@ class PairEmbedding(nn.Sequential):
 
     def standardised(self, rows: Tensor, dtype: torch.dtype) -> Tensor:
         """Features less their usual mean, over their usual deviation: of these a low precision keeps most."""
+        mean, deviation = self.usual()
+        return ((rows - mean) / deviation).to(dtype)
+
+    def usual(self) -> Affine:
+        """Usual mean and deviation of each feature, shapes (4,)."""
         norm = self._norms()[0]
         assert norm.running_mean is not None
         assert norm.running_var is not None
-        return ((rows - norm.running_mean) / (norm.running_var + norm.eps).sqrt()).to(dtype)
+        return norm.running_mean, (norm.running_var + norm.eps).sqrt()
 
     def folded(self) -> list[Affine]:
         """Weight and bias of each layer on standardised features in evaluation, before its GELU."""
@@ -228,3 +233,8 @@ def symmetric_bias(embedded: Tensor, pairs: Pairs, shape: tuple[int, int]) -> Te
     bias.index_copy_(0, (pairs.jet * size + pairs.first) * size + pairs.second, embedded)
     bias.index_copy_(0, (pairs.jet * size + pairs.second) * size + pairs.first, embedded)
     return bias.view(jets, size, size, -1).permute(0, 3, 1, 2).contiguous()
+
+
+def mask_keys(bias: Tensor, real: Tensor) -> Tensor:
+    """Attention bias (B, H, P, P), in place, with -inf for the keys that are padding in `real` (B, P)."""
+    return bias.masked_fill_(~real[:, None, None, :], -math.inf)

@@ -64,13 +64,22 @@ def weaver_network(model: ParticleTransformer) -> nn.Module:
 def as_weaver_reads(batches: Iterable[JetBatch], shape: ParTModel, size: int, seed: int) -> list[Batch]:
     """The same jets in any order, padded to the most particles of a jet, in batches of a size."""
     parts = [
-        [nn.functional.pad(tensor, (0, shape.max_particles - tensor.shape[-1])) for tensor in _inputs(batch)]
+        [
+            nn.functional.pad(tensor, (0, shape.max_particles - tensor.shape[-1]))
+            for tensor in inputs_of(batch)
+        ]
         + [batch.labels, batch.rows]
         for batch in batches
     ]
     whole = [torch.cat(tensors) for tensors in zip(*parts, strict=True)]
-    order = torch.randperm(len(whole[0]), generator=torch.Generator().manual_seed(seed))
+    order = torch.randperm(len(whole[0]), generator=torch.Generator().manual_seed(seed)).to(whole[0].device)
     return [Batch(*(tensor[rows] for tensor in whole)) for rows in order.split(size)]
+
+
+def moved(batch: JetBatch, device: torch.device | str) -> Batch:
+    """A batch on a device."""
+    parts = *inputs_of(batch), batch.labels, batch.rows
+    return Batch(*(tensor.to(device) for tensor in parts))
 
 
 def measure_inference(
@@ -110,20 +119,20 @@ def measure_inference(
         largest, compared.
     """
     jets = sum(len(batch.labels) for batch in batches)
-    inputs = [_inputs(batch) for batch in batches]
+    inputs = [inputs_of(batch) for batch in batches]
     ours = {name: make(model) for name, make in WAYS.items()}
-    read = [_inputs(batch) for batch in as_weaver_reads(batches, model.config, size, seed)]
-    theirs = partial(_answer, weaver_network(model), read)
+    read = [inputs_of(batch) for batch in as_weaver_reads(batches, model.config, size, seed)]
+    theirs = partial(one_by_one, weaver_network(model), read)
     near = agreements(model, ours, compared)
     with torch.inference_mode():
         their_work = work_of(theirs)
     rows = []
     for name, way in ours.items():
         with torch.inference_mode():
-            works = work_of(partial(_answer, way, inputs)), their_work
+            works = work_of(partial(one_by_one, way, inputs)), their_work
         answer = partial(_answer_side_by_side, way, inputs)
         table = measure_pair(theirs, answer, samples, WARMUP, names=(THEIRS, name), batch=size)
-        rows.append({**_rates(table, name, jets, works, noise, seed), **near[name]._asdict()})
+        rows.append({**rates_of(table, name, jets, works, noise, seed), **near[name]._asdict()})
     return pd.DataFrame(rows).rename(columns={"n": "compared"})
 
 
@@ -135,6 +144,7 @@ def measure_training(
     size: int,
     noise: float = 0.2,
     seed: int = 1,
+    device: torch.device | str = "cpu",
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Time steps of our training against weaver-core's from the same weights, on the same jets, in turns.
 
@@ -157,6 +167,8 @@ def measure_training(
         See :func:`softjet.latency.summarise`.
     seed : int
         Of the first weights, of weaver-core's order, and of the bootstrap.
+    device : torch.device or str
+        What trains. The jets of all calls lie there before the clock runs.
 
     Returns
     -------
@@ -168,8 +180,9 @@ def measure_training(
     """
     torch.manual_seed(seed)
     model = ParticleTransformer(run.model).train()
-    theirs = weaver_network(model).train()
-    calls = [list(islice(batches, steps)) for _ in range(samples + WARMUP)]
+    theirs = weaver_network(model).train().to(device)
+    model = model.to(device)
+    calls = [[moved(b, device) for b in islice(batches, steps)] for _ in range(samples + WARMUP)]
     jets = sum(len(batch.labels) for call in calls for batch in call) / len(calls)
     shuffled = [as_weaver_reads(call, run.model, size, seed) for call in calls]
     losses: dict[str, list[float]] = {THEIRS: [], TRAINING: []}
@@ -179,9 +192,10 @@ def measure_training(
         learn = _learning(model, run.training, calls, losses[TRAINING], progress)
         # The warm-up is counted, since a call trains and so cannot be made twice.
         works = work_of(learn, WARMUP), work_of(learn_as_theirs, WARMUP)
-        table = measure_pair(learn_as_theirs, learn, samples, 0, names=(THEIRS, TRAINING), batch=size)
+        names, kind = (THEIRS, TRAINING), torch.device(device).type
+        table = measure_pair(learn_as_theirs, learn, samples, 0, names=names, device=kind, batch=size)
     rows = [(way, call, loss) for way, found in losses.items() for call, loss in enumerate(found)]
-    rates = pd.DataFrame([_rates(table, TRAINING, jets, works, noise, seed)])
+    rates = pd.DataFrame([rates_of(table, TRAINING, jets, works, noise, seed)])
     return rates, pd.DataFrame(rows, columns=["way", "call", "loss"])
 
 
@@ -207,9 +221,10 @@ def _learning(
     return learn
 
 
-def _rates(
+def rates_of(
     table: pd.DataFrame, way: str, jets: float, works: tuple[Work, Work], noise: float, seed: int
 ) -> dict[str, Any]:
+    """Row of a way: rates beside weaver-core's, the ratio, and the work of ours and of theirs."""
     found: dict[str, Any] = dict(summarise(table, (THEIRS, way), noise=noise, seed=seed).iloc[0])
     rates = {"jets_per_second": found["median_b"], "their_jets_per_second": found["median_a"]}
     per_second = {key: 1e9 * jets / nanoseconds for key, nanoseconds in rates.items()}
@@ -252,7 +267,7 @@ def agreements(
     """Compare the probabilities of other ways with those of the model itself."""
     same, largest, n = Counter[str](), dict.fromkeys(others, 0.0), 0
     for batch in batches:
-        inputs = _inputs(batch)
+        inputs = inputs_of(batch)
         expected = model(*inputs).softmax(1)
         n += len(expected)
         for name, other in others.items():
@@ -267,11 +282,13 @@ def some(batches: Iterator[JetBatch], every: int) -> list[JetBatch]:
     return list(islice(batches, every // 2, None, every))
 
 
-def _inputs(batch: JetBatch) -> Inputs:
+def inputs_of(batch: JetBatch) -> Inputs:
+    """What a network is given of a batch."""
     return batch.features, batch.vectors, batch.mask
 
 
-def _answer(network: Callable[..., Tensor], batches: Sequence[Inputs]) -> None:
+def one_by_one(network: Callable[..., Tensor], batches: Sequence[Inputs]) -> None:
+    """Let a network answer batches, one after the other."""
     for inputs in batches:
         network(*inputs)
 

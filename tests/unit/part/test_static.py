@@ -1,0 +1,60 @@
+"""Inference without a shape that depends on data, and how it is timed on a GPU."""
+
+import pytest
+import torch
+from test_inference import Jets, trained
+
+from softjet.part.speed_gpu import GPU_WAYS, Way, compiled, measure_on_gpu
+from softjet.part.static import Replays, StaticModel
+
+ON_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+
+
+@pytest.mark.parametrize("lengths", [(5, 1, 12), (8, 8), (1,)])
+@pytest.mark.parametrize("changes", [{}, {"pair_mass": "stable"}, {"normalisation": "published"}])
+def test_float32_gives_the_same_logits(lengths, changes):
+    model, jets = trained(**changes), Jets(lengths)
+    with torch.no_grad():
+        expected = model(*jets.inputs)
+    assert expected.std() > 0.1
+    torch.testing.assert_close(StaticModel(model)(*jets.inputs), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_padding_is_never_read():
+    model, jets = StaticModel(trained()), Jets((5, 1, 12))
+    rubbish = ~jets.mask
+    spoiled = jets.features.masked_fill(rubbish, 1e6), jets.vectors.masked_fill(rubbish, 7.0), jets.mask
+    torch.testing.assert_close(model(*spoiled), model(*jets.inputs), rtol=0, atol=0)
+
+
+def test_no_shape_depends_on_data():
+    model, jets = StaticModel(trained(), "bfloat16"), Jets((5, 1, 12))
+    # On "meta" there is no data; what asks for some fails.
+    inputs = [tensor.to("meta") for tensor in jets.inputs]
+    assert model.to("meta")(*inputs).shape == (3, 10)
+
+
+def test_ways_are_timed_beside_weaver_core():
+    shape = {"embed_dims": (16, 32, 16), "pair_embed_dims": (8,), "heads": 4, "blocks": 1, "class_blocks": 1}
+    model, batches = trained(**shape), [Jets((5, 1, 12)), Jets((4, 9), seed=2)]
+    ways = {"static": GPU_WAYS["inference, bfloat16"], "again": Way(StaticModel, like="static")}
+    table = measure_on_gpu(
+        model, batches, iter(batches), samples=2, size=3, device=torch.device("cpu"), noise=1e9, ways=ways
+    )
+    assert table["way"].tolist() == ["static", "again"]
+    assert table["compared"].tolist() == [5, 5]
+    assert table["flops_bfloat16"].nunique() == 1
+    assert table["microseconds"].tolist() == pytest.approx((1e6 / table["jets_per_second"]).tolist())
+    assert table["largest"][1] < 1e-4 < table["largest"][0] < 0.1
+
+
+@ON_GPU
+@pytest.mark.parametrize("make", [StaticModel, lambda model: compiled(model, "float32")])
+def test_replays_give_the_same_logits_for_every_shape(make):
+    model = trained(pair_embed_dims=(16, 16))
+    batches = [Jets((5, 1, 12)), Jets((30, 20)), Jets((12, 2, 3), seed=5)]
+    expected = [model(*batch.inputs) for batch in batches]
+    replays = Replays(make(model.cuda()))
+    for batch, logits in zip(batches, expected, strict=True):
+        found = replays(*(tensor.cuda() for tensor in batch.inputs))
+        torch.testing.assert_close(found.cpu(), logits, rtol=1e-3, atol=1e-4)
