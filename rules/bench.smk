@@ -309,7 +309,8 @@ rule bench_gpu:
             "bench_gpu",
             {
                 "run": with_batches_of(BENCH_RUN, 512).model_dump(mode="json"),
-                "batches": {64: 4, 4096: 2},
+                # Of batches of such a size, so many a call.
+                "batches": {64: 8, 4096: 3},
                 "compared": 5000,
                 "samples": 30,
                 "steps": 4,

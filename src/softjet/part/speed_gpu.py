@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from softjet.device import autocast, device_of_model
-from softjet.latency.pairs import finished, measure_pair
+from softjet.latency.pairs import Call, finished, measure_turns
 from softjet.latency.work import Work, work_of
 from softjet.part.model import ParticleTransformer
 from softjet.part.prediction import JetBatch
@@ -99,7 +99,7 @@ def measure_on_gpu(
     seed: int = 1,
     ways: Mapping[str, Way] = GPU_WAYS,
 ) -> pd.DataFrame:
-    """Time every way against weaver-core in float32 on the same device, call by call in turns.
+    """Time all ways and weaver-core in float32 on the same device, call by call in turns.
 
     Jets lie on the device before the clock runs, and logits stay there.
 
@@ -133,25 +133,30 @@ def measure_on_gpu(
     theirs = finished(partial(one_by_one, _theirs(model), as_theirs), device)
     networks = {name: way.make(model) for name, way in ways.items()}
     calls = {
-        name: partial(one_by_one, network, as_theirs if ways[name].theirs else ours)
+        name: finished(partial(one_by_one, network, as_theirs if ways[name].theirs else ours), device)
         for name, network in networks.items()
     }
     works = _works(ways, calls)
     near = agreements(model, networks, (moved(batch, device) for batch in compared))
     with torch.inference_mode():
         their_work = work_of(theirs)
-    rows = []
-    jets = sum(len(batch.labels) for batch in here)
-    for name, call in calls.items():
-        table = measure_pair(
-            theirs, finished(call, device), samples, WARMUP, names=(THEIRS, name), device="cuda", batch=size
-        )
-        row = rates_of(table, name, jets, (works[ways[name].like or name], their_work), noise, seed)
+    turns = measure_turns({THEIRS: theirs} | calls, samples, WARMUP)
+    jets, rows = sum(len(batch.labels) for batch in here), []
+    for name, way in ways.items():
+        table = _pairs(turns, name, size)
+        row = rates_of(table, name, jets, (works[way.like or name], their_work), noise, seed)
         rows.append({**row, "microseconds": 1e6 / row["jets_per_second"], **near[name]._asdict()})
     return pd.DataFrame(rows).rename(columns={"n": "compared"})
 
 
+def _pairs(turns: pd.DataFrame, name: str, size: int) -> pd.DataFrame:
+    """Calls of a way and of weaver-core as :func:`softjet.latency.measure_pair` gives them; a round is a pair."""
+    pairs = turns[turns["variant"].isin((THEIRS, name))]
+    setting = {"runtime": "torch", "device": "cuda", "batch": size, "length": 0}
+    return pairs.assign(order=range(len(pairs)), threads=torch.get_num_threads(), **setting)
+
+
 @torch.inference_mode()
-def _works(ways: Mapping[str, Way], calls: Mapping[str, Callable[[], None]]) -> dict[str, Work]:
+def _works(ways: Mapping[str, Way], calls: Mapping[str, Call]) -> dict[str, Work]:
     """Work of the ways that can be counted, before anything is compiled."""
     return {name: work_of(calls[name]) for name, way in ways.items() if way.like is None}
