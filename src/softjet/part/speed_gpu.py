@@ -150,10 +150,10 @@ def measure_on_gpu(
 
 
 def _pairs(turns: pd.DataFrame, name: str, size: int) -> pd.DataFrame:
-    """Calls of a way and of weaver-core as :func:`softjet.latency.measure_pair` gives them; a round is a pair."""
-    pairs = turns[turns["variant"].isin((THEIRS, name))]
-    setting = {"runtime": "torch", "device": "cuda", "batch": size, "length": 0}
-    return pairs.assign(order=range(len(pairs)), threads=torch.get_num_threads(), **setting)
+    """Calls of a way and of weaver-core, in the form of :func:`softjet.latency.measure_pair`."""
+    pairs = turns[turns["variant"].isin((THEIRS, name))].assign(runtime="torch", device="cuda", batch=size)
+    # Each round has one call of both, so that neighbours are a pair.
+    return pairs.assign(length=0, threads=torch.get_num_threads(), order=range(len(pairs)))
 
 
 @torch.inference_mode()
