@@ -146,7 +146,8 @@ def _pair_bias(
 ):  # fmt: skip
     """Bias of a tile of pairs of a jet, below the diagonal or on it, and of the mirrored tile."""
     jet, tile = tl.program_id(0).to(tl.int64), tl.program_id(1)
-    row = ((tl.sqrt(8.0 * tile + 1.0) - 1.0) / 2.0).to(tl.int32)
+    # Tiles are counted row by row; an approximate root would put some into another row.
+    row = ((tl.sqrt_rn(8.0 * tile + 1.0) - 1.0) / 2.0).to(tl.int32)
     pair = tl.arange(0, TILE * TILE)
     i = row * TILE + pair // TILE
     j = (tile - row * (row + 1) // 2) * TILE + pair % TILE

@@ -39,7 +39,7 @@ def distance(found, expected):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("lengths", [(5, 1, 12), (20, 33), (16, 16)])
+@pytest.mark.parametrize("lengths", [(5, 1, 12), (20, 33), (16, 16), (117,)])
 @pytest.mark.parametrize(
     ("dtype", "limit"),
     [
