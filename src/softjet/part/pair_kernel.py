@@ -13,10 +13,14 @@ from torch import Tensor, nn
 from softjet.config.part import PairMass
 from softjet.part.pairs import EPSILON, PairEmbedding, cylindrical, momenta
 
-TILE = 16
+TILE = 8
 """A program works on as many particles by as many."""
 
-WIDTHS = (16, 32, 64, 128)
+WARPS = {torch.bfloat16: 2, torch.float32: 8}
+"""Of a program. With four, Hopper multiplies bfloat16 by groups of warps, for which the ptxas of Triton 3.6
+(12.8.93) made code that reads operands from the wrong place, silently; float32 has no such products."""
+
+WIDTHS = (16, 32, 64)
 """Of layers that a program multiplies with."""
 
 HEADS = 16
@@ -98,7 +102,7 @@ class FusedPairBias(nn.Module):
             out, out if features is None else features, self.norm, self.first, self.bias, self.hidden,
             self.last, self.last_bias, jets * size, size,
             HEADS=self.heads, SPARE=HEADS, WIDTH=self.width, LAYERS=len(self.bias), TILE=TILE,
-            NOTED=features is not None, num_warps=8,
+            NOTED=features is not None, num_warps=WARPS[self.dtype],
             # m^2 is a small difference: with fused operations it would be another number than PyTorch's.
             enable_fp_fusion=False,
         )  # fmt: skip
@@ -146,8 +150,8 @@ def _pair_bias(
 ):  # fmt: skip
     """Bias of a tile of pairs of a jet, below the diagonal or on it, and of the mirrored tile."""
     jet, tile = tl.program_id(0).to(tl.int64), tl.program_id(1)
-    # Tiles are counted row by row; an approximate root would put some into another row.
-    row = ((tl.sqrt_rn(8.0 * tile + 1.0) - 1.0) / 2.0).to(tl.int32)
+    # Tiles are counted row by row. The root is exact where a row begins.
+    row = ((tl.sqrt_rn(8.0 * tile + 1.0) - 1.0) * 0.5).to(tl.int32)
     pair = tl.arange(0, TILE * TILE)
     i = row * TILE + pair // TILE
     j = (tile - row * (row + 1) // 2) * TILE + pair % TILE

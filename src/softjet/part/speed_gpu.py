@@ -53,7 +53,8 @@ def compiled(
     """A model for inference whose blocks are compiled, once for all shapes."""
     ready = StaticModel(model, precision)
     for block in (*ready.blocks, *ready.class_blocks):
-        block.compile(dynamic=True)
+        # Whole, or an error: what fell back to eager code would be timed under another name.
+        block.compile(dynamic=True, fullgraph=True)
     return ready
 
 

@@ -16,7 +16,12 @@ from softjet.part.pair_kernel import FusedPairBias, fits  # noqa: E402
 from softjet.part.pairs import dense_pair_features  # noqa: E402
 
 DEVICE = torch.device("cuda" if GPU else "cpu")
-SHAPES = [{"pair_embed_dims": (16,)}, {"pair_embed_dims": (32, 32), "pair_mass": "stable"}]
+SHAPES = [
+    {"pair_embed_dims": (16,)},
+    {"pair_embed_dims": (32, 32), "pair_mass": "stable"},
+    {"pair_embed_dims": (64, 64, 64), "heads": 8},
+]
+MANY = (117,) * 300
 
 
 def computed(model, jets, dtype):
@@ -39,7 +44,7 @@ def distance(found, expected):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("lengths", [(5, 1, 12), (20, 33), (16, 16), (117,)])
+@pytest.mark.parametrize("lengths", [(5, 1, 12), (20, 33), (16, 16), MANY if GPU else MANY[:1]])
 @pytest.mark.parametrize(
     ("dtype", "limit"),
     [
@@ -73,7 +78,8 @@ def test_features_are_those_of_pytorch(mass):
 
 
 @pytest.mark.parametrize(
-    ("widths", "known"), [((64, 64, 64), True), ((16,), True), ((64, 32), False), ((48, 48), False)]
+    ("widths", "known"),
+    [((64, 64, 64), True), ((16,), True), ((64, 32), False), ((48, 48), False), ((128, 128), False)],
 )
 def test_widths_that_it_does_not_know_are_left_to_pytorch(widths, known):
     assert fits(trained(pair_embed_dims=widths).pair_embed) == known
