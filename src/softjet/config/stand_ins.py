@@ -1,7 +1,7 @@
 """Language models of the default configuration: small enough for two cores, by the code of the full ones."""
 
 from softjet.config.language import LanguageModel, Source, Task, Tuning
-from softjet.config.lowrank import Compression, Grid, Recipe
+from softjet.config.lowrank import Compression, Recipe
 
 TASKS = {
     "sst2": Task(
@@ -91,8 +91,6 @@ COMPRESS = {
                 "recover_rate": 5e-5,
             }
         ),
-        # A trained network of some size: here it shows what directions are to be measured by.
-        grids=(Grid(methods=("soft-threshold", "whitened-soft-threshold", "svd")),),
     ),
     **{name: Compression(base=name, learning=_BRIEF) for name in ("gpt2", "tinyllama")},
     "mamba": Compression(
