@@ -12,14 +12,21 @@ from torch import nn
 
 from softjet.errors import InputError
 
-_FLAGS = {"avx512_bf16", "amx_bf16"}
+_AMD = {"AuthenticAMD", "avx512_bf16"}
 
 
 @cache
 def bfloat16_pays(cpuinfo: str = "/proc/cpuinfo") -> bool:
-    """Tell whether the processor multiplies bfloat16 matrices in hardware; elsewhere bfloat16 is slower."""
+    """Tell whether the processor multiplies bfloat16 matrices faster than float32.
+
+    It does with AMX, or with AVX-512 BF16 on AMD. Intel's AVX-512 BF16 without AMX, which a hypervisor may hide,
+    makes it half as fast (docs/performance.md); elsewhere it is slower still.
+    """
     path = Path(cpuinfo)
-    return path.exists() and not _FLAGS.isdisjoint(path.read_text().split())
+    if not path.exists():
+        return False
+    words = set(path.read_text().split())
+    return "amx_bf16" in words or words >= _AMD
 
 
 def autocast(precision: str, device: str = "cpu") -> AbstractContextManager:
@@ -28,7 +35,7 @@ def autocast(precision: str, device: str = "cpu") -> AbstractContextManager:
     Parameters
     ----------
     precision : "auto", "float32" or "bfloat16"
-        `auto` is bfloat16 where the device multiplies bfloat16 matrices in hardware.
+        `auto` is bfloat16 where the device multiplies bfloat16 matrices faster than float32.
     device : "cpu" or "cuda"
         Kind of device.
 

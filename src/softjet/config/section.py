@@ -20,4 +20,4 @@ class Computed(Section):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where it is computed; `auto`: on a GPU where there is one."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """`auto`: bfloat16 autocast where the device multiplies bfloat16 matrices in hardware, else float32."""
+    """`auto`: bfloat16 autocast where the device multiplies bfloat16 matrices faster, else float32."""

@@ -50,7 +50,13 @@ def test_unknown_precision_is_named(model, jets):
 
 
 @pytest.mark.parametrize(
-    ("flags", "pays"), [("fpu avx2", False), ("fpu avx512f avx512_bf16", True), ("amx_bf16 fpu", True)]
+    ("flags", "pays"),
+    [
+        ("AuthenticAMD fpu avx2", False),
+        ("AuthenticAMD fpu avx512f avx512_bf16", True),
+        ("GenuineIntel fpu avx512f avx512_bf16", False),
+        ("GenuineIntel avx512_bf16 amx_bf16 fpu", True),
+    ],
 )
 def test_bfloat16_is_read_off_the_processor(tmp_path, flags, pays):
     path = tmp_path / "cpuinfo"
