@@ -19,8 +19,8 @@ _AMD = {"AuthenticAMD", "avx512_bf16"}
 def bfloat16_pays(cpuinfo: str = "/proc/cpuinfo") -> bool:
     """Tell whether the processor multiplies bfloat16 matrices faster than float32.
 
-    It does with AMX, or with AVX-512 BF16 on AMD. Intel's AVX-512 BF16 without AMX, which a hypervisor may hide,
-    makes it half as fast (docs/performance.md); elsewhere it is slower still.
+    It does with AMX, or with AVX-512 BF16 on AMD. On Intel, where a hypervisor may hide AMX, AVX-512 BF16
+    alone is half as fast as float32 (docs/performance.md); elsewhere bfloat16 is slower still.
     """
     path = Path(cpuinfo)
     if not path.exists():
