@@ -44,6 +44,7 @@ def test_a_kernel_that_errs_is_found_out(precision):
     tile = expected.clone()
     tile[2, :, 8:, :8] = expected[2, :, :4, :8]
     assert not agree(tile, expected, real)
+    assert not agree(expected.masked_fill(expected.isinf(), 0.0), expected, real)
     for wrong in (torch.nan, torch.inf):
         assert not agree(expected.index_fill(0, torch.tensor(1), wrong), expected, real)
 
@@ -62,15 +63,20 @@ def test_a_kernel_that_errs_is_given_up(caplog):
 def test_ways_are_timed_beside_weaver_core():
     shape = {"embed_dims": (16, 32, 16), "pair_embed_dims": (8,), "heads": 4, "blocks": 1, "class_blocks": 1}
     model, batches = trained(**shape), [Jets((5, 1, 12)), Jets((4, 9), seed=2)]
-    ways = {"static": GPU_WAYS["inference, bfloat16"], "again": Way(StaticModel, like="static")}
+    ways = {
+        "model": GPU_WAYS["model, float32"],
+        "static": GPU_WAYS["inference, bfloat16"],
+        "again": Way(StaticModel, like="static"),
+    }
     table = measure_on_gpu(
         model, batches, iter(batches), samples=2, size=3, device=torch.device("cpu"), noise=1e9, ways=ways
     )
-    assert table["way"].tolist() == ["static", "again"]
-    assert table["compared"].tolist() == [5, 5]
-    assert table["flops_bfloat16"].nunique() == 1
+    assert table["way"].tolist() == ["model", "static", "again"]
+    assert table["compared"].tolist() == [5, 5, 5]
+    assert table["flops_bfloat16"].tolist()[0] == 0
+    assert table["flops_bfloat16"].tolist()[1] == table["flops_bfloat16"].tolist()[2] > 0
     assert table["microseconds"].tolist() == pytest.approx((1e6 / table["jets_per_second"]).tolist())
-    assert table["largest"][1] < 1e-4 < table["largest"][0] < 0.1
+    assert table["largest"][2] < 1e-4 < table["largest"][1] < 0.1
 
 
 @ON_GPU
