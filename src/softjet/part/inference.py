@@ -90,10 +90,13 @@ class InferenceModel(nn.Module):
         """Attention bias, -inf for padded keys; shape (B, H, P, P)."""
         pairs = real_pairs(real)
         rows = pair_features(vectors, pairs, self.config.pair_mass)
-        values = self.pair_embed.standardised(rows, self.dtype)
-        embedded = through(values, self.pair_embed.folded(), differentiable=False)
-        bias = symmetric_bias(embedded, pairs, (real.shape[0], real.shape[1]))
+        bias = symmetric_bias(self.embedded_pairs(rows), pairs, (real.shape[0], real.shape[1]))
         return bias if real.all() else mask_keys(bias, real)
+
+    def embedded_pairs(self, rows: Tensor) -> Tensor:
+        """Embedding of pair features, shapes (n, 4) -> (n, H)."""
+        values = self.pair_embed.standardised(rows, self.dtype)
+        return through(values, self.pair_embed.folded(), differentiable=False)
 
 
 class _FastBlock(nn.Module):

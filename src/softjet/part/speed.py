@@ -179,9 +179,8 @@ def measure_training(
         way, call (from 0, warm-up included), loss (mean over the jets of the call).
     """
     torch.manual_seed(seed)
-    model = ParticleTransformer(run.model).train()
+    model = ParticleTransformer(run.model).train().to(device)
     theirs = weaver_network(model).train().to(device)
-    model = model.to(device)
     calls = [[moved(b, device) for b in islice(batches, steps)] for _ in range(samples + WARMUP)]
     jets = sum(len(batch.labels) for call in calls for batch in call) / len(calls)
     shuffled = [as_weaver_reads(call, run.model, size, seed) for call in calls]

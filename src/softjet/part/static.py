@@ -11,7 +11,6 @@ from torch.nn import functional
 from softjet.part.inference import InferenceModel
 from softjet.part.model import ParticleTransformer
 from softjet.part.pairs import dense_pair_features, mask_keys
-from softjet.part.rows import through
 
 log = logging.getLogger(__name__)
 
@@ -82,9 +81,12 @@ class StaticModel(InferenceModel):
 
     def _bias_by_pytorch(self, vectors: Tensor, real: Tensor) -> Tensor:
         rows = dense_pair_features(vectors, self.config.pair_mass).flatten(0, 2)
-        values = self.pair_embed.standardised(rows, self.dtype)
-        embedded = through(values, self.pair_embed.folded(), differentiable=False)
-        bias = embedded.unflatten(0, (*real.shape, real.shape[1])).permute(0, 3, 1, 2).contiguous()
+        bias = (
+            self.embedded_pairs(rows)
+            .unflatten(0, (*real.shape, real.shape[1]))
+            .permute(0, 3, 1, 2)
+            .contiguous()
+        )
         return mask_keys(bias, real)
 
 

@@ -25,6 +25,7 @@ from softjet.part.speed import (
     weaver_network,
     with_ceilings,
 )
+from softjet.part.static import StaticModel
 
 
 class Jets:
@@ -66,14 +67,15 @@ def trained(**changes):
     return model
 
 
-@pytest.mark.parametrize("lengths", [(5, 1, 12), (7, 7), (1,)])
+@pytest.mark.parametrize("lengths", [(5, 1, 12), (7, 7), (8, 8), (1,)])
 @pytest.mark.parametrize("changes", [{}, {"pair_mass": "stable"}, {"normalisation": "published"}])
-def test_float32_gives_the_same_logits(lengths, changes):
+@pytest.mark.parametrize("prepared", [InferenceModel, StaticModel])
+def test_float32_gives_the_same_logits(lengths, changes, prepared):
     model, jets = trained(**changes), Jets(lengths)
     with torch.no_grad():
         expected = model(*jets.inputs)
     assert expected.std() > 0.1
-    torch.testing.assert_close(InferenceModel(model)(*jets.inputs), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(prepared(model)(*jets.inputs), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("lengths", [(5, 1, 12), (7, 7)])
@@ -107,8 +109,9 @@ def test_bfloat16_stays_near():
     assert 0 < (found - expected).abs().max() < 0.1 * expected.std()
 
 
-def test_padding_is_never_read():
-    model, jets = InferenceModel(trained()), Jets((5, 1, 12))
+@pytest.mark.parametrize("prepared", [InferenceModel, StaticModel])
+def test_padding_is_never_read(prepared):
+    model, jets = prepared(trained()), Jets((5, 1, 12))
     expected = model(*jets.inputs)
     rubbish = ~jets.mask
     torch.testing.assert_close(

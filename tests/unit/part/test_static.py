@@ -10,23 +10,6 @@ from softjet.part.static import Replays, StaticModel, agree
 ON_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 
 
-@pytest.mark.parametrize("lengths", [(5, 1, 12), (8, 8), (1,)])
-@pytest.mark.parametrize("changes", [{}, {"pair_mass": "stable"}, {"normalisation": "published"}])
-def test_float32_gives_the_same_logits(lengths, changes):
-    model, jets = trained(**changes), Jets(lengths)
-    with torch.no_grad():
-        expected = model(*jets.inputs)
-    assert expected.std() > 0.1
-    torch.testing.assert_close(StaticModel(model)(*jets.inputs), expected, rtol=1e-4, atol=1e-5)
-
-
-def test_padding_is_never_read():
-    model, jets = StaticModel(trained()), Jets((5, 1, 12))
-    rubbish = ~jets.mask
-    spoiled = jets.features.masked_fill(rubbish, 1e6), jets.vectors.masked_fill(rubbish, 7.0), jets.mask
-    torch.testing.assert_close(model(*spoiled), model(*jets.inputs), rtol=0, atol=0)
-
-
 def test_no_shape_depends_on_data():
     model, jets = StaticModel(trained(), "bfloat16"), Jets((5, 1, 12))
     # On "meta" there is no data; what asks for some fails.
