@@ -310,16 +310,18 @@ def correlator_sums(momenta: Floats, offsets: Integers, beta: float) -> Floats:
     return sums
 
 
-@njit(cache=True, nogil=True)
+# Sums in any order, so that several terms are added at once.
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
 def _sums(share: Floats, angle: Floats) -> tuple[float, float]:
     """e2 and e3 of one jet."""
     e2, e3 = 0.0, 0.0
     for i in range(len(share)):
-        for j in range(i + 1, len(share)):
-            third = 0.0
-            for k in range(j + 1, len(share)):
-                third += share[k] * angle[i, k] * angle[j, k]
-            pair = share[i] * share[j] * angle[i, j]
+        weighted = share * angle[i]
+        for j in range(i):
+            row, third = angle[j], 0.0
+            for k in range(j):
+                third += weighted[k] * row[k]
+            pair = weighted[j] * share[i]
             e2 += pair
             e3 += pair * third
     return e2, e3
