@@ -10,7 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import factorial, log, log10
 
+import numpy as np
 import torch
+from numba import njit
+from numpy.typing import NDArray
 from torch import Tensor
 
 ROWS = 30_000
@@ -51,29 +54,47 @@ class Chance:
     errors: Tensor
 
     def expect(self, n: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
-        """Interpolate, linearly in the logarithms of n and spread.
+        """Sums over each jet's queries, interpolated linearly in the logarithms of n and spread.
 
         Parameters
         ----------
         n : (B,)
-            Keys of each jet's rows.
-        variance : (B, ...)
-            Of the logits of each row.
+            Particles of each jet: the keys of its rows, and its queries; they stand before its padding.
+        variance : (B, H, P)
+            Of the logits of each row. None is NaN.
 
         Returns
         -------
-        values, errors : (B, ..., T)
-            Expectations, and the standard error that they have from the grid's random rows.
+        values, errors : (B, H, T)
+            Sums of the expectations, and of the standard errors that they have from the grid's random rows.
         """
-        both = torch.cat((self.values, self.errors), -1).to(variance.device)
+        both = torch.cat((self.values, self.errors), -1).to(n.device)
         of_jet = _between(both, *_place(self.sizes, n))
-        step = log(LARGEST / LEAST) / (SPREADS - 1)
-        spread = (variance.log().mul_(0.5).sub_(log(LEAST)).div_(step)).clamp_(0, SPREADS - 1).flatten(1)
-        below = spread.long().clamp_(max=SPREADS - 2)
-        rows = (torch.arange(len(n), device=n.device) * SPREADS)[:, None] + below
-        values = of_jet.flatten(0, 1)
-        found = torch.lerp(values[rows], values[rows + 1], (spread - below)[..., None])
-        return tuple(found.view(*variance.shape, -1).chunk(2, -1))  # type: ignore[return-value]
+        sums = np.zeros((*variance.shape[:2], of_jet.shape[-1]), np.float32)
+        _add_up(*(part.cpu().contiguous().numpy() for part in (of_jet, variance, n)), sums)
+        return tuple(torch.from_numpy(sums).to(variance.device).chunk(2, -1))  # type: ignore[return-value]
+
+
+# One look at each row: operations of PyTorch would make a dozen numbers of each, and pass over all of them.
+@njit(cache=True, nogil=True)
+def _add_up(
+    of_jet: NDArray[np.float32],
+    variance: NDArray[np.float32],
+    n: NDArray[np.int64],
+    sums: NDArray[np.float32],
+) -> None:
+    """Add to sums (B, H, T) what each row's spread gives on the jet's own grid (B, S, T)."""
+    last, step = of_jet.shape[1] - 1, log(LARGEST / LEAST) / (SPREADS - 1)
+    for jet in range(len(n)):
+        for head in range(variance.shape[1]):
+            for query in range(n[jet]):
+                spread = (0.5 * log(max(variance[jet, head, query], LEAST**2)) - log(LEAST)) / step
+                spread = min(spread, last)
+                below = min(int(spread), last - 1)
+                share = np.float32(spread - below)
+                here, there = of_jet[jet, below], of_jet[jet, below + 1]
+                for t in range(len(here)):
+                    sums[jet, head, t] += here[t] + share * (there[t] - here[t])
 
 
 def tabulate(thresholds: Sequence[float], most: int, seed: int, rows: int = ROWS) -> Chance:

@@ -11,6 +11,11 @@ from softjet.attention.queries import summarise
 CHANCE = tabulate((0.5, 0.8), 50, seed=1, rows=4000)
 
 
+def expected(n, variance):
+    """What a row of n keys and this variance gives on average, and the standard errors."""
+    return [found[0, 0] / n for found in CHANCE.expect(torch.tensor([n]), torch.full((1, 1, n), variance))]
+
+
 @pytest.mark.parametrize(("n", "spread"), [(7, 0.4), (13, 2.2), (31, 1.3), (44, 3.7), (44, 9.0)])
 def test_interpolation_agrees_with_rows_drawn_one_by_one(n, spread):
     jets, heads = 40, max(1, 200 // n)
@@ -23,23 +28,32 @@ def test_interpolation_agrees_with_rows_drawn_one_by_one(n, spread):
         *((drawn["max"] > t).float() for t in (0.5, 0.8)), is_extreme(drawn["max"]).float(),
         keys, drawn["max"],
     ]  # fmt: skip
-    values, errors = CHANCE.expect(torch.tensor([n]), torch.tensor([[spread**2]]))
-    for name, value, error, rows in zip(CHANCE.names, values[0, 0], errors[0, 0], direct, strict=True):
+    for name, value, error, rows in zip(CHANCE.names, *expected(n, spread**2), direct, strict=True):
         noise = 4 * float(torch.hypot(error, rows.std() / rows.numel() ** 0.5))
         besides = 0.01 * float(rows.mean()) if name == "effective_keys" else 0.01
         assert abs(float(value - rows.mean())) < noise + besides, name
 
 
 def test_the_ends_of_the_grid_hold():
-    values, _ = CHANCE.expect(torch.tensor([1, 20]), torch.tensor([[0.0], [0.0]]))
-    one, even = (dict(zip(CHANCE.names, row[0].tolist(), strict=True)) for row in values)
+    one, even = (dict(zip(CHANCE.names, expected(n, 0.0)[0].tolist(), strict=True)) for n in (1, 20))
     assert one == pytest.approx(
         {"above_0.5": 1, "above_0.8": 1, "extreme": 1, "effective_keys": 1, "largest": 1}
     )
     assert even["effective_keys"] == pytest.approx(20, rel=0.01)
     assert even["largest"] == pytest.approx(1 / 20, rel=0.15)
-    huge, _ = CHANCE.expect(torch.tensor([20]), torch.tensor([[1e9]]))
-    assert huge[0, 0, 0] > 0.95
+    assert all(expected(20, variance)[0][0] > 0.95 for variance in (1e9, torch.inf))
+
+
+def test_what_is_expected_of_a_jet_is_the_sum_over_its_queries_and_no_others():
+    n, generator = torch.tensor([3, 7, 1]), torch.Generator().manual_seed(2)
+    variance = 4 * torch.rand(3, 2, 7, generator=generator)
+    for found in CHANCE.expect(n, variance):
+        assert found.shape == (3, 2, len(CHANCE.names))
+    for jet, head in product(range(3), range(2)):
+        size = int(n[jet])
+        rows = [expected(size, float(variance[jet, head, query])) for query in range(size)]
+        for part, found in enumerate(CHANCE.expect(n, variance)):
+            torch.testing.assert_close(found[jet, head], sum(row[part] for row in rows))
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 5])
