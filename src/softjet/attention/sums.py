@@ -158,9 +158,9 @@ def length_bin(n: NDArray[np.int64]) -> NDArray[np.int64]:
 def _add(sums: Floats, jets: Floats, values: Floats, counts: Floats, group: NDArray[np.int64]) -> None:
     for one in np.unique(group):
         these = np.flatnonzero(group == one)
-        flat = torch.from_numpy(sums[one].reshape(len(counts), -1))
+        flat, added = sums[one].reshape(len(counts), -1), values[these].reshape(len(these), -1)
         # In place: the sums are tens of megabytes, and few jets at a time are added to them.
-        flat.addmm_(torch.from_numpy(counts[:, these]), torch.from_numpy(values[these].reshape(len(these), -1)))
+        torch.from_numpy(flat).addmm_(torch.from_numpy(counts[:, these]), torch.from_numpy(added))
         jets[one] += counts[:, these].sum(1)
 
 
