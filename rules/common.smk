@@ -343,6 +343,14 @@ def learning_section(wildcards):
     return {"base": compression.base, "learning": run.model_dump(mode="json")}
 
 
+def part_section(wildcards):
+    """The same of a Particle Transformer, and where that comes from."""
+    own = CONFIG.part[CONFIG.compress[wildcards.model].base]
+    origin = own.model_dump(mode="json", include={"dataset", "start_from", "weights"})
+    stated = {"licence": own.licence(), "origin": origin}
+    return learning_section(wildcards) | stated
+
+
 def comparing_section(model):
     """Parameters of a comparison of methods: the runs, and the task, which decides what is measured."""
     compression = CONFIG.compress[model]
@@ -385,10 +393,18 @@ def language_section(language):
     return section | {"seed": model.tuning.seed, "task": CONFIG.tasks[model.task].name}
 
 
+def dense_section(language):
+    """Parameters of a dense language model that a compressed one states."""
+    model = CONFIG.language[language]
+    names = {"family", "licence", "weights"}
+    task = CONFIG.tasks[model.task].model_dump(mode="json")
+    return model.model_dump(mode="json", include=names) | {"task": task}
+
+
 def tuning_sections(language):
     """Parameters of a language model's training and evaluation on its task."""
     model = CONFIG.language[language]
-    section = model.model_dump(mode="json", include={"family", "tuning", "licence"})
+    section = model.model_dump(mode="json", include={"family", "tuning"})
     return section | {"task": CONFIG.tasks[model.task].model_dump(mode="json")}
 
 

@@ -20,7 +20,7 @@ rule learn_ranks_part:
         runtime=2880,
         gpu=lambda w: gpus(CONFIG.compress[w.model].learning),
     params:
-        spec=lambda w: spec("learn_ranks_part", learning_section(w)),
+        spec=lambda w: spec("learn_ranks_part", part_section(w)),
     message:
         "Compress {wildcards.model}: {wildcards.variant}"
     script:
@@ -48,7 +48,7 @@ rule learn_ranks_language:
     params:
         spec=lambda w: spec(
             "learn_ranks_language",
-            learning_section(w) | tuning_sections(CONFIG.compress[w.model].base),
+            learning_section(w) | dense_section(CONFIG.compress[w.model].base),
         ),
     message:
         "Compress {wildcards.model}: {wildcards.variant}"

@@ -41,6 +41,8 @@ def test_methods_have_the_same_size_and_the_same_steps(finished):
 def test_a_compressed_folder_says_what_it_is(finished):
     about = json.loads((finished / "lowrank" / "mamba" / "soft-threshold-0.5-1" / "config.json").read_text())
     assert about["base_model"] == "mamba"
+    assert about["origin"]["weights"] is None
+    assert about["origin"]["task"]["name"] == "wikitext2"
     assert about["architecture"]["class"] == "MambaForCausalLM"
     assert about["how"]["method"] == "soft-threshold"
 

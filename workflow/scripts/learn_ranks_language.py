@@ -6,12 +6,13 @@ import pandas as pd
 import torch
 
 from softjet.config.families import FAMILIES
-from softjet.config.language import Task
+from softjet.config.language import Source, Task
 from softjet.config.lowrank import RankLearning
 from softjet.device import to_device
 from softjet.language.batches import loader_of
 from softjet.language.losses import answer, task_loss
 from softjet.language.models import describe, load_model
+from softjet.language.registry import stated
 from softjet.language.tokenizers import load_tokenizer
 from softjet.lowrank.budget import parameter_counts
 from softjet.lowrank.export import save_compressed
@@ -24,11 +25,8 @@ from softjet.provenance.job import job
 with job(snakemake) as step:
     torch.set_num_threads(snakemake.threads)
     settings = RankLearning.model_validate(step.section["learning"])
-    task, family, base = (
-        Task.model_validate(step.section["task"]),
-        step.section["family"],
-        step.section["base"],
-    )
+    task = Task.model_validate(step.section["task"])
+    family, base, weights = (step.section[name] for name in ("family", "base", "weights"))
     folder = Path(snakemake.input.model).parent
     model = to_device(load_model(folder, family), settings.device)
     about = {"kind": "transformers", **describe(model)}
@@ -49,6 +47,10 @@ with job(snakemake) as step:
         how=settings.model_dump(mode="json"),
         kept=kept,
         architecture=about,
+        origin={
+            "weights": stated(weights and Source.model_validate(weights)),
+            "task": task.model_dump(mode="json", exclude_defaults=True),
+        },
     )
     write_tables({snakemake.output.history: learned.history, snakemake.output.ranks: learned.ranks})
     step.notes |= kept._asdict()

@@ -35,10 +35,11 @@ with job(snakemake) as step:
         Path(snakemake.output.model).parent,
         model,
         base_model=base,
-        licence="MIT",
+        licence=step.section["licence"],
         how=settings.model_dump(mode="json"),
         kept=kept,
         architecture={"kind": "part", **model.config.model_dump(mode="json")},
+        origin=step.section["origin"],
     )
     write_tables({snakemake.output.history: learned.history, snakemake.output.ranks: learned.ranks})
     step.notes |= kept._asdict()

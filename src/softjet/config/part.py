@@ -146,6 +146,10 @@ class ParTRun(Section):
     weights: Weights | None = None
     """Import weights instead of training: `name`, `folder`, `sha256`, `head_scale`; `model` follows them."""
 
+    def licence(self) -> str:
+        """Licence of the weights as far as it is known: that of published ones."""
+        return "MIT" if self.weights and not self.weights.folder else "unknown"
+
     @model_validator(mode="after")
     def _one_origin(self) -> "ParTRun":
         if self.weights and self.start_from:

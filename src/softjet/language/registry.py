@@ -2,7 +2,7 @@
 
 import logging
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import (
@@ -58,6 +58,27 @@ def resolve(
         if found is not None:
             return found
     return _from_package(str(source.package), Path(packages))
+
+
+def stated(source: Source | None) -> dict[str, Any] | None:
+    """What a source says of itself, as plain values: of a package also its pinned version and what it is.
+
+    Parameters
+    ----------
+    source : Source or None
+
+    Returns
+    -------
+    dict or None
+        None for no source.
+    """
+    if source is None:
+        return None
+    about = source.model_dump(mode="json", exclude_defaults=True)
+    if source.package:
+        package = find_package(source.package)
+        about |= {"requirements": sorted(package.artefacts), "what": package.note}
+    return about
 
 
 def _from_hub(source: Source, hub: Path, kind: str) -> Path | None:

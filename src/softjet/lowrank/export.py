@@ -35,6 +35,7 @@ def save_compressed(
     how: Mapping[str, Any],
     kept: Shares,
     architecture: Mapping[str, Any],
+    origin: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a fused model.
 
@@ -54,10 +55,13 @@ def save_compressed(
     architecture : mapping
         What the dense model is built from: its kind, a key of `BUILDERS`, and what that function takes, as
         plain values.
+    origin : mapping, optional
+        Where the dense model came from and what it was trained on, as plain values.
     """
     about = {
         "base_model": base_model,
         "licence": licence,
+        "origin": dict(origin or {}),
         "how": dict(how),
         "kept": kept._asdict(),
         "architecture": dict(architecture),

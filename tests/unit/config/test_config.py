@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from softjet.config.generate import default_yaml, key_table, schema_json
 from softjet.config.load import load_config, validate
+from softjet.config.part import ParTRun
 from softjet.config.root import Config
 from softjet.errors import InputError
 
@@ -137,3 +138,9 @@ def test_what_a_section_says_of_itself_is_the_whole_line():
     with pytest.raises(InputError) as caught:
         validate({"part": {"reference": {"training": {"steps": 3, "epochs": 2}}}}, "mine.yaml")
     assert str(caught.value) == "mine.yaml: part.reference.training: give either epochs or steps, not both"
+
+
+def test_a_compressed_particle_transformer_hands_on_the_licence_that_is_known():
+    assert ParTRun(weights={}).licence() == "MIT"
+    assert ParTRun(weights={"name": "mine", "folder": "weights"}).licence() == "unknown"
+    assert ParTRun().licence() == "unknown"

@@ -6,7 +6,7 @@ from softjet.config.language import Source
 from softjet.errors import InputError
 from softjet.language import registry
 from softjet.language.packages import PACKAGES, Member, Package
-from softjet.language.registry import resolve
+from softjet.language.registry import resolve, stated
 
 COMMIT = "0" * 40
 WORDS = Package(
@@ -103,3 +103,11 @@ def test_package_that_is_there_and_right_is_not_fetched_again(tmp_path, fetched,
     assert resolve(Source(package="words"), tmp_path, tmp_path / "h") == tmp_path / "words"
     assert fetched == again
     assert (tmp_path / "words/words").read_text() == "world"
+
+
+def test_a_source_states_commit_or_pinned_version_and_nothing_that_was_not_given():
+    assert stated(None) is None
+    assert stated(Source(hub="owner/name", revision=COMMIT)) == {"hub": "owner/name", "revision": COMMIT}
+    found = stated(Source(package="tinyllama"))
+    assert found.pop("requirements") == sorted(PACKAGES["tinyllama"].artefacts)
+    assert found == {"package": "tinyllama", "what": PACKAGES["tinyllama"].note}

@@ -33,6 +33,7 @@ def folder(tmp_path, fused):
         how={"method": "soft-threshold", "keep": 0.5},
         kept=Shares(0.4, 0.45, 0.5),
         architecture={"kind": "small", "width": 16},
+        origin={"weights": {"package": "small"}},
     )
     return tmp_path
 
@@ -48,6 +49,7 @@ def test_the_folder_says_what_it_is(folder):
     about = json.loads((folder / "config.json").read_text())
     assert about["base_model"] == "reference"
     assert about["licence"] == "MIT"
+    assert about["origin"] == {"weights": {"package": "small"}}
     assert about["how"] == {"method": "soft-threshold", "keep": 0.5}
     assert about["architecture"] == {"kind": "small", "width": 16}
     assert about["kept"] == {"linears": 0.4, "blocks": 0.45, "total": 0.5}
