@@ -71,7 +71,8 @@ class Chance:
         both = torch.cat((self.values, self.errors), -1).to(n.device)
         of_jet = _between(both, *_place(self.sizes, n))
         sums = np.zeros((*variance.shape[:2], of_jet.shape[-1]), np.float32)
-        _add_up(*(part.cpu().contiguous().numpy() for part in (of_jet, variance, n)), sums)
+        grid, spread, size = (part.cpu().contiguous().numpy() for part in (of_jet, variance, n))
+        _add_up(grid, spread, size, sums)
         return tuple(torch.from_numpy(sums).to(variance.device).chunk(2, -1))  # type: ignore[return-value]
 
 

@@ -114,3 +114,25 @@ def test_the_task_is_computed_in_the_chosen_precision_and_spectra_are_not(precis
         noted,
     )
     assert kinds == [getattr(torch, precision), torch.float32]
+
+
+# Trap 9: directions that training moves are no longer orthonormal, and singular values then mean nothing.
+def test_a_due_step_logs_the_drift_and_mends_it_and_the_optimiser_forgets_the_old_directions():
+    runs = {
+        every: begin(network(), SELECTION, settings_of("soft-threshold", redecompose_every=every))
+        for every in (3, 9)
+    }
+    for batch in itertools.islice(batches(0), 3):
+        rows = []
+        for current in runs.values():
+            torch.manual_seed(0)  # the same dropout
+            rows.append(take_step(current, batch, loss))
+    mended, still = (max(factors.drift() for factors in current.factors) for current in runs.values())
+    assert rows[0]["drift"] == still > 1e-4
+    assert math.isnan(rows[1]["drift"])
+    assert mended < 1e-5
+    for every, current in runs.items():
+        directions = [p for f in current.factors for p in (f.left, f.sigma, f.right)]
+        assert all((p in current.optimiser.state) == (every == 9) for p in directions)
+        gates = [p for f in current.factors for p in f.gate.parameters()]
+        assert all(p in current.optimiser.state for p in gates)
