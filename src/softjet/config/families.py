@@ -1,4 +1,4 @@
-"""What is special to a model family: which of its matrices get a rank, and where its blocks are."""
+"""What is special to a model family: which matrices get a rank, where its blocks are, what a graph may be."""
 
 from collections.abc import Mapping
 
@@ -85,6 +85,7 @@ FAMILIES = {
         ),
         blocks=("backbone.layers",),
         embeddings=("backbone.embeddings",),
+        one_length=True,
     ),
 }
 """Selections by family.

@@ -34,6 +34,8 @@ class Selection(Section):
     """Paths of the lists of blocks; every selected layer lies in one of them."""
     embeddings: tuple[str, ...] = ()
     """Paths of embedding tables that are factored too; an output layer tied to one follows it."""
+    one_length: bool = False
+    """The model goes through its input place by place, so that an exported graph is of one length."""
 
     def without(self, names: Collection[str]) -> "Selection":
         """The selection less the linear layers of these names (the last component of their path)."""

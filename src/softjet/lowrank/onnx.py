@@ -3,12 +3,16 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
+from softjet.config.lowrank import Selection
+from softjet.errors import InputError, first_line
 from softjet.onnx_file import write_onnx
 
 OUTPUT = "logits"
 AXES = ("batch", "length")
+_ADVICE = "if it steps along its input, pass a selection with one_length, such as its entry in FAMILIES"
 
 
 class Logits(nn.Module):
@@ -35,8 +39,14 @@ class Logits(nn.Module):
         return logits
 
 
-def export_onnx(model: nn.Module, inputs: Mapping[str, Tensor], path: str | Path) -> None:
-    """Write a dense or fused model for ONNX runtimes, with free batch size and length.
+def export_onnx(
+    model: nn.Module, inputs: Mapping[str, Tensor], path: str | Path, selection: Selection | None = None
+) -> None:
+    """Write a dense or fused model for ONNX runtimes, with free batch size and, where it can be, free length.
+
+    A model that goes through its input place by place (`one_length` in its family's entry: Mamba) is written
+    as a graph of the example's length; a runtime refuses inputs of another one, so pad to it. The entry
+    `length` of the file's metadata is that number, or `free`.
 
     Parameters
     ----------
@@ -46,8 +56,26 @@ def export_onnx(model: nn.Module, inputs: Mapping[str, Tensor], path: str | Path
         An example of each, shape (batch, length, ...), both at least 2: input_ids, attention_mask.
     path : path
         The `.onnx` file; its output is `logits`.
+    selection : Selection, optional
+        The entry of the model's family in `softjet.config.families.FAMILIES`. Without it the length is free.
+
+    Raises
+    ------
+    InputError
+        No graph of free length can be made of the model.
     """
-    axes = tuple(dict(enumerate(AXES[: value.ndim])) for value in inputs.values())
+    fixed = selection is not None and selection.one_length
+    free = AXES[: 1 if fixed else 2]
+    axes = tuple(dict(enumerate(free[: value.ndim])) for value in inputs.values())
+    length = str(next(iter(inputs.values())).shape[1]) if fixed else "free"
     was_training = model.training
-    write_onnx(Logits(model.eval(), list(inputs)), inputs, (axes,), [OUTPUT], path)
-    model.train(was_training)
+    graph = Logits(model.eval(), list(inputs))
+    try:
+        write_onnx(graph, inputs, (axes,), [OUTPUT], path, {"length": length})
+    except torch.onnx.OnnxExporterError as error:
+        if fixed:
+            raise
+        problem = f"cannot be exported with a free length ({first_line(error.__cause__ or error)})"
+        raise InputError("ONNX", type(model).__name__, f"{problem}; {_ADVICE}") from error
+    finally:
+        model.train(was_training)

@@ -174,4 +174,6 @@ def _take_up(run: Run, state: Mapping[str, Any], source: Path) -> None:
 
 
 def _identity(run: Run) -> list[str]:
-    return [run.settings.model_dump_json(exclude={"save_every"}), run.selection.model_dump_json()]
+    """Settings and selection, without what has no bearing on the numbers."""
+    settings = run.settings.model_dump_json(exclude={"save_every"})
+    return [settings, run.selection.model_dump_json(exclude={"one_length"})]

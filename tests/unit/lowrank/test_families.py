@@ -5,6 +5,7 @@ import copy
 import onnxruntime
 import pytest
 import torch
+from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 from tiny_transformers import CAUSAL, VOCABULARY, logits, tiny, tokens
 from torch import nn
 
@@ -150,19 +151,46 @@ def test_a_table_of_another_size_does_not_load(tmp_path):
         load_compressed(tmp_path, skeleton)
 
 
-@pytest.mark.parametrize("family", ["bert", "gpt2"])
+def example(rows=2, length=9):
+    """Rows of tokens, each with one more place of padding than that before."""
+    mask = (torch.arange(length) < length - torch.arange(rows)[:, None]).long()
+    return {"input_ids": tokens(length).repeat(2, 1)[:rows], "attention_mask": mask}
+
+
+def session_of(path):
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(path, options)
+
+
+def arrays(inputs):
+    return {name: value.numpy() for name, value in inputs.items()}
+
+
+@pytest.mark.parametrize("family", LANGUAGE)
 def test_the_onnx_file_computes_the_same(family, tmp_path):
-    model = fuse(at_rank(family, 5))
-    example = {"input_ids": tokens(), "attention_mask": torch.ones_like(tokens())}
-    export_onnx(model, example, tmp_path / "model.onnx")
-    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
-    for rows, length in ((2, 9), (3, 12), (1, 4)):
-        ids = tokens(length).repeat(2, 1)[:rows]
-        mask = (torch.arange(length) < length - torch.arange(rows)[:, None]).long()
-        (got,) = session.run(None, {"input_ids": ids.numpy(), "attention_mask": mask.numpy()})
+    model, one_length = fuse(at_rank(family, 5)), family == "mamba"
+    export_onnx(model, example(), tmp_path / "model.onnx", FAMILIES[family])
+    session = session_of(tmp_path / "model.onnx")
+    assert session.get_modelmeta().custom_metadata_map["length"] == ("9" if one_length else "free")
+    for rows, length in ((2, 9), (3, 9 if one_length else 12), (1, 9 if one_length else 4)):
+        inputs = example(rows, length)
         with torch.no_grad():
-            want = model(input_ids=ids, attention_mask=mask).logits
-        torch.testing.assert_close(torch.from_numpy(got), want, rtol=1e-4, atol=1e-4)
+            expected = model(**inputs).logits
+        (found,) = session.run(None, arrays(inputs))
+        torch.testing.assert_close(torch.from_numpy(found), expected, rtol=0, atol=1e-5)
+    if one_length:
+        with pytest.raises(InvalidArgument, match="Got: 5 Expected: 9"):
+            session.run(None, arrays(example(length=5)))
+
+
+def test_a_free_length_that_cannot_be_is_one_line(tmp_path):
+    model = fuse(at_rank("mamba", 5)).train()
+    with pytest.raises(InputError, match=r"MambaForCausalLM: cannot be .* pass a selection with") as caught:
+        export_onnx(model, example(), tmp_path / "model.onnx")
+    assert "\n" not in str(caught.value)
+    assert model.training
+    assert not list(tmp_path.iterdir())
 
 
 def test_multiply_accumulates_of_conv1d_and_tables():

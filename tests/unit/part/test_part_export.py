@@ -5,8 +5,11 @@ import pytest
 import torch
 from small_part import SMALL, Jets
 
+from softjet.config.families import FAMILIES
 from softjet.config.part import ParTModel
 from softjet.errors import InputError
+from softjet.lowrank import LowRankLinear, fuse
+from softjet.lowrank.selection import all_factors, decompose
 from softjet.onnx_file import OPSET
 from softjet.part.export import DenseTransformer, export_onnx
 from softjet.part.model import ParticleTransformer
@@ -52,6 +55,22 @@ def test_logits_equal_in_onnxruntime(exported, n_jets, longest):
     with torch.no_grad():
         expected = model(*batch).numpy()
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+
+
+def test_a_compressed_model_is_exported_too(tmp_path):
+    model = random_model(SMALL.model_copy(update={"blocks": 1}))
+    decompose(model, FAMILIES["part"])
+    for i, factors in enumerate(all_factors(model)):
+        factors.fix((3, 5, 16)[i % 3])
+    export_onnx(fuse(model), tmp_path / "model.onnx", CLASSES)
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    for n_jets, longest in ((7, 12), (3, 20)):
+        batch = cut(Jets(n_jets, longest=longest), longest)
+        given = {n: t.numpy() for n, t in zip(("features", "vectors", "mask"), batch, strict=True)}
+        with torch.no_grad():
+            expected = model(*batch).numpy()
+        np.testing.assert_allclose(session.run(["logits"], given)[0], expected, rtol=0, atol=1e-5)
+    assert any(isinstance(module, LowRankLinear) for module in model.modules())
 
 
 def test_padding_of_the_file_may_hold_anything(exported):
