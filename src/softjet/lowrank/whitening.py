@@ -7,6 +7,7 @@ from functools import partial, reduce
 import torch
 from torch import Tensor, nn
 
+from softjet.errors import InputError
 from softjet.lowrank.embedding import SoftThresholdEmbedding
 from softjet.lowrank.factors import Factors
 from softjet.lowrank.layer import SoftThresholdLinear
@@ -44,6 +45,11 @@ def whiten(model: nn.Module, ranks: Sequence[int], calibrate: Callable[[], None]
         Rank of each matrix, in the order of the model.
     calibrate : callable
         Runs the model over the same batches, in evaluation mode, whenever it is called.
+
+    Raises
+    ------
+    InputError
+        A layer gets inputs that are not finite.
     """
     wanted = dict(zip(all_factors(model), ranks, strict=True))
     for factors in wanted:
@@ -78,6 +84,11 @@ def measure_inputs(model: nn.Module, calibrate: Callable[[], None]) -> None:
         At full rank, with :func:`blank_measures`, by which a layer is decomposed that no batch reaches.
     calibrate : callable
         Runs the model over the same batches, in evaluation mode, whenever it is called.
+
+    Raises
+    ------
+    InputError
+        A layer gets inputs that are not finite.
     """
     for layer, moments in _measured(model, calibrate):
         for factors in layer.factors():
@@ -91,9 +102,19 @@ def _measured(model: nn.Module, calibrate: Callable[[], None]) -> Iterator[tuple
     with Progress(len(layers), "decompose by inputs", "layers") as progress:
         for group in _groups(layers):
             found = _gather(group, calibrate)
+            for layer, moments in found.items():
+                _check(layers[layer], moments)
             for layer in group:
                 yield layer, found.get(layer)
                 progress.advance()
+
+
+def _check(path: str, moments: Tensor) -> None:
+    """Refuse moments that are not finite, for which no ridge is large enough."""
+    diagonal = moments if moments.ndim == 1 else moments.diagonal()
+    if not diagonal.sum().isfinite():
+        problem = "gets inputs that are not finite from the calibration batches; mend the data or the weights"
+        raise InputError("rank learning", path, problem)
 
 
 def _measure(moments: Tensor) -> Measure:
@@ -105,12 +126,12 @@ def _measure(moments: Tensor) -> Measure:
     return InputMeasure(_root(even + RIDGE * torch.ones_like(even[0]).diag()))
 
 
-def _layers(model: nn.Module) -> list[Layer]:
-    """Layers whose rank is learned; of those that share a matrix the first."""
-    first: dict[Factors, Layer] = {}
-    for layer in soft_layers(model).values():
-        first.setdefault(layer.factors()[0], layer)
-    return list(first.values())
+def _layers(model: nn.Module) -> dict[Layer, str]:
+    """Layers whose rank is learned, with their paths; of those that share a matrix the first."""
+    first: dict[Factors, tuple[Layer, str]] = {}
+    for path, layer in soft_layers(model).items():
+        first.setdefault(layer.factors()[0], (layer, path))
+    return dict(first.values())
 
 
 def _groups(layers: Iterable[Layer]) -> Iterator[list[Layer]]:
@@ -171,7 +192,7 @@ def whitened(weight: Tensor, moments: Tensor, rank: int) -> tuple[Tensor, Tensor
     weight : Tensor, shape (m, n)
         W, which multiplies inputs x of n features.
     moments : Tensor, shape (n, n) or (n,)
-        Sum of x x^T over the inputs, or its diagonal where there is nothing beside it.
+        Sum of x x^T over the inputs, or its diagonal where there is nothing beside it; finite.
     rank : int
 
     Returns

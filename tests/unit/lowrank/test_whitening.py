@@ -1,5 +1,7 @@
 """Activation-whitened truncation."""
 
+import signal
+
 import pytest
 import torch
 from method_settings import run, settings_of
@@ -7,6 +9,7 @@ from small_network import batches, loss, network
 from torch import nn
 
 from softjet.config.lowrank import Matrices, Selection
+from softjet.errors import InputError
 from softjet.lowrank import whitening
 from softjet.lowrank.selection import all_factors, decompose
 from softjet.lowrank.whitening import whiten, whitened
@@ -97,6 +100,34 @@ def test_as_many_batches_as_asked_for_are_looked_at(tmp_path):
     run("whitened-svd", tmp_path, task=noted, calibration=5, learn_steps=2, recover_steps=1)
     assert looks == [False] * 5 + [True] * 3
     assert settings_of("whitened-svd").calibration == 3
+
+
+@pytest.fixture
+def seconds():
+    """A test that hangs fails instead."""
+
+    def late(*_):
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(30)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("method", ["whitened-svd", "whitened-soft-threshold"])
+def test_inputs_that_are_not_finite_are_one_line(tmp_path, seconds, method, value):
+    def stream(start):
+        for step, (x, y) in enumerate(batches(start), start):
+            x[3, 2] = value if step == 1 else 0.0
+            yield x, y
+
+    with pytest.raises(InputError, match=r"blocks\.0\.packed: gets inputs that are not finite") as caught:
+        run(method, tmp_path, stream=stream)
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
 
 
 class Words(nn.Module):
