@@ -123,6 +123,11 @@ def possible_ranks(m: int, n: int, multiple: int, floor: int, price: Price = PAR
     return [*range(lowest, price.dense_from(m, n), multiple), min(m, n)]
 
 
+def least_price(factors: Sequence[Factors], multiple: int, floor: int, price: Price = PARAMETERS) -> float:
+    """Cost of matrices that all have the least rank they may have; arguments as of :func:`choose_ranks`."""
+    return total_price(factors, [possible_ranks(*f.shape, multiple, floor, price)[0] for f in factors], price)
+
+
 def choose_ranks(
     factors: Sequence[Factors],
     allowed: float,
@@ -163,11 +168,10 @@ def choose_ranks(
         The budget does not hold the floor ranks.
     """
     possible = [possible_ranks(*f.shape, multiple, floor, price) for f in factors]
-    ranks = [own[0] for own in possible]
-    least = total_price(factors, ranks, price)
+    ranks, least = [own[0] for own in possible], least_price(factors, multiple, floor, price)
     left = allowed - least
     if left < 0:
-        problem = f"even at rank {floor} the matrices cost {least:.0f}, {allowed:.0f} are allowed"
+        problem = f"even at rank {floor} the matrices cost {least:.0f}, {max(allowed, 0):.0f} are allowed"
         raise InputError("rank learning", "keep", f"{problem}; raise keep or lower rank_floor")
     steps = [
         step for i, (f, own) in enumerate(zip(factors, possible, strict=True))

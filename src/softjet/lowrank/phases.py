@@ -54,9 +54,16 @@ def begin(
         _freeze_but_spectra(model)
     weight = procedure.learning.weight(settings) if procedure.learning else 0.0
     run = Run(model, selection, settings, dense, weight, price or PARAMETERS)
-    if not blank:
-        choose(run)  # an impossible budget fails before the first step
+    if not blank and procedure.margins is not None:
+        _check_floor(run)  # an impossible budget fails before the first step
     return run
+
+
+def _check_floor(run: Run) -> None:
+    if run.allowed() < run.least():
+        needed = f"the rank floors need {run.least_keep()} of {run.settings.of}"
+        problem = f"is too little, since {needed}; raise keep or lower rank_floor"
+        raise InputError("rank learning", f"keep {run.settings.keep}", problem)
 
 
 def _freeze_but_spectra(model: nn.Module) -> None:

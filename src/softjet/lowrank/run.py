@@ -1,5 +1,6 @@
 """A rank-learning run under way: where it stands, how it is saved and taken up again."""
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,7 @@ from torch import nn
 
 from softjet.config.lowrank import RankLearning, Selection
 from softjet.errors import InputError
-from softjet.lowrank.budget import Counts, Tally, weights_allowed
+from softjet.lowrank.budget import Counts, Tally, least_price, weights_allowed
 from softjet.lowrank.factors import Factors, ranks_of
 from softjet.lowrank.price import PARAMETERS, Price, dense_price, total_price
 from softjet.lowrank.selection import all_factors
@@ -85,11 +86,20 @@ class Run:
         """Count the parameters that the present ranks leave."""
         self.counts = self.tally.counts()
 
-    def allowed(self) -> float:
-        """What the budget leaves to the selected matrices: parameters or time."""
+    def allowed(self, keep: float | None = None) -> float:
+        """What a budget, by default that of the settings, leaves to the matrices: parameters or time."""
+        keep = self.settings.keep if keep is None else keep
         if self.settings.of == "time":
-            return self.settings.keep * dense_price(self.factors, self.price)
-        return weights_allowed(self.dense, self.settings.keep, self.settings.of)
+            return keep * dense_price(self.factors, self.price)
+        return weights_allowed(self.dense, keep, self.settings.of)
+
+    def least(self) -> float:
+        """What the matrices cost at their rank floors, in the unit of the budget."""
+        return least_price(self.factors, self.settings.rank_multiple, self.settings.rank_floor, self.price)
+
+    def least_keep(self) -> float:
+        """Least share, in thousandths, whose budget holds the rank floors."""
+        return bisect_left(range(1000), self.least(), key=lambda share: self.allowed(share / 1000)) / 1000
 
     def spent(self) -> float:
         """What the selected matrices cost at the present ranks, in the unit of the budget."""

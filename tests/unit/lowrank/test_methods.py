@@ -1,6 +1,7 @@
 """What each method of rank learning does, and that all are compared at equal size and equal training."""
 
 import copy
+import re
 
 import pytest
 import torch
@@ -8,13 +9,16 @@ from method_settings import MASK, METHODS, TOTAL, run, settings_of
 from small_network import SELECTION, SETTINGS, batches, loss, network
 from torch import nn
 
+from softjet.errors import InputError
 from softjet.lowrank import fuse, parameter_counts
 from softjet.lowrank.baselines import by_energy, by_share
 from softjet.lowrank.factors import Factors
 from softjet.lowrank.mask import mask_penalty
 from softjet.lowrank.phases import begin, fix_ranks
+from softjet.lowrank.price import PARAMETERS
 from softjet.lowrank.selection import all_factors
 from softjet.lowrank.steps import take_step
+from softjet.lowrank.threshold import soft_threshold
 
 COMPRESSING = [method for method in METHODS if method != "dense"]
 LARGEST = 16 + 32
@@ -35,6 +39,33 @@ def test_all_methods_reach_the_same_size(tmp_path, keep):
         counts = parameter_counts(fuse(model), SELECTION)
         assert allowed - LARGEST < counts.total <= allowed, method
         assert counts.total == history["parameters"].iloc[-1]
+
+
+@pytest.mark.parametrize("of", ["linears", "total", "time"])
+@pytest.mark.parametrize("method", COMPRESSING)
+def test_a_budget_below_the_rank_floors_is_one_line_before_anything_is_computed(tmp_path, method, of):
+    def task(model, batch):
+        raise AssertionError("a batch was looked at")
+
+    price = PARAMETERS if of == "time" else None
+    with pytest.raises(InputError, match=r"keep 0.01: is too little, .* raise keep or lower") as caught:
+        run(method, tmp_path / "state", task=task, price=price, of=of, keep=0.01, rank_floor=4)
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.rglob("*.pt"))
+    least = float(re.search(rf"need ([0-9.]+) of {of}", str(caught.value))[1])
+    assert 0.01 < least < 1
+    begin(network(), SELECTION, settings_of(method, of=of, keep=least, rank_floor=4), price)
+    with pytest.raises(InputError, match="too little"):
+        begin(network(), SELECTION, settings_of(method, of=of, keep=least - 0.001, rank_floor=4), price)
+
+
+@pytest.mark.parametrize("method", ["soft-threshold", "whitened-soft-threshold"])
+def test_thresholds_are_as_sharp_as_the_settings_say(method):
+    current = begin(network(), SELECTION, settings_of(method, sharpness=1.0))
+    for factors in current.factors:
+        expected = soft_threshold(factors.spectrum(), factors.alpha, 1.0)
+        torch.testing.assert_close(factors.passed(), expected)
+        assert expected.max() < 0.99 * factors.spectrum().max()
 
 
 def test_all_methods_take_the_same_steps_with_the_same_batches(tmp_path):
