@@ -71,6 +71,20 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_bits(tmp_path, whole)
     assert its_ranks.equals(ranks)
 
 
+@pytest.mark.parametrize("method", ["soft-threshold", "whitened-soft-threshold", "svd"])
+def test_a_distilled_run_goes_on_with_the_same_teacher(tmp_path, method):
+    model, history, ranks = run(method, tmp_path / "whole", distillation=0.5)
+    assert last_of(history, "learning") > 5 or method == "svd"
+    stream, cut = stopping_at(5, TOTAL - 3), tmp_path / "cut"
+    for _ in range(2):
+        with pytest.raises(InterruptionError):
+            run(method, cut, stream=stream, save_every=1e-9, distillation=0.5)
+    resumed, its_history, its_ranks = run(method, cut, stream=stream, save_every=1e-9, distillation=0.5)
+    assert same_weights(model, resumed)
+    assert its_history.equals(history)
+    assert its_ranks.equals(ranks)
+
+
 def test_a_run_that_goes_on_decomposes_nothing_again(tmp_path, whole, monkeypatch):
     method, model, _, _ = whole
     stream = stopping_at(TOTAL - 1)
