@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 from pydantic import BaseModel
+from snakemake.utils import update_config
 
 from softjet.config.generate import default_yaml, key_table, schema_json
 from softjet.config.load import load_config, validate
@@ -144,3 +145,10 @@ def test_a_compressed_particle_transformer_hands_on_the_licence_that_is_known():
     assert ParTRun(weights={}).licence() == "MIT"
     assert ParTRun(weights={"name": "mine", "folder": "weights"}).licence() == "unknown"
     assert ParTRun().licence() == "unknown"
+
+
+@pytest.mark.parametrize("name", ["full", "paper"])
+def test_recipes_in_earnest_learn_from_all_lines_of_the_text(name):
+    values, given = (yaml.safe_load((CONFIG / f"{file}.yaml").read_text()) for file in ("config", name))
+    update_config(values, given)
+    assert validate(values, name).tasks["wikitext2"].lines is None
