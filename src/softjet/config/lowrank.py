@@ -1,6 +1,6 @@
 """Sections of the configuration about learned ranks."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -14,6 +14,21 @@ Method = Literal[
 
 What is whitened measures directions by what they carry to a layer's outputs, rather than by the weights.
 """
+
+LEARNED: tuple[Method, ...] = ("soft-threshold", "whitened-soft-threshold", "learned-mask")
+"""Methods that learn ranks. The report is about the first of them that was run."""
+
+
+def first_learned(methods: Iterable[str]) -> Method | None:
+    """Of several methods the one that the report is about; None if none of them learns ranks.
+
+    Parameters
+    ----------
+    methods : iterable of str
+        In any order.
+    """
+    known = set(methods)
+    return next((method for method in LEARNED if method in known), None)
 
 
 class Matrices(Section):

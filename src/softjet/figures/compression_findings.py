@@ -5,15 +5,21 @@ from typing import Any
 
 import pandas as pd
 
+from softjet.config.lowrank import LEARNED
 from softjet.figures.pareto import DENSE, METHODS
 from softjet.figures.report import percent, with_interval
 
-LEARNED = "soft-threshold"
+SUBJECTS = {
+    "soft-threshold": "soft thresholds",
+    "whitened-soft-threshold": "whitened soft thresholds",
+    "learned-mask": "learned masks",
+}
+"""Methods that learn ranks as the subject of a sentence."""
 
 Row = Mapping[Any, Any]
 
 
-def compression_findings(table: pd.DataFrame, keep: float) -> Iterator[str]:
+def compression_findings(table: pd.DataFrame, keep: float, method: str) -> Iterator[str]:
     """What a comparison of methods shows at one keep ratio: its first metric, and the others in short.
 
     Parameters
@@ -22,13 +28,17 @@ def compression_findings(table: pd.DataFrame, keep: float) -> Iterator[str]:
         By `softjet.lowrank.compare.compare_methods`, with `softjet.lowrank.margins.add_equivalence`.
     keep : float
         The keep ratio.
+    method : str
+        The method that sentences are about, and that others are compared with. Of one that learns no ranks
+        nothing is said but what was not measured.
     """
     at = table[(table["keep"] == keep) & (table["note"] == "")]
     metrics = at["metric"].unique()
-    yield from _of_metric(at[at["metric"].isin(metrics[:1])])
-    others = at[at["metric"].isin(metrics[1:]) & (at["method"] == LEARNED) & (at["against"] == DENSE)]
-    if len(others):
-        yield _others(others.to_dict("records"))
+    if method in LEARNED:
+        yield from _of_metric(at[at["metric"].isin(metrics[:1])], method)
+        others = at[at["metric"].isin(metrics[1:]) & (at["method"] == method) & (at["against"] == DENSE)]
+        if len(others):
+            yield _others(others.to_dict("records"))
     left_out = table.loc[(table["keep"] == keep) & (table["note"] != ""), "metric"].unique()
     if len(left_out):
         yield f"Not measured on so few examples: {', '.join(map(metric_words, left_out))}."
@@ -43,10 +53,17 @@ def metric_words(metric: str) -> str:
     return f"rejection at {efficiency} % of {name}"
 
 
-def _of_metric(own: pd.DataFrame) -> Iterator[str]:
-    for row in own[(own["method"] == LEARNED) & (own["against"] == DENSE)].to_dict("records"):
+def made_words(method: str) -> str:
+    """How a compressed model came about, as the beginning of a sentence about it."""
+    if method == DENSE:
+        return "Trained as long and not cut"
+    return f"{'With ranks learned by' if method in LEARNED else 'Cut by'} {METHODS[method][0]}"
+
+
+def _of_metric(own: pd.DataFrame, method: str) -> Iterator[str]:
+    for row in own[(own["method"] == method) & (own["against"] == DENSE)].to_dict("records"):
         yield f"{_beside_dense(metric_words(row['metric']), row)} {seeds_sentence(row)}"
-    baselines = own[own["against"] == LEARNED].to_dict("records")
+    baselines = own[own["against"] == method].to_dict("records")
     if baselines:
         yield _baselines(metric_words(baselines[0]["metric"]), baselines)
 
@@ -63,9 +80,9 @@ def _others(rows: list[dict[Any, Any]]) -> str:
         for kind, found in shown.items()
     }
     return (
-        f"Of {len(rows)} other metrics measured, soft thresholds are shown to be worse than dense in "
-        f"{names['worse']}, better in {names['better']}, and, with the whole interval, within a margin "
-        f"(0.01, of ratios 10 %) in {names['alike']}. The table below has every number."
+        f"Of {len(rows)} other metrics measured, {SUBJECTS[rows[0]['method']]} are shown to be worse than "
+        f"dense in {names['worse']}, better in {names['better']}, and, with the whole interval, within a "
+        f"margin (0.01, of ratios 10 %) in {names['alike']}. The table below has every number."
     )
 
 
@@ -119,9 +136,9 @@ def _beside_dense(metric: str, row: Row) -> str:
     }[side(row)]
     seeds = "1 seed" if row["seeds"] == 1 else f"{row['seeds']} seeds"
     return (
-        f"With a budget of {percent(row['keep'], 0)}, soft thresholds reach a value of {row['value']:.3f} in "
-        f"{metric} where dense has {row['reference']:.3f}, a change by {change_words(row)} (paired, "
-        f"n = {row['n']:,}, {seeds}): {verdict}. {_equivalence(row)}"
+        f"With a budget of {percent(row['keep'], 0)}, {SUBJECTS[row['method']]} reach a value of "
+        f"{row['value']:.3f} in {metric} where dense has {row['reference']:.3f}, a change by "
+        f"{change_words(row)} (paired, n = {row['n']:,}, {seeds}): {verdict}. {_equivalence(row)}"
     )
 
 
@@ -134,12 +151,12 @@ def _equivalence(row: Row) -> str:
 
 
 def _baselines(metric: str, rows: list[dict[Any, Any]]) -> str:
-    """How the other methods do beside soft thresholds at the same size."""
+    """How the other methods do beside the one that all are compared with, at the same size."""
     said: dict[int, list[str]] = {-1: [], 0: [], 1: []}
     for row in rows:
         said[side(row)].append(f"{METHODS[row['method']][0]} ({change_words(row)})")
     words = {
-        -1: "soft thresholds beat {}",
+        -1: f"{SUBJECTS[rows[0]['against']]} beat {{}}",
         0: "they are not told from {}",
         1: "they lose to {}",
     }

@@ -5,29 +5,21 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from softjet.figures.compression_findings import LEARNED, change_words
-from softjet.figures.pareto import DENSE
+from softjet.figures.compression_findings import SUBJECTS, change_words
+from softjet.figures.pareto import DENSE, METHODS
 from softjet.figures.report import percent, with_interval
 
 PUBLISHED_REMOVED = 0.5
 PUBLISHED_SPEED = (1.33, 1.72)
 """Share of all parameters that SoftLMs (arXiv 2411.10543) removes, and how much faster its models run."""
 
-HEADLINE_CAPTION = (
-    "Soft thresholds, family by family: quality beside the dense model trained as long, with the paired "
-    "95 % interval of the change, what was removed, and the time of the dense model over that of the "
-    "compressed one, measured on the same weights. The paper (arXiv 2411.10543) has "
-    f"{PUBLISHED_SPEED[0]} to {PUBLISHED_SPEED[1]} times with half of all parameters removed, on other "
-    "machines."
-)
-
 
 class Family(NamedTuple):
     """What one row of the headline is made from."""
 
     facts: Mapping[str, Any]
-    """family, model, note ("stand-in", "trained here", "2-bit source" or empty), task, metric, keep, margin
-    (largest loss that was aimed at, as a difference or a distance from the ratio 1)."""
+    """family, method, model, note ("stand-in", "trained here", "2-bit source" or empty), task, metric, keep,
+    margin (largest loss that was aimed at, as a difference or a distance from the ratio 1)."""
     comparison: pd.DataFrame
     """By `softjet.lowrank.compare.compare_methods`, with keep_linears, keep_blocks, keep_total."""
     ratios: pd.DataFrame | None = None
@@ -44,10 +36,32 @@ def headline_table(families: Sequence[Family]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        family, model, task, dense, compressed with its change, parameters removed (matrices, blocks, whole
-        model), multiply-accumulates, times as fast, published, not reached.
+        family, model, ranks by (where methods differ), task, dense, compressed with its change, parameters
+        removed (matrices, blocks, whole model), multiply-accumulates, times as fast, published, not reached.
     """
-    return pd.DataFrame([_row(family) for family in families])
+    table = pd.DataFrame([_row(family) for family in families])
+    return table.drop(columns="ranks by") if len(_methods(families)) < 2 else table
+
+
+def headline_caption(families: Sequence[Family]) -> str:
+    """What the table shows: of which methods, beside what.
+
+    Parameters
+    ----------
+    families : sequence of Family
+    """
+    methods = " or ".join(SUBJECTS[method] for method in _methods(families)) or "no ranks learned"
+    return (
+        f"{methods.capitalize()}, family by family: quality beside the dense model trained as long, with the "
+        "paired 95 % interval of the change, what was removed, and the time of the dense model over that of "
+        "the compressed one, measured on the same weights. The paper (arXiv 2411.10543) has "
+        f"{PUBLISHED_SPEED[0]} to {PUBLISHED_SPEED[1]} times with half of all parameters removed, on other "
+        "machines."
+    )
+
+
+def _methods(families: Sequence[Family]) -> list[str]:
+    return list(dict.fromkeys(family.facts["method"] for family in families))
 
 
 def _row(family: Family) -> dict[str, Any]:
@@ -57,6 +71,7 @@ def _row(family: Family) -> dict[str, Any]:
     return {
         "family": facts["family"],
         "model": f"{facts['model']} ({facts['note']})" if facts["note"] else facts["model"],
+        "ranks by": METHODS[facts["method"]][0],
         "task, metric": f"{facts['task']}, {facts['metric']} ({quality['better']} is better)",
         "dense": f"{quality['reference']:.3f}",
         "compressed": f"{quality['value']:.3f}",
@@ -71,7 +86,11 @@ def _row(family: Family) -> dict[str, Any]:
 
 def _quality(family: Family) -> dict[Any, Any]:
     table, facts = family.comparison, family.facts
-    chosen = (table["method"] == LEARNED) & (table["against"] == DENSE) & (table["metric"] == facts["metric"])
+    chosen = (
+        (table["method"] == facts["method"])
+        & (table["against"] == DENSE)
+        & (table["metric"] == facts["metric"])
+    )
     return table[chosen & (table["keep"] == facts["keep"])].to_dict("records")[0]
 
 

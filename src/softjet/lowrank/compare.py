@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from softjet.config.lowrank import LEARNED
 from softjet.errors import InputError
 from softjet.lowrank.resampling import Labels, Metric, Outputs, draw_counts
 
 DENSE = "dense"
-LEARNED = "soft-threshold"
 
 LEVEL = 0.95
 RESAMPLES = 1000
@@ -41,7 +41,10 @@ def compare_methods(
     resamples: int = RESAMPLES,
     seed: int = 1,
 ) -> pd.DataFrame:
-    """Every method beside the dense model, and every other method beside soft thresholds at the same keep.
+    """Every method beside the dense model, and every other method beside learned ranks at the same keep.
+
+    Learned ranks are those of the first method of `softjet.config.lowrank.LEARNED` that was run at that keep
+    with a seed of the other: soft thresholds, if they were.
 
     Values are means over the seeds that both models of a comparison have. Intervals hold 95 % (percentiles of
     a paired bootstrap): each resample draws examples, within strata, and seeds, the same for all models, so
@@ -72,11 +75,11 @@ def compare_methods(
     -------
     DataFrame
         A row a metric, method, keep and model compared with: metric, better ("higher" or "lower"), change_is
-        ("difference" or "ratio"), method, keep, against ("dense" or "soft-threshold"), n (examples), seeds
-        (their number), value with value_low and value_high (of the method on its own), reference (the other
-        model's value), change (value - reference, or value / reference) with low and high, spread (standard
-        deviation of the change between seeds; NaN with one), note. What a metric cannot measure in every run
-        is NaN, and note says so.
+        ("difference" or "ratio"), method, keep, against ("dense" or a method that learns ranks), n
+        (examples), seeds (their number), value with value_low and value_high (of the method on its own),
+        reference (the other model's value), change (value - reference, or value / reference) with low and
+        high, spread (standard deviation of the change between seeds; NaN with one), note. What a metric
+        cannot measure in every run is NaN, and note says so.
 
     Raises
     ------
@@ -131,10 +134,10 @@ def _pairs(
     dense = next(model for model in places if model[0] == DENSE)
     for method, keep in places:
         yield (method, keep), dense
-    for method, keep in places:
-        learned = (LEARNED, keep)
-        if method not in (DENSE, LEARNED) and places.get(learned, {}).keys() & places[method, keep].keys():
-            yield (method, keep), learned
+    for (method, keep), seeds in places.items():
+        beside = [one for one in LEARNED if places.get((one, keep), {}).keys() & seeds.keys()]
+        if method != DENSE and beside and method != beside[0]:
+            yield (method, keep), (beside[0], keep)
 
 
 def _resampled(

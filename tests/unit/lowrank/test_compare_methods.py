@@ -54,6 +54,42 @@ def test_values_are_means_over_the_seeds_that_both_have():
     assert (row["n"], row["seeds"]) == (N, 2)
 
 
+@pytest.mark.parametrize(
+    ("methods", "pairs"),
+    [
+        (
+            ("svd", "whitened-soft-threshold", "soft-threshold"),
+            {("svd", "soft-threshold"), ("whitened-soft-threshold", "soft-threshold")},
+        ),
+        (("svd", "whitened-soft-threshold"), {("svd", "whitened-soft-threshold")}),
+        (
+            ("learned-mask", "whitened-soft-threshold", "svd"),
+            {("svd", "whitened-soft-threshold"), ("learned-mask", "whitened-soft-threshold")},
+        ),
+        (("svd", "energy-svd"), set()),
+    ],
+)
+def test_methods_stand_beside_the_first_that_learns_ranks(methods, pairs):
+    runs = [Run(method, 0.5, 1, _logits(40)) for method in methods]
+    table = compare_methods([Run("dense", 1.0, 1, _logits(40)), *runs], LABELS, {"accuracy": ACCURACY})
+    beside = table[table["against"] != "dense"]
+    assert set(zip(beside["method"], beside["against"], strict=True)) == pairs
+
+
+def test_methods_stand_beside_the_first_of_each_keep_and_seed():
+    names = [
+        ("soft-threshold", 0.5, 1), ("whitened-soft-threshold", 0.3, 1), ("svd", 0.5, 1), ("svd", 0.3, 1),
+        ("whitened-soft-threshold", 0.5, 2), ("energy-svd", 0.5, 2), ("dense", 1.0, 1), ("dense", 1.0, 2),
+    ]  # fmt: skip
+    table = compare_methods([Run(*name, _logits(40)) for name in names], LABELS, {"accuracy": ACCURACY})
+    beside = table[table["against"] != "dense"]
+    assert set(zip(beside["method"], beside["keep"], beside["against"], strict=True)) == {
+        ("svd", 0.5, "soft-threshold"),
+        ("svd", 0.3, "whitened-soft-threshold"),
+        ("energy-svd", 0.5, "whitened-soft-threshold"),
+    }
+
+
 def test_a_model_does_not_differ_from_itself():
     runs = [Run(m, k, 1, _logits(40)) for m, k in (("dense", 1.0), ("svd", 0.5), ("svd", 0.3))]
     table = compare_methods(runs, LABELS, {"accuracy": ACCURACY})

@@ -9,6 +9,7 @@ from method_settings import MASK, METHODS, TOTAL, run, settings_of
 from small_network import SELECTION, SETTINGS, batches, loss, network
 from torch import nn
 
+from softjet.config.lowrank import LEARNED
 from softjet.errors import InputError
 from softjet.lowrank import fuse, parameter_counts
 from softjet.lowrank.baselines import by_energy, by_share
@@ -85,9 +86,8 @@ def test_all_methods_take_the_same_steps_with_the_same_batches(tmp_path):
 
 def test_only_learned_ranks_have_a_learning_phase(ended):
     phases = {method: history["phase"].unique().tolist() for method, (_, history, _) in ended.items()}
-    learned = {"soft-threshold", "learned-mask", "whitened-soft-threshold"}
     assert phases == {
-        method: ["learning", "recovery"] if method in learned else ["recovery"] for method in METHODS
+        method: ["learning", "recovery"] if method in LEARNED else ["recovery"] for method in METHODS
     }
 
 

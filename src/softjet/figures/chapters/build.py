@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from softjet.config.lowrank import LEARNED
 from softjet.figures.chapters.attention import attention_parts
 from softjet.figures.chapters.comparison import by_name, comparison_parts
 from softjet.figures.chapters.compression import compression_parts
@@ -15,7 +16,7 @@ from softjet.figures.chapters.interventions import intervention_parts
 from softjet.figures.chapters.joined import joined_parts
 from softjet.figures.chapters.making import commit_name, provenance_parts
 from softjet.figures.chapters.observables import observable_parts
-from softjet.figures.chapters.shared import Sentences, Settings
+from softjet.figures.chapters.shared import Sentences, Settings, shown_run
 from softjet.figures.chapters.simulation import dataset_parts
 from softjet.figures.chapters.speed import speed_parts
 from softjet.figures.chapters.training import training_parts
@@ -76,7 +77,7 @@ def _joined(settings: Settings) -> dict[str, Settings]:
     return {
         model: own
         for model, own in settings["compress"].items()
-        if own["base"] in settings["part"] and own["shown"].startswith("soft-threshold")
+        if own["base"] in settings["part"] and shown_run(own)[0] in LEARNED
     }
 
 

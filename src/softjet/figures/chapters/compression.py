@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from softjet.figures.chapters.shared import Settings
+from softjet.figures.chapters.shared import Settings, shown_run
 from softjet.figures.compression_findings import (
     change_words,
     compression_findings,
@@ -49,8 +49,8 @@ def compression_parts(results: Path, model: str, settings: Settings) -> Iterator
         f"{model}, made from {settings['base']}" + f" ({settings['note']})" * bool(settings["note"])
     )
     yield Text(_how(settings, ranks, history))
-    keep = float(run.split("-")[-2])
-    yield from map(Text, compression_findings(comparison, keep))
+    method, keep = shown_run(settings)
+    yield from map(Text, compression_findings(comparison, keep, method))
     yield Text(removed_finding(removed, removed["metric"].iloc[0]))
     yield Picture(
         results / "figures" / model / "pareto.png",

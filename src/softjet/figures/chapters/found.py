@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from softjet.figures.chapters.shared import Sentences, Settings, first_row, records
-from softjet.figures.compression_findings import change_words, metric_words
+from softjet.figures.chapters.shared import Sentences, Settings, first_row, records, shown_run
+from softjet.figures.compression_findings import change_words, made_words, metric_words
 from softjet.figures.focus_findings import decay_findings, focus_findings
 from softjet.figures.growth import growth_sentence
 from softjet.figures.intervention_findings import intervention_findings
@@ -37,14 +37,14 @@ def find_most_important(
 
 def _size_findings(results: Path, model: str, own: Settings) -> Iterator[str]:
     """What the run that is shown costs and gains."""
-    method, keep, _seed = own["shown"].rsplit("-", 2)
+    method, keep = shown_run(own)
     table = pd.read_parquet(results / "lowrank" / model / "comparison.parquet")
-    chosen = (table["method"] == method) & (table["keep"] == float(keep)) & (table["against"] == "dense")
+    chosen = (table["method"] == method) & (table["keep"] == keep) & (table["against"] == "dense")
     row = table[chosen].to_dict("records")[0]
     note = f" ({own['note']})" if own["note"] else ""
     change = f"{metric_words(row['metric'])} changes by {change_words(row)}"
     yield (
-        f"With learned ranks {model}{note} keeps {percent(row['keep_total'])} of its parameters, "
+        f"{made_words(method)} {model}{note} keeps {percent(row['keep_total'])} of its parameters, "
         f"{percent(row['keep_blocks'])} of its blocks; {change} against the dense model trained as long "
         f"(paired, n = {row['n']:,}). {_speeds(results, model, own)}"
     )

@@ -6,8 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from softjet.figures.chapters.shared import Settings
-from softjet.figures.headline import HEADLINE_CAPTION, Family, headline_table
+from softjet.config.lowrank import LEARNED
+from softjet.figures.chapters.shared import Settings, shown_run
+from softjet.figures.headline import Family, headline_caption, headline_table
 from softjet.figures.report import Part, Table
 
 MARGINS = {"difference": 0.01, "ratio": 0.1}
@@ -24,24 +25,26 @@ def headline_parts(results: Path, settings: Settings) -> Iterator[Part]:
     settings : mapping
         Sections `compress` (with `shown` and `note`), `language` and `part` of the configuration.
     """
-    families = [_family(results, model, settings) for model in settings["compress"]]
-    yield Table(headline_table([family for family in families if family]), HEADLINE_CAPTION)
+    found = [_family(results, model, settings) for model in settings["compress"]]
+    families = [family for family in found if family]
+    yield Table(headline_table(families), headline_caption(families))
 
 
 def _family(results: Path, model: str, settings: Settings) -> Family | None:
-    """What the table says of a model; nothing where no ranks were learned by soft thresholds."""
+    """What the table says of a model; nothing where no ranks were learned."""
     own = settings["compress"][model]
-    method, keep, _seed = own["shown"].rsplit("-", 2)
-    if method != "soft-threshold":
+    method, keep = shown_run(own)
+    if method not in LEARNED:
         return None
     comparison = pd.read_parquet(results / "lowrank" / model / "comparison.parquet")
     first = comparison.iloc[0]
     facts = {
         **_origin(own, settings),
+        "method": method,
         "model": own["base"],
         "note": own["note"],
         "metric": first["metric"],
-        "keep": float(keep),
+        "keep": keep,
         "margin": MARGINS[first["change_is"]],
     }
     ratios = pd.read_parquet(results / "latency" / model / f"{own['shown']}-ratios.parquet")

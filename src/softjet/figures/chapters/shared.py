@@ -12,6 +12,12 @@ Settings = Mapping[str, Any]
 Sentences = Mapping[str, Sequence[str]]
 
 
+def shown_run(own: Settings) -> tuple[str, float]:
+    """Method and keep ratio of the run of a compressed model that is shown: soft-threshold-0.5-1."""
+    method, keep, _seed = own["shown"].rsplit("-", 2)
+    return method, float(keep)
+
+
 def records(path: Path) -> list[dict[str, Any]]:
     """Rows of a Parquet file."""
     return pd.read_parquet(path).to_dict("records")  # type: ignore[return-value]
