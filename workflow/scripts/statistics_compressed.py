@@ -34,6 +34,7 @@ with job(snakemake) as step:
             problem = "is no Particle Transformer; give models whose base is a run of part"
             raise InputError(folder / "config.json", "architecture", problem)
         models[name] = model
+        # Other thresholds are on the size of outputs, which singular values of a head's part do not have.
         if one.method == "soft-threshold":
             thresholds[name] = learned_thresholds(pd.read_parquet(folder / "ranks.parquet"))
     against, shape = comparisons(runs), models["base"].config

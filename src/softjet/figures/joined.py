@@ -9,11 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
+from softjet.config.lowrank import first_learned
 from softjet.figures.observables import NAMES, SIGNIFICANT
+from softjet.figures.pareto import METHODS
 from softjet.figures.style import COLOURS, new_figure, save_figure
 
 ALL = -1
-LEARNED = "soft-threshold"
 BINARY = 0.8
 """Threshold of a binary query; the nearest of the table's is taken."""
 
@@ -35,8 +36,19 @@ ROOM = 1.3
 """Reach of the axis of losses in units of the largest."""
 
 
-def losses(compressed: pd.DataFrame, comparison: pd.DataFrame, method: str = LEARNED) -> pd.DataFrame:
-    """Relative losses of a method, a row a quantity and keep ratio: what the figure and the text compare.
+def learned(compressed: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the method that figure and text are about, means over seeds: the first that learns ranks.
+
+    Parameters
+    ----------
+    compressed : DataFrame
+        As of `losses`.
+    """
+    return compressed[(compressed.method == first_learned(compressed.method)) & (compressed.seed == ALL)]
+
+
+def losses(compressed: pd.DataFrame, comparison: pd.DataFrame) -> pd.DataFrame:
+    """Relative losses with learned ranks, a row a quantity and keep ratio: what figure and text compare.
 
     Parameters
     ----------
@@ -45,7 +57,6 @@ def losses(compressed: pd.DataFrame, comparison: pd.DataFrame, method: str = LEA
     comparison : DataFrame
         By `softjet.lowrank.compare.compare_methods`: accuracy and rejections. What could not be measured is
         left out.
-    method : str
 
     Returns
     -------
@@ -54,7 +65,8 @@ def losses(compressed: pd.DataFrame, comparison: pd.DataFrame, method: str = LEA
         "binary" or "agreement"), keep, value, dense, loss (share of the dense model's value), low, high, told
         (that it is lost: for the answer its whole interval is above zero, for the others also q < 0.05), n.
     """
-    own = compressed[(compressed.method == method) & (compressed.seed == ALL)]
+    own = learned(compressed)
+    method = own.method.iloc[0]
     own = own[(own.layer == ALL) & (own["head"] == ALL)]
     binary = own[own.quantity == "above"]
     threshold = nearest_threshold(binary)
@@ -122,11 +134,12 @@ def draw_joined(compressed: pd.DataFrame, comparison: pd.DataFrame, target: str 
     table = losses(compressed, comparison)
     _draw_losses(main, table)
     keep = table.keep.min()
-    heads = compressed[(compressed.method == LEARNED) & (compressed.keep == keep) & (compressed.seed == ALL)]
-    _draw_heads(figure, axes[:, 1:].ravel(), heads)
+    own = learned(compressed)
+    _draw_heads(figure, axes[:, 1:].ravel(), own[own.keep == keep])
+    name = METHODS[own.method.iloc[0]][0]
     jets = f"{int(table.n[table.kind != ANSWER].max()):,} test jets"
     figure.suptitle(
-        f"ranks learned by soft threshold; {jets} for observables and attention; bars: 95 %, "
+        f"ranks learned by {name}; {jets} for observables and attention; bars: 95 %, "
         f"filled: lost; right: effective rank of each head at keep {keep:g}, over dense",
         fontsize=9,
     )

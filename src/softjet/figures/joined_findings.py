@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from softjet.figures.joined import ALL, ANSWER, LEARNED, MATRICES, losses, nearest_threshold
+from softjet.figures.joined import ALL, ANSWER, MATRICES, learned, losses, nearest_threshold
 from softjet.figures.observable_findings import WORDS
 from softjet.figures.observables import SIGNIFICANT
 from softjet.figures.report import percent, with_interval
@@ -23,10 +23,11 @@ def joined_findings(compressed: pd.DataFrame, comparison: pd.DataFrame) -> Itera
         As of `softjet.figures.joined.losses`.
     """
     yield what_went_first(compressed, comparison)
-    smallest = _overall(compressed, compressed[compressed.method == LEARNED].keep.min())
+    own = learned(compressed)
+    smallest = _overall(own[own.keep == own.keep.min()])
     yield _keys(smallest, compressed)
     yield _sharpness(smallest)
-    yield _heads(compressed)
+    yield _heads(own)
     yield _tests(compressed)
 
 
@@ -124,14 +125,13 @@ def _sharpness(rows: pd.DataFrame) -> str:
     )
 
 
-def _heads(compressed: pd.DataFrame) -> str:
+def _heads(own: pd.DataFrame) -> str:
     """Which of query, key, value and output keep most of their effective rank, and the poorest head."""
-    own = compressed[(compressed.method == LEARNED) & (compressed.seed == ALL)]
     own = own[(own.keep == own.keep.min()) & (own.quantity == "head_effective_rank") & (own.dense > 0)]
     share = own.value / own.dense
     medians = share.groupby(own.detail).median().reindex(MATRICES).sort_values()
     listed = ", ".join(f"{matrix} {percent(value, 0)}" for matrix, value in medians.items())
-    poorest = own.loc[share.idxmin()]
+    poorest = own.loc[share == share.min()].iloc[0]
     return (
         f"Of the effective rank that their parts of each matrix have in the dense model, heads keep in the "
         f"median: {listed}. Least is left of the {poorest.detail} of head {poorest['head']} in layer "
@@ -151,8 +151,7 @@ def _tests(compressed: pd.DataFrame) -> str:
     )
 
 
-def _overall(compressed: pd.DataFrame, keep: float) -> pd.DataFrame:
-    own = compressed[(compressed.method == LEARNED) & (compressed.keep == keep) & (compressed.seed == ALL)]
+def _overall(own: pd.DataFrame) -> pd.DataFrame:
     return own[(own.layer == ALL) & (own["head"] == ALL)]
 
 

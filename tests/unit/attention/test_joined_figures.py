@@ -143,6 +143,26 @@ def test_sentences_follow_the_table():
     assert "as sharp as before" in sharp
 
 
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [("whitened-soft-threshold", "by whitened soft threshold"), ("learned-mask", "by learned mask")],
+)
+def test_any_method_that_learns_ranks_has_its_figure_and_sentences(figures, method, words):
+    table, answers = compressed({0.7: {}, 0.5: {"agreement": 0.25}}), comparison([0.7, 0.5])
+    plain = list(joined_findings(table, answers))
+    other = table.assign(method=method)
+    assert list(joined_findings(other, answers.assign(method=method))) == plain
+    draw_joined(other, answers.assign(method=method), "joined.png")
+    assert words in figures[-1].get_suptitle()
+
+
+def test_soft_thresholds_go_before_other_methods_and_are_not_mixed_with_them():
+    table, answers = compressed({0.5: {"d2": 0.2}}), comparison([0.5])
+    others = [compressed({0.3: {"tau21": 0.9}}).assign(method=m) for m in ("whitened-soft-threshold", "svd")]
+    mixed = losses(pd.concat([*others, table]), answers)
+    pd.testing.assert_frame_equal(mixed, losses(table, answers))
+
+
 def test_markers_stand_at_their_losses_and_are_filled_where_told(figures):
     by_keep = {0.7: {}, 0.5: {"d2": 0.2}, 0.3: {"d2": 0.4}}
     draw_joined(compressed(by_keep), comparison(), "joined.png")
