@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from softjet.config.load import validate
+from softjet.config.lowrank import LEARNED
 from softjet.errors import InputError
 from softjet.jets.schema import CLASSES
 from softjet.provenance.digests import code_digest, fingerprint, text_digest
@@ -278,8 +279,8 @@ def drawing_section(model):
 
 
 def learns_ranks(model):
-    """Whether a compressed model has a run of soft thresholds, which the joined analyses are about."""
-    return any(run.method == "soft-threshold" for run in runs_of(model).values())
+    """Whether a compressed model has a run that learns ranks, which the joined analyses are about."""
+    return any(run.method in LEARNED for run in runs_of(model).values())
 
 
 def timed_outputs():

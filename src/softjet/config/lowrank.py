@@ -156,9 +156,10 @@ class Compression(Section):
         return self
 
     def shown(self) -> str:
-        """Name of the run that the report shows in detail: the first that learns ranks by soft thresholds."""
+        """Name of the run that the report shows in detail: one that learns ranks, if there is any."""
         runs = self.runs()
-        return next((name for name, run in runs.items() if run.method == "soft-threshold"), next(iter(runs)))
+        method = first_learned(run.method for run in runs.values())
+        return next((name for name, run in runs.items() if run.method == method), next(iter(runs)))
 
     def runs(self) -> dict[str, RankLearning]:
         """Settings of every run by its name, method-keep-seed; the dense model once for each seed."""

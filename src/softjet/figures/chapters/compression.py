@@ -62,7 +62,7 @@ def compression_parts(results: Path, model: str, settings: Settings) -> Iterator
     captions = {
         "budget": "Parameters and loss along rank learning and recovery.",
         "ranks": "Rank that each matrix was given, and the share of its parameters that stay.",
-        "spectra": "Singular values and the learned thresholds.",
+        "spectra": "Singular values and, where they were learned, thresholds.",
     }
     folder = results / "figures" / model / run
     yield from (
