@@ -40,7 +40,7 @@ def headline_table(families: Sequence[Family]) -> pd.DataFrame:
         removed (matrices, blocks, whole model), multiply-accumulates, times as fast, published, not reached.
     """
     table = pd.DataFrame([_row(family) for family in families])
-    return table.drop(columns="ranks by") if len(_methods(families)) < 2 else table
+    return table if len(_methods(families)) > 1 else table.drop(columns="ranks by", errors="ignore")
 
 
 def headline_caption(families: Sequence[Family]) -> str:
@@ -86,12 +86,9 @@ def _row(family: Family) -> dict[str, Any]:
 
 def _quality(family: Family) -> dict[Any, Any]:
     table, facts = family.comparison, family.facts
-    chosen = (
-        (table["method"] == facts["method"])
-        & (table["against"] == DENSE)
-        & (table["metric"] == facts["metric"])
-    )
-    return table[chosen & (table["keep"] == facts["keep"])].to_dict("records")[0]
+    own = table[(table["against"] == DENSE) & (table["metric"] == facts["metric"])]
+    chosen = (own["method"] == facts["method"]) & (own["keep"] == facts["keep"])
+    return own[chosen].to_dict("records")[0]
 
 
 def _macs(row: Mapping[Any, Any]) -> str:

@@ -108,6 +108,19 @@ def test_subjets_of_jets_with_one_are_no_panel(drawn):
     assert [title for title in titles if title] == ["to the hardest"]
 
 
+@pytest.mark.parametrize("method", ["soft-threshold", "whitened-soft-threshold", "learned-mask", "svd"])
+def test_attention_of_compressed_models_is_told_where_ranks_were_learned(monkeypatch, tmp_path, method):
+    written = []
+    for place in [name for name in vars(build) if name.endswith("_parts")] + ["find_most_important"]:
+        monkeypatch.setattr(build, place, lambda *_: iter(()))
+    monkeypatch.setattr(build, "write_report", lambda *parts: written.extend(parts))
+    settings = {"datasets": {"mine": {"source": "parquet"}}, "part": {"net": {"weights": None}}}
+    settings |= {"comparisons": [], "compress": {"small": {"base": "net", "shown": f"{method}-0.5-1"}}}
+    build.build_report(tmp_path / "report.html", tmp_path, settings, {"net": {}})
+    headings = [section.heading for section in written[-1]]
+    assert ("Which physics goes first" in headings) == (method != "svd")
+
+
 @pytest.mark.parametrize(
     ("source", "weights", "compress", "heading", "said"),
     [

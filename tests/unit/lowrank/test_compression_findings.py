@@ -3,9 +3,13 @@
 import pandas as pd
 import pytest
 
+from softjet.config.lowrank import LEARNED
 from softjet.figures.chapters.compression import compression_parts
-from softjet.figures.compression_findings import compression_findings, made_words, removed_finding, side
+from softjet.figures.chapters.found import find_most_important
+from softjet.figures.chapters.headline import headline_parts
+from softjet.figures.compression_findings import compression_findings, removed_finding, side
 from softjet.figures.headline import Family, headline_caption, headline_table
+from softjet.figures.pareto import METHODS
 from softjet.figures.report import Picture, Text
 
 
@@ -40,6 +44,17 @@ def test_the_verdict_follows_the_interval(change, verdict):
 )
 def test_a_baseline_that_wins_is_said_to(change, verdict):
     assert verdict in _said(_row(), _row("svd", "soft-threshold", change))
+
+
+@pytest.mark.parametrize("method", LEARNED)
+def test_sentences_are_about_the_method_that_is_shown(method):
+    rows = [
+        _row(method), _row("svd"), _row("svd", method), _row(method, metric="f1"), _row("svd", "other")
+    ]  # fmt: skip
+    said, name = _said(*rows, method=method), f"{METHODS[method][0]}s"
+    assert f"With a budget of 50 %, {name} reach a value of 0.870 in accuracy" in said
+    assert f"{name} beat uniform SVD (-0.020 [-0.030, -0.010])." in said
+    assert f"Of 1 other metrics measured, {name} are shown" in said
 
 
 def test_lower_is_better_and_ratios_have_their_own_zero():
@@ -90,8 +105,8 @@ def test_what_can_go_is_said():
 
 
 FACTS = {
-    "family": "BERT", "model": "MiniLM", "note": "trained here", "task": "SST-2", "metric": "accuracy",
-    "keep": 0.5, "margin": 0.01,
+    "family": "BERT", "method": "soft-threshold", "model": "MiniLM", "note": "trained here",
+    "task": "SST-2", "metric": "accuracy", "keep": 0.5, "margin": 0.01,
 }  # fmt: skip
 
 
@@ -118,6 +133,51 @@ def test_the_headline_tells_what_was_not_reached():
 
 def test_a_headline_that_reaches_all_misses_nothing():
     assert _missed(_row(change=-0.005, keep_total=0.5), _ratio(1.5))["not reached"] == "none"
+
+
+def test_the_headline_names_methods_where_they_differ():
+    others = FACTS | {"method": "whitened-soft-threshold"}
+    rows = pd.DataFrame([_row(change=-0.2), _row("whitened-soft-threshold", change=-0.1)])
+    families = [Family(facts, rows) for facts in (FACTS, others)]
+    table = headline_table(families)
+    assert table["ranks by"].tolist() == ["soft threshold", "whitened soft threshold"]
+    assert [change.split()[0] for change in table["change [95 %]"]] == ["-0.200", "-0.100"]
+    assert headline_caption(families).startswith("Soft thresholds or whitened soft thresholds, family by")
+    assert "ranks by" not in headline_table(families[1:])
+    assert headline_caption(families[1:]).startswith("Whitened soft thresholds, family by family")
+
+
+def _results(folder, method):
+    """Results of one compressed model, and the settings of the report."""
+    (folder / "lowrank/bert").mkdir(parents=True)
+    (folder / "latency/bert").mkdir(parents=True)
+    rows = [_row(method), _row("energy-svd", change=-0.3)]
+    pd.DataFrame(rows).to_parquet(folder / "lowrank/bert/comparison.parquet")
+    _ratio(1.1).to_parquet(folder / f"latency/bert/{method}-0.5-1-ratios.parquet")
+    own = {"base": "minilm", "note": "stand-in", "shown": f"{method}-0.5-1"}
+    language = {"minilm": {"family": "bert", "task": "sst2"}}
+    return {"part": {}, "language": language, "compress": {"bert": own}}
+
+
+@pytest.mark.parametrize("method", [*LEARNED, "svd"])
+def test_a_family_has_its_row_where_ranks_were_learned(tmp_path, method):
+    (table,) = headline_parts(tmp_path, _results(tmp_path, method))
+    rows = table.frame.to_dict("records")
+    assert [row["family"] for row in rows] == ["bert"] * (method in LEARNED)
+
+
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [
+        ("soft-threshold", "With ranks learned by soft threshold bert (stand-in) keeps 70.0 %"),
+        ("whitened-soft-threshold", "With ranks learned by whitened soft threshold bert (stand-in) keeps"),
+        ("svd", "Cut by uniform SVD bert (stand-in) keeps 70.0 %"),
+        ("dense", "Trained as long and not cut bert (stand-in) keeps 70.0 %"),
+    ],
+)
+def test_what_a_model_keeps_is_said_with_how_it_was_cut(tmp_path, method, words):
+    (said,) = find_most_important(tmp_path, _results(tmp_path, method), {})
+    assert said.startswith(words)
 
 
 def test_time_that_was_not_measured_is_not_reached():
