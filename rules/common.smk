@@ -249,7 +249,7 @@ def of_variants(model, name):
 
 @cache
 def shown_variant(model):
-    """The run whose ranks, spectra and times the report shows: the first that learns its ranks."""
+    """The run whose ranks, spectra and times the report shows: one that learns its ranks, if any does."""
     return CONFIG.compress[model].shown()
 
 
@@ -279,7 +279,7 @@ def drawing_section(model):
 
 
 def learns_ranks(model):
-    """Whether a compressed model has a run that learns ranks, which the joined analyses are about."""
+    """Whether a compressed model has a run that learns its ranks, which the joined analyses are about."""
     return any(run.method in LEARNED for run in runs_of(model).values())
 
 

@@ -156,10 +156,13 @@ class Compression(Section):
         return self
 
     def shown(self) -> str:
-        """Name of the run that the report shows in detail: one that learns ranks, if there is any."""
+        """Name of the run that the report shows in detail: the first of the method that it is about.
+
+        That is `first_learned` of the methods, or where none learns ranks the first.
+        """
         runs = self.runs()
         method = first_learned(run.method for run in runs.values())
-        return next((name for name, run in runs.items() if run.method == method), next(iter(runs)))
+        return next(name for name, run in runs.items() if method in (run.method, None))
 
     def runs(self) -> dict[str, RankLearning]:
         """Settings of every run by its name, method-keep-seed; the dense model once for each seed."""

@@ -10,7 +10,6 @@ from snakemake.utils import update_config
 from softjet.config.generate import default_yaml, key_table, schema_json
 from softjet.config.load import load_config, validate
 from softjet.config.lowrank import Compression
-from softjet.config.part import ParTRun
 from softjet.config.root import Config
 from softjet.errors import InputError
 
@@ -57,6 +56,24 @@ def test_default_file_is_the_default_configuration():
 @pytest.mark.parametrize("path", sorted(CONFIG.rglob("*.yaml")), ids=lambda p: p.name)
 def test_every_configuration_here_is_valid(path):
     load_config(path)
+
+
+@pytest.mark.parametrize(
+    ("methods", "shown"),
+    [
+        (["svd", "soft-threshold"], "soft-threshold"),
+        (["svd", "whitened-soft-threshold"], "whitened-soft-threshold"),
+        (["learned-mask", "whitened-soft-threshold", "soft-threshold"], "soft-threshold"),
+        (["svd", "learned-mask", "whitened-soft-threshold"], "whitened-soft-threshold"),
+        (["energy-svd", "learned-mask"], "learned-mask"),
+        (["energy-svd", "svd", "dense"], "energy-svd"),
+        (["dense"], "dense"),
+    ],
+)
+def test_the_run_that_is_shown_learns_its_ranks_if_any_does(methods, shown):
+    grids = [{"methods": [method], "keeps": [0.7, 0.5]} for method in methods]
+    keep = "1.0" if shown == "dense" else "0.7"
+    assert Compression(grids=grids).shown() == f"{shown}-{keep}-1"
 
 
 def test_schema_knows_every_key_and_describes_it():
