@@ -79,14 +79,35 @@ def _others(rows: list[dict[Any, Any]]) -> str:
         kind: f"{len(found)} ({', '.join(metric_words(row['metric']) for row in found)})" if found else "none"
         for kind, found in shown.items()
     }
+    margins = dict.fromkeys(("of ratios " if _is_ratio(row) else "") + margin_words(row) for row in rows)
     return (
         f"Of {len(rows)} other metrics measured, {SUBJECTS[rows[0]['method']]} are shown to be worse than "
         f"dense in {names['worse']}, better in {names['better']}, and, with the whole interval, within a "
-        f"margin (0.01, of ratios 10 %) in {names['alike']}. The table below has every number."
+        f"margin ({', '.join(margins)}) in {names['alike']}.{_of_auc(rows)} The table below has every number."
     )
 
 
-def removed_finding(removed: pd.DataFrame, metric: str) -> str:
+def margin_words(row: Row) -> str:
+    """The margin within which a change counts as none: a difference, or for a ratio a share."""
+    return percent(row["margin"], 0) if _is_ratio(row) else f"{row['margin']:g}"
+
+
+def _is_ratio(row: Row) -> bool:
+    return row["change_is"] == "ratio"
+
+
+def _of_auc(rows: list[dict[Any, Any]]) -> str:
+    """How wide the margin is for an AUC, which is close to 1 whatever the network."""
+    found = [row for row in rows if row["metric"] == "auc" and row["reference"] < 1]
+    told = (
+        f" For AUC {margin_words(row)} is {percent(row['margin'] / (1 - row['reference']), 0)} of what "
+        f"dense, at {row['reference']:.3f}, lacks to 1."
+        for row in found
+    )
+    return next(told, "")
+
+
+def removed_finding(removed: pd.DataFrame, metric: str, change_is: str) -> str:
     """The largest share that can go, by method.
 
     Parameters
@@ -95,16 +116,19 @@ def removed_finding(removed: pd.DataFrame, metric: str) -> str:
         By `softjet.lowrank.margins.largest_removed`, one margin.
     metric : str
         Which metric of the table.
+    change_is : str
+        What its margin is of: "difference" or "ratio".
     """
-    own = removed[removed["metric"] == metric]
+    own = removed[removed["metric"] == metric].to_dict("records")
+    margin = margin_words({**own[0], "change_is": change_is})
     shares = "; ".join(
         f"{METHODS[row['method']][0]} {percent(row['removed'], 0)} (shown by the whole interval: "
         f"{percent(row['shown'], 0)})"
-        for row in own.to_dict("records")
+        for row in own
     )
     return (
         f"The largest share of the budgeted parameters that was removed with {metric_words(metric)} within "
-        f"{own['margin'].iloc[0]:g} of dense, all gentler keep ratios included: {shares}."
+        f"{margin} of dense, all gentler keep ratios included: {shares}."
     )
 
 
@@ -144,10 +168,9 @@ def _beside_dense(metric: str, row: Row) -> str:
 
 def _equivalence(row: Row) -> str:
     """Whether the change is shown to be small."""
-    unit = percent(row["margin"], 0) if row["change_is"] == "ratio" else f"{row['margin']:g}"
     if row["alike"]:
-        return f"The whole interval lies within {unit} of dense."
-    return f"That it lies within {unit} of dense is not shown."
+        return f"The whole interval lies within {margin_words(row)} of dense."
+    return f"That it lies within {margin_words(row)} of dense is not shown."
 
 
 def _baselines(metric: str, rows: list[dict[Any, Any]]) -> str:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from softjet.figures.compression_findings import SUBJECTS, change_words
+from softjet.figures.compression_findings import SUBJECTS, change_words, margin_words, metric_words
 from softjet.figures.pareto import DENSE, METHODS
 from softjet.figures.report import percent, with_interval
 
@@ -18,10 +18,11 @@ class Family(NamedTuple):
     """What one row of the headline is made from."""
 
     facts: Mapping[str, Any]
-    """family, method, model, note ("stand-in", "trained here", "2-bit source" or empty), task, metric, keep,
-    margin (largest loss that was aimed at, as a difference or a distance from the ratio 1)."""
+    """family, method, model, note ("stand-in", "trained here", "2-bit source" or empty), task, metric, keep.
+    """
     comparison: pd.DataFrame
-    """By `softjet.lowrank.compare.compare_methods`, with keep_linears, keep_blocks, keep_total."""
+    """By `softjet.lowrank.compare.compare_methods`, with keep_linears, keep_blocks, keep_total, and margin
+    (largest loss that was aimed at, as a difference or a distance from the ratio 1)."""
     ratios: pd.DataFrame | None = None
     """By `softjet.latency.summarise`, with macs_a and macs_b, of the same model; None: not measured."""
 
@@ -44,19 +45,23 @@ def headline_table(families: Sequence[Family]) -> pd.DataFrame:
 
 
 def headline_caption(families: Sequence[Family]) -> str:
-    """What the table shows: of which methods, beside what.
+    """What the table shows: of which methods, beside what, and which losses were aimed at.
 
     Parameters
     ----------
     families : sequence of Family
     """
     methods = " or ".join(SUBJECTS[method] for method in _methods(families)) or "no ranks learned"
+    margins = dict.fromkeys(
+        f"{margin_words(_quality(family))} in {metric_words(family.facts['metric'])}" for family in families
+    )
+    aim = f" Aimed at is a loss of at most {', '.join(margins)}." if margins else ""
     return (
         f"{methods.capitalize()}, family by family: quality beside the dense model trained as long, with the "
         "paired 95 % interval of the change, what was removed, and the time of the dense model over that of "
         "the compressed one, measured on the same weights. The paper (arXiv 2411.10543) has "
         f"{PUBLISHED_SPEED[0]} to {PUBLISHED_SPEED[1]} times with half of all parameters removed, on other "
-        "machines."
+        f"machines.{aim}"
     )
 
 
@@ -80,7 +85,7 @@ def _row(family: Family) -> dict[str, Any]:
         "MACs a call [M]": "; ".join(_macs(row) for row in speeds if "macs_a" in row) or None,
         "times as fast [95 %]": "; ".join(map(_speed, speeds)) or "not measured",
         "published": f"{PUBLISHED_SPEED[0]} to {PUBLISHED_SPEED[1]}",
-        "not reached": "; ".join(_missed(quality, speeds, facts["margin"])) or "none",
+        "not reached": "; ".join(_missed(quality, speeds)) or "none",
     }
 
 
@@ -100,14 +105,14 @@ def _speed(row: Mapping[Any, Any]) -> str:
     return f"{row['note'] or with_interval(row['ratio'], row['low'], row['high'], digits=2)} ({where})"
 
 
-def _missed(quality: Mapping[Any, Any], speeds: Sequence[Mapping[Any, Any]], margin: float) -> list[str]:
+def _missed(quality: Mapping[Any, Any], speeds: Sequence[Mapping[Any, Any]]) -> list[str]:
     """What was aimed at and not reached, in words."""
     missed, gone = [], 1 - quality["keep_total"]
     if round(gone, 2) < PUBLISHED_REMOVED:
         missed.append(f"half of the whole model (removed: {percent(gone, 0)})")
     loss = quality["change"] - (1 if quality["change_is"] == "ratio" else 0)
-    if (loss if quality["better"] == "lower" else -loss) > margin:
-        missed.append(f"a loss of at most {margin:g}")
+    if (loss if quality["better"] == "lower" else -loss) > quality["margin"]:
+        missed.append(f"a loss of at most {margin_words(quality)}")
     measured = [row for row in speeds if not row["note"]]
     if not measured:
         missed.append("a measurement of the time")

@@ -88,7 +88,16 @@ def test_other_metrics_are_counted_by_what_is_shown():
     assert "Of 3 other metrics measured, soft thresholds are shown to be worse than dense in 1 (AUC)" in said
     assert "better in none" in said
     assert "in 2 (AUC, rejection at 50 % of Hgg)" in said
+    assert "within a margin (0.01, of ratios 10 %)" in said
     assert "Tbl" not in said
+
+
+def test_a_margin_of_auc_is_told_as_a_share_of_what_it_lacks_to_one():
+    auc = {"metric": "auc", "reference": 0.96, "margin": 0.02}
+    said = _said(_row(), _row(**auc))
+    assert "within a margin (0.02) in none. For AUC 0.02 is 50 % of what dense, at 0.960, lacks to 1." in said
+    assert "AUC" not in _said(_row(), _row(metric="f1")).split("worse")[1]
+    assert "lacks" not in _said(_row(), _row(**auc | {"reference": 1.0}))
 
 
 def test_keep_ratios_are_not_mixed():
@@ -101,12 +110,16 @@ REMOVED = pd.DataFrame(
 
 
 def test_what_can_go_is_said():
-    assert "uniform SVD 30 % (shown by the whole interval: 20 %)" in removed_finding(REMOVED, "accuracy")
+    said = removed_finding(REMOVED, "accuracy", "difference")
+    assert "with accuracy within 0.01 of dense" in said
+    assert "uniform SVD 30 % (shown by the whole interval: 20 %)" in said
+    ratio = removed_finding(REMOVED.assign(margin=0.1), "accuracy", "ratio")
+    assert "within 10 % of dense" in ratio
 
 
 FACTS = {
     "family": "BERT", "method": "soft-threshold", "model": "MiniLM", "note": "trained here",
-    "task": "SST-2", "metric": "accuracy", "keep": 0.5, "margin": 0.01,
+    "task": "SST-2", "metric": "accuracy", "keep": 0.5,
 }  # fmt: skip
 
 
@@ -129,6 +142,21 @@ def test_the_headline_tells_what_was_not_reached():
     assert found["times as fast [95 %]"] == "1.10 [1.08, 1.12] (batch 8, length 64, threads: 2)"
     assert found["MACs a call [M]"] == "4,000 to 2,000"
     assert found["model"] == "MiniLM (trained here)"
+
+
+@pytest.mark.parametrize(
+    ("change", "margin", "words"),
+    [
+        ({"change": -0.03}, 0.02, "0.02"),
+        ({"change": 1.2, "change_is": "ratio", "better": "lower"}, 0.15, "15 %"),
+    ],
+)
+def test_the_headline_has_the_margin_of_its_table_and_says_it(change, margin, words):
+    family = Family(FACTS, pd.DataFrame([_row(**change, margin=margin)]), _ratio(1.1))
+    assert f"a loss of at most {words};" in headline_table([family])["not reached"].iloc[0]
+    assert headline_caption([family]).endswith(f"Aimed at is a loss of at most {words} in accuracy.")
+    narrow = family.comparison.assign(margin=0.5)
+    assert "a loss of at most" not in headline_table([family._replace(comparison=narrow)])["not reached"][0]
 
 
 def test_a_headline_that_reaches_all_misses_nothing():

@@ -51,7 +51,9 @@ def compression_parts(results: Path, model: str, settings: Settings) -> Iterator
     yield Text(_how(settings, ranks, history))
     method, keep = shown_run(settings)
     yield from map(Text, compression_findings(comparison, keep, method))
-    yield Text(removed_finding(removed, removed["metric"].iloc[0]))
+    first = removed["metric"].iloc[0]
+    kind = comparison.loc[comparison["metric"] == first, "change_is"].iloc[0]
+    yield Text(removed_finding(removed, first, kind))
     yield Picture(
         results / "figures" / model / "pareto.png",
         "Quality against size. Above the values, below their paired change from the dense model trained as "

@@ -11,9 +11,6 @@ from softjet.figures.chapters.shared import Settings, shown_run
 from softjet.figures.headline import Family, headline_caption, headline_table
 from softjet.figures.report import Part, Table
 
-MARGINS = {"difference": 0.01, "ratio": 0.1}
-"""Largest loss aimed at: a point of accuracy, a tenth of a perplexity or a rejection."""
-
 
 def headline_parts(results: Path, settings: Settings) -> Iterator[Part]:
     """One table over all compressed models.
@@ -37,15 +34,13 @@ def _family(results: Path, model: str, settings: Settings) -> Family | None:
     if method not in LEARNED:
         return None
     comparison = pd.read_parquet(results / "lowrank" / model / "comparison.parquet")
-    first = comparison.iloc[0]
     facts = {
         **_origin(own, settings),
         "method": method,
         "model": own["base"],
         "note": own["note"],
-        "metric": first["metric"],
+        "metric": comparison["metric"].iloc[0],
         "keep": keep,
-        "margin": MARGINS[first["change_is"]],
     }
     ratios = pd.read_parquet(results / "latency" / model / f"{own['shown']}-ratios.parquet")
     return Family(facts, comparison, ratios)
