@@ -85,13 +85,15 @@ def draw_ranks(ranks: pd.DataFrame, target: str | Path, title: str = "") -> None
 
 
 def draw_spectra(ranks: pd.DataFrame, target: str | Path, title: str = "") -> None:
-    """Singular values of every matrix, a panel a type: solid where kept, dotted where dropped.
+    """Sizes of every matrix's directions, a panel a type: solid where kept, dotted where dropped.
+
+    Of most methods these are singular values, of whitened soft thresholds what outputs lose without them.
 
     Parameters
     ----------
     ranks : DataFrame
-        As for :func:`rank_grid`, with learned_rank, threshold (NaN where a method learns none), scale and
-        spectrum.
+        As for :func:`rank_grid`, with learned_rank, threshold (NaN where a method learns none), scale,
+        spectrum and kept.
     target : str or path
         PNG; a PDF is written beside it.
     title : str
@@ -112,8 +114,8 @@ def draw_spectra(ranks: pd.DataFrame, target: str | Path, title: str = "") -> No
     for panel in axes.flat[len(types) :]:
         panel.set_visible(False)
     figure.suptitle(title, fontsize=10, ha="left", x=0.01)
-    figure.supxlabel("direction, by singular value, over their number", fontsize=10)
-    figure.supylabel("singular value / median of the dense matrix", fontsize=10)
+    figure.supxlabel("direction, by size, over their number", fontsize=10)
+    figure.supylabel("size / scale of the matrix", fontsize=10)
     _name_blocks(figure, axes, norm, blocks)
     _explain_spectra(axes.flat[0], thresholds=bool(ranks["threshold"].notna().any()))
     save_figure(figure, target)
@@ -187,17 +189,22 @@ def _of_type(ranks: pd.DataFrame, kind: str) -> tuple[list[tuple], pd.Series]:
 
 def _draw_spectrum(panel: Axes, row: pd.Series, colour: tuple) -> None:
     values = np.asarray(row["spectrum"], float) / row["scale"]
-    place, kept = np.arange(1, len(values) + 1) / len(values), row["rank"]
-    panel.plot(place[:kept], values[:kept], "-", color=colour, linewidth=1.2)
-    panel.plot(place[kept:], values[kept:], ":", color=colour, linewidth=0.9)
+    place, kept = np.arange(1, len(values) + 1) / len(values), np.asarray(row["kept"], bool)
+    panel.plot(place, values, ":", color=colour, linewidth=0.9)
+    # A line does not show a direction whose neighbours are dropped.
+    dot = "" if kept[: kept.sum()].all() else "."
+    panel.plot(
+        place, np.where(kept, values, np.nan), "-", marker=dot, markersize=3, color=colour, linewidth=1.2
+    )
     if not row["dense"]:
-        panel.plot(place[kept - 1], values[kept - 1], "o", color=colour, markersize=3.5)
+        last = np.flatnonzero(kept)[-1]
+        panel.plot(place[last], values[last], "o", color=colour, markersize=3.5)
     if pd.notna(row["threshold"]):
         panel.plot(row["learned_rank"] / len(values), row["threshold"], "_", color=colour, markersize=9)
 
 
 def _explain_spectra(panel: Axes, thresholds: bool) -> None:
-    entries = [("kept", "-", "", 0), ("dropped", ":", "", 0), ("last kept", "", "o", 3.5)]
+    entries = [("kept", "-", "", 0), ("dropped", ":", "", 0), ("smallest kept", "", "o", 3.5)]
     entries += [("threshold", "", "_", 9)] if thresholds else []
     for label, line, marker, size in entries:
         panel.plot(

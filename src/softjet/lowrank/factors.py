@@ -48,7 +48,7 @@ class Factors(nn.Module):
     left, sigma, right : Parameter, shapes (m, k), (k,), (k, n)
         U, sigma and V of all k = min(m, n) directions; once `fixed`, of the kept ones alone.
     scale : Tensor, shape ()
-        Median size of a direction of `weight`, in its units.
+        Median size of a direction of `weight`, in the units of the measure; see `remeasure`.
     measure : Measure
         What the size of a direction is measured by, until ranks are fixed.
     carried : Tensor, shape (k,)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
+import torch
 from torch import nn
 
 from softjet.config.lowrank import Selection
@@ -37,9 +38,13 @@ def table_rows(
     list of dict
         module, piece, stack, block, type; m, n, rank (directions kept), learned_rank (directions that the
         gate passed, before the budget was filled), dense, parameters (kept); threshold in units of `scale`,
-        the median singular value of the dense matrix, threshold_raw in the units of the matrix,
-        threshold_of_largest in units of its largest singular value (all NaN without a threshold); scale;
-        spectrum (singular values, descending, in the units of the matrix).
+        threshold_raw in those of the sizes, threshold_of_largest in units of the largest size (all NaN
+        without a threshold); scale (see `Factors`); spectrum (sizes of directions, descending); kept
+        (whether each of them is).
+
+        Sizes are singular values, in the units of the matrix; of whitened soft thresholds they are what
+        the outputs lose without a direction. Of a learned mask they are singular values no more than
+        nearly: its directions are not decomposed afresh.
     """
     rows = []
     chosen = dict(zip(all_factors(model), ranks, strict=True))
@@ -59,7 +64,9 @@ def _where(place: Place, piece: str) -> dict[str, Any]:
 def _what(factors: Factors, rank: int) -> dict[str, Any]:
     (m, n), scale, gate = factors.shape, float(factors.scale), factors.gate
     alpha = gate.alpha.item() if isinstance(gate, SoftGate) else math.nan
-    spectrum = (factors.spectrum().detach() * factors.scale).sort(descending=True).values
+    sizes = factors.spectrum().detach()
+    by_size = sizes.argsort(descending=True, stable=True)
+    spectrum = sizes[by_size] * factors.scale
     parameters = kept_parameters(rank, m, n)
     return {
         "m": m,
@@ -73,6 +80,7 @@ def _what(factors: Factors, rank: int) -> dict[str, Any]:
         "threshold_of_largest": alpha * scale / float(spectrum[0]),
         "scale": scale,
         "spectrum": spectrum.tolist(),
+        "kept": torch.isin(by_size, factors.order()[:rank]).tolist(),
     }
 
 

@@ -181,6 +181,20 @@ def test_the_table_of_ranks_has_no_threshold_without_one():
     assert all(row["threshold"] != row["threshold"] and row["learned_rank"] == row["n"] for row in rows)
 
 
+def test_the_table_of_ranks_tells_which_directions_are_kept():
+    model = network()
+    decompose(model, SELECTION, MaskGate)
+    for factors in all_factors(model):
+        with torch.no_grad():
+            factors.gate.scores[:3] = -1.0
+    rows = table_rows(model, SELECTION, [2] * 8)
+    for row, factors in zip(rows, all_factors(model), strict=True):
+        sizes = torch.tensor(row["spectrum"])[row["kept"]]
+        factors.fix(2)
+        torch.testing.assert_close(sizes, factors.spectrum() * factors.scale)
+        assert not any(row["kept"][:3])
+
+
 def test_weights_that_two_layers_share_stay_shared_and_count_once():
     model = network()
     model.blocks[1].wide.weight = model.blocks[0].wide.weight

@@ -19,6 +19,7 @@ RANKS = pd.DataFrame(
         )
     ]
 ).assign(scale=2.0, spectrum=[[8.0, 4.0, 1.0, 0.5]] * 4, learned_rank=2, threshold=1.2)
+RANKS["kept"] = [[place < rank for place in range(4)] for rank in RANKS["rank"]]
 
 EMBEDDING = RANKS.iloc[:1].assign(stack="embeddings", type="model.embed_tokens", m=100)
 
@@ -91,6 +92,27 @@ def test_thresholds_are_drawn_where_a_method_learns_them_alone(drawn):
     assert [len(found) for found in marks] == [4, 0]
     assert marks[0][0].get_xydata().tolist() == [[2 / 4, 1.2]]
     assert ["threshold" in _legends(figure) for figure in drawn] == [True, False]
+
+
+def _solid(figure):
+    lines = [line for panel in figure.axes for line in panel.lines if line.get_linestyle() == "-"]
+    return [line.get_ydata() for line in lines if len(line.get_xdata()) == 4]
+
+
+def test_what_was_kept_is_solid_though_it_be_not_the_largest(drawn):
+    draw_spectra(RANKS.iloc[1:2], "spectra.png")
+    draw_spectra(RANKS.iloc[1:2].assign(kept=[[True, False, True, False]]), "spectra.png")
+    (largest,), (scattered,) = map(_solid, drawn)
+    np.testing.assert_equal(largest, [4, 2, np.nan, np.nan])
+    np.testing.assert_equal(scattered, [4, np.nan, 0.5, np.nan])
+    last = [next(line for p in f.axes for line in p.lines if line.get_marker() == "o") for f in drawn]
+    assert [float(np.ravel(line.get_ydata())[0]) for line in last] == [2, 0.5]
+
+
+def test_axes_of_spectra_hold_for_whitened_methods_too(drawn):
+    draw_spectra(RANKS, "spectra.png")
+    assert drawn[0].get_supylabel() == "size / scale of the matrix"
+    assert "singular" not in drawn[0].get_supxlabel()
 
 
 def test_a_method_that_learns_no_ranks_has_no_line_where_they_are_fixed(drawn):

@@ -64,7 +64,9 @@ def compression_parts(results: Path, model: str, settings: Settings) -> Iterator
     captions = {
         "budget": "Parameters and loss along rank learning and recovery.",
         "ranks": "Rank that each matrix was given, and the share of its parameters that stay.",
-        "spectra": "Singular values and, where they were learned, thresholds.",
+        "spectra": "Size of each direction in units of its matrix's scale, about their median at the start: "
+        "solid where kept, dotted where dropped, with the learned thresholds. The size is a singular value, "
+        "with whitened soft thresholds what the outputs lose without the direction.",
     }
     folder = results / "figures" / model / run
     yield from (
