@@ -10,6 +10,7 @@ from snakemake.utils import update_config
 from softjet.config.generate import default_yaml, key_table, schema_json
 from softjet.config.load import load_config, validate
 from softjet.config.lowrank import Compression
+from softjet.config.part import ParTRun
 from softjet.config.root import Config
 from softjet.errors import InputError
 
@@ -170,17 +171,3 @@ def test_recipes_in_earnest_learn_from_all_lines_of_the_text(name):
     values, given = (yaml.safe_load((CONFIG / f"{file}.yaml").read_text()) for file in ("config", name))
     update_config(values, given)
     assert validate(values, name).tasks["wikitext2"].lines is None
-
-
-@pytest.mark.parametrize(
-    ("methods", "shown"),
-    [
-        (["svd", "whitened-soft-threshold"], "whitened-soft-threshold-0.5-1"),
-        (["whitened-soft-threshold", "soft-threshold"], "soft-threshold-0.5-1"),
-        (["whitened-svd", "svd"], "whitened-svd-0.5-1"),
-    ],
-)
-def test_the_run_that_is_shown_is_one_that_learns_ranks_where_there_is_one(methods, shown):
-    assert (
-        Compression(base="any", grids=[{"methods": methods, "keeps": [0.5], "seeds": [1]}]).shown() == shown
-    )

@@ -129,8 +129,7 @@ def _ratio(ratio, note=""):
 
 
 def _missed(row, ratios):
-    facts = FACTS | {"method": row["method"]}
-    return headline_table([Family(facts, pd.DataFrame([row]), ratios)]).iloc[0]
+    return headline_table([Family(FACTS, pd.DataFrame([row]), ratios)]).iloc[0]
 
 
 def test_the_headline_tells_what_was_not_reached():
@@ -211,31 +210,6 @@ def test_what_a_model_keeps_is_said_with_how_it_was_cut(tmp_path, method, words)
 def test_time_that_was_not_measured_is_not_reached():
     for ratios in (None, _ratio(float("nan"), "too noisy")):
         assert "a measurement of the time" in _missed(_row(), ratios)["not reached"]
-
-
-def test_the_headline_names_methods_where_they_differ():
-    rows = [_row(), _row("whitened-soft-threshold", change=-0.001)]
-    families = [Family(FACTS | {"method": row["method"]}, pd.DataFrame([row]), _ratio(1.5)) for row in rows]
-    table = headline_table(families)
-    assert table["ranks by"].tolist() == ["soft threshold", "whitened soft threshold"]
-    assert table["change [95 %]"].iloc[1].startswith("-0.001")
-    assert headline_caption(families).startswith("Soft thresholds or whitened soft thresholds, family by")
-    assert "ranks by" not in headline_table(families[1:])
-    assert headline_caption(families[1:]).startswith("Whitened soft thresholds, family by family")
-
-
-def test_a_model_with_whitened_thresholds_alone_has_its_sentences():
-    whitened = "whitened-soft-threshold"
-    said = _said(_row(whitened), _row("svd", whitened, -0.03), _row(whitened, metric="auc"), method=whitened)
-    assert "50 %, whitened soft thresholds reach a value of" in said
-    assert "whitened soft thresholds beat uniform SVD" in said
-    assert "Of 1 other metrics measured, whitened soft thresholds are" in said
-
-
-def test_how_a_model_was_made_is_said_by_its_method():
-    assert made_words("whitened-soft-threshold") == "With ranks learned by whitened soft threshold"
-    assert made_words("svd") == "Cut by uniform SVD"
-    assert made_words("dense") == "Trained as long and not cut"
 
 
 def test_the_chapter_shows_every_method_but_not_dense_as_one(tmp_path):
