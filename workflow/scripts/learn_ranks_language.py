@@ -49,7 +49,7 @@ with job(snakemake) as step:
         architecture=about,
         origin={
             "weights": stated(weights and Source.model_validate(weights)),
-            "task": task.model_dump(mode="json", exclude_defaults=True),
+            "task": {"name": task.name, **task.model_dump(mode="json", exclude_defaults=True)},
         },
     )
     write_tables({snakemake.output.history: learned.history, snakemake.output.ranks: learned.ranks})
