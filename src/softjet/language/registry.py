@@ -63,6 +63,8 @@ def resolve(
 def stated(source: Source | None) -> dict[str, Any] | None:
     """What a source says of itself, as plain values: of a package also its pinned version and what it is.
 
+    Beside a folder, which comes first, nothing else is used and nothing else said.
+
     Parameters
     ----------
     source : Source or None
@@ -74,6 +76,8 @@ def stated(source: Source | None) -> dict[str, Any] | None:
     """
     if source is None:
         return None
+    if source.folder:
+        return {"folder": source.folder}
     about = source.model_dump(mode="json", exclude_defaults=True)
     if source.package:
         package = find_package(source.package)

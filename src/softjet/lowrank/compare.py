@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from softjet.config.lowrank import LEARNED
+from softjet.config.lowrank import first_learned
 from softjet.errors import InputError
 from softjet.lowrank.resampling import Labels, Metric, Outputs, draw_counts
 
@@ -135,9 +135,11 @@ def _pairs(
     for method, keep in places:
         yield (method, keep), dense
     for (method, keep), seeds in places.items():
-        beside = [one for one in LEARNED if places.get((one, keep), {}).keys() & seeds.keys()]
-        if method != DENSE and beside and method != beside[0]:
-            yield (method, keep), (beside[0], keep)
+        learned = first_learned(
+            one for (one, at), own in places.items() if at == keep and own.keys() & seeds.keys()
+        )
+        if learned and method not in (DENSE, learned):
+            yield (method, keep), (learned, keep)
 
 
 def _resampled(

@@ -107,6 +107,7 @@ def test_package_that_is_there_and_right_is_not_fetched_again(tmp_path, fetched,
 
 def test_a_source_states_commit_or_pinned_version_and_nothing_that_was_not_given():
     assert stated(None) is None
+    assert stated(everything("mine")) == {"folder": "mine"}
     assert stated(Source(hub="owner/name", revision=COMMIT)) == {"hub": "owner/name", "revision": COMMIT}
     found = stated(Source(package="tinyllama"))
     assert found.pop("requirements") == sorted(PACKAGES["tinyllama"].artefacts)
