@@ -1,37 +1,44 @@
 """How fast a network answers and trains, beside weaver-core with the same weights."""
 
-import logging
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from softjet.config.part import N_FEATURES, ParTModel, ParTRun, Training
+from softjet.config.part import ParTRun
 from softjet.jets.batch import Batch
-from softjet.latency.pairs import measure_pair
+from softjet.latency.pairs import Call, measure_pair
 from softjet.latency.peaks import with_limits
 from softjet.latency.ratio import summarise
 from softjet.latency.work import Work, work_of
-from softjet.part.feeding import training_step
 from softjet.part.inference import InferenceModel
 from softjet.part.lanes import side_by_side
 from softjet.part.model import ParticleTransformer
 from softjet.part.prediction import JetBatch
-from softjet.part.weaver import export_weaver
+from softjet.part.speed_peer import answering_elsewhere, learning_elsewhere
+from softjet.part.speed_weaver import (
+    Inputs,
+    as_it_comes,
+    as_weaver_reads,
+    inputs_of,
+    learning,
+    one_by_one,
+    weaver_network,
+)
 from softjet.progress import Progress
 
 THEIRS, TRAINING = "weaver-core", "training"
 
+KEPT, AS_IT_COMES = "kept", "as it comes"
+"""Memory of weaver-core: as this process has it, and with the C library's own settings."""
+
 WARMUP = 2
 """Calls of each before the clock counts."""
-
-Inputs = tuple[Tensor, Tensor, Tensor]
-"""Features (B, F, P), vectors (B, 4, P) and mask (B, 1, P)."""
 
 
 class Agreement(NamedTuple):
@@ -43,37 +50,6 @@ class Agreement(NamedTuple):
     """Largest difference of a probability."""
     n: int
     """Jets compared."""
-
-
-def weaver_network(model: ParticleTransformer) -> nn.Module:
-    """Network of weaver-core with the weights of a model, as its configurations build it, in evaluation."""
-    logging.getLogger("weaver").setLevel(logging.ERROR)
-    from weaver.nn.model.ParticleTransformer import ParticleTransformer as Theirs
-
-    shape = model.config
-    network: nn.Module = Theirs(
-        N_FEATURES[shape.features], shape.classes, embed_dims=list(shape.embed_dims),
-        pair_embed_dims=list(shape.pair_embed_dims), num_heads=shape.heads, num_layers=shape.blocks,
-        num_cls_layers=shape.class_blocks, use_pre_activation_pair=False, fc_params=[], version=1,
-        trim=True,
-    )  # fmt: skip
-    network.load_state_dict(export_weaver(model))
-    return network.eval()
-
-
-def as_weaver_reads(batches: Iterable[JetBatch], shape: ParTModel, size: int, seed: int) -> list[Batch]:
-    """The same jets in any order, padded to the most particles of a jet, in batches of a size."""
-    parts = [
-        [
-            nn.functional.pad(tensor, (0, shape.max_particles - tensor.shape[-1]))
-            for tensor in inputs_of(batch)
-        ]
-        + [batch.labels, batch.rows]
-        for batch in batches
-    ]
-    whole = [torch.cat(tensors) for tensors in zip(*parts, strict=True)]
-    order = torch.randperm(len(whole[0]), generator=torch.Generator().manual_seed(seed)).to(whole[0].device)
-    return [Batch(*(tensor[rows] for tensor in whole)) for rows in order.split(size)]
 
 
 def moved(batch: JetBatch, device: torch.device | str) -> Batch:
@@ -113,26 +89,30 @@ def measure_inference(
     Returns
     -------
     DataFrame
-        way, jets, jets_per_second, their_jets_per_second (medians), then the columns of
-        :func:`softjet.latency.summarise` with weaver-core as a, the work of a call (see
-        :meth:`softjet.latency.work.Work.columns`), jet_flops, their_jet_flops (of a jet), and same_class,
-        largest, compared.
+        A row a way and a memory of weaver-core (KEPT, AS_IT_COMES): way, memory, jets, jets_per_second,
+        their_jets_per_second (medians), then the columns of :func:`softjet.latency.summarise` with
+        weaver-core as a, the work of a call (see :meth:`softjet.latency.work.Work.columns`), jet_flops,
+        their_jet_flops (of a jet), and same_class, largest, compared.
     """
     jets = sum(len(batch.labels) for batch in batches)
     inputs = [inputs_of(batch) for batch in batches]
     ours = {name: make(model) for name, make in WAYS.items()}
-    read = [inputs_of(batch) for batch in as_weaver_reads(batches, model.config, size, seed)]
-    theirs = partial(one_by_one, weaver_network(model), read)
+    shuffled = as_weaver_reads(batches, model.config, size, seed)
+    theirs = partial(one_by_one, weaver_network(model), [inputs_of(batch) for batch in shuffled])
     near = agreements(model, ours, compared)
     with torch.inference_mode():
         their_work = work_of(theirs)
     rows = []
-    for name, way in ours.items():
-        with torch.inference_mode():
-            works = work_of(partial(one_by_one, way, inputs)), their_work
-        answer = partial(_answer_side_by_side, way, inputs)
-        table = measure_pair(theirs, answer, samples, WARMUP, names=(THEIRS, name), batch=size)
-        rows.append({**rates_of(table, name, jets, works, noise, seed), **near[name]._asdict()})
+    with answering_elsewhere(model, shuffled) as elsewhere:
+        both: list[tuple[str, Call]] = [(KEPT, theirs), (AS_IT_COMES, elsewhere)]
+        for name, way in ours.items():
+            with torch.inference_mode():
+                works = work_of(partial(one_by_one, way, inputs)), their_work
+            answer = partial(_answer_side_by_side, way, inputs)
+            for memory, call in both:
+                table = measure_pair(call, answer, samples, WARMUP, names=(THEIRS, name), batch=size)
+                row = rates_of(table, name, memory, jets, works, noise, seed)
+                rows.append({**row, **near[name]._asdict()})
     return pd.DataFrame(rows).rename(columns={"n": "compared"})
 
 
@@ -173,55 +153,38 @@ def measure_training(
     Returns
     -------
     rates : DataFrame
-        As of :func:`measure_inference`, a row, without the agreement; the work is a mean of the calls of the
-        warm-up.
+        As of :func:`measure_inference`, without the agreement; the work is a mean of the calls of the
+        warm-up. On a processor weaver-core then trains in a process of its own as well, both from where ours
+        has come to, over the same jets once more.
     losses : DataFrame
         way, call (from 0, warm-up included), loss (mean over the jets of the call).
     """
     torch.manual_seed(seed)
     model = ParticleTransformer(run.model).train().to(device)
-    theirs = weaver_network(model).train().to(device)
     calls = [[moved(b, device) for b in islice(batches, steps)] for _ in range(samples + WARMUP)]
     jets = sum(len(batch.labels) for call in calls for batch in call) / len(calls)
     shuffled = [as_weaver_reads(call, run.model, size, seed) for call in calls]
     losses: dict[str, list[float]] = {THEIRS: [], TRAINING: []}
-    as_it_comes = run.training.model_copy(update={"precision": "float32"})
     with Progress(2 * len(calls), "time training beside weaver-core", "calls") as progress:
-        learn_as_theirs = _learning(theirs, as_it_comes, shuffled, losses[THEIRS], progress)
-        learn = _learning(model, run.training, calls, losses[TRAINING], progress)
+        theirs = weaver_network(model).train().to(device)
+        learn_as_theirs = learning(theirs, as_it_comes(run.training), shuffled, losses[THEIRS], progress)
+        learn = learning(model, run.training, calls, losses[TRAINING], progress)
         # The warm-up is counted, since a call trains and so cannot be made twice.
         works = work_of(learn, WARMUP), work_of(learn_as_theirs, WARMUP)
         names, kind = (THEIRS, TRAINING), torch.device(device).type
         table = measure_pair(learn_as_theirs, learn, samples, 0, names=names, device=kind, batch=size)
-    rows = [(way, call, loss) for way, found in losses.items() for call, loss in enumerate(found)]
-    rates = pd.DataFrame([rates_of(table, TRAINING, jets, works, noise, seed)])
-    return rates, pd.DataFrame(rows, columns=["way", "call", "loss"])
-
-
-def _learning(
-    network: nn.Module,
-    config: Training,
-    calls: Sequence[Sequence[JetBatch]],
-    losses: list[float],
-    progress: Progress,
-) -> Callable[[], None]:
-    """A call that learns from the next jets, and notes their mean loss."""
-    step, remaining = training_step(network, config), iter(calls)
-
-    # The clock runs where nothing is differentiated.
-    @torch.inference_mode(False)
-    @torch.enable_grad()
-    def learn() -> None:
-        batches = next(remaining)
-        total = sum(step(batch) * len(batch.labels) for batch in batches)
-        losses.append(total / sum(len(batch.labels) for batch in batches))
-        progress.advance(note=f"loss {losses[-1]:.3f}")
-
-    return learn
+    found = [rates_of(table, TRAINING, KEPT, jets, works, noise, seed)]
+    if kind == "cpu":
+        with learning_elsewhere(model, run, shuffled) as elsewhere:
+            again = learning(model, run.training, calls)
+            table = measure_pair(elsewhere, again, samples, WARMUP, names=names, batch=size)
+        found.append(rates_of(table, TRAINING, AS_IT_COMES, jets, works, noise, seed))
+    rows = [(way, call, loss) for way, curve in losses.items() for call, loss in enumerate(curve)]
+    return pd.DataFrame(found), pd.DataFrame(rows, columns=["way", "call", "loss"])
 
 
 def rates_of(
-    table: pd.DataFrame, way: str, jets: float, works: tuple[Work, Work], noise: float, seed: int
+    table: pd.DataFrame, way: str, memory: str, jets: float, works: tuple[Work, Work], noise: float, seed: int
 ) -> dict[str, Any]:
     """Row of a way: rates beside weaver-core's, the ratio, and the work of ours and of theirs."""
     found: dict[str, Any] = dict(summarise(table, (THEIRS, way), noise=noise, seed=seed).iloc[0])
@@ -229,7 +192,7 @@ def rates_of(
     per_second = {key: 1e9 * jets / nanoseconds for key, nanoseconds in rates.items()}
     ours, theirs = works
     a_jet = {"jet_flops": ours.total / jets, "their_jet_flops": theirs.total / jets}
-    return {"way": way, "jets": jets, **per_second, **found, **ours.columns(), **a_jet}
+    return {"way": way, "memory": memory, "jets": jets, **per_second, **found, **ours.columns(), **a_jet}
 
 
 def with_ceilings(table: pd.DataFrame, peaks: pd.DataFrame) -> pd.DataFrame:
@@ -279,17 +242,6 @@ def agreements(
 def some(batches: Iterator[JetBatch], every: int) -> list[JetBatch]:
     """Every so-many-th batch: jets of all lengths, since batches go from long to short."""
     return list(islice(batches, every // 2, None, every))
-
-
-def inputs_of(batch: JetBatch) -> Inputs:
-    """What a network is given of a batch."""
-    return batch.features, batch.vectors, batch.mask
-
-
-def one_by_one(network: Callable[..., Tensor], batches: Sequence[Inputs]) -> None:
-    """Let a network answer batches, one after the other."""
-    for inputs in batches:
-        network(*inputs)
 
 
 def _answer_side_by_side(network: Callable[..., Tensor], batches: Sequence[Inputs]) -> None:

@@ -13,17 +13,8 @@ from softjet.latency.pairs import Call, finished, measure_turns
 from softjet.latency.work import Work, work_of
 from softjet.part.model import ParticleTransformer
 from softjet.part.prediction import JetBatch
-from softjet.part.speed import (
-    THEIRS,
-    WARMUP,
-    agreements,
-    as_weaver_reads,
-    inputs_of,
-    moved,
-    one_by_one,
-    rates_of,
-    weaver_network,
-)
+from softjet.part.speed import KEPT, THEIRS, WARMUP, agreements, moved, rates_of
+from softjet.part.speed_weaver import as_weaver_reads, inputs_of, one_by_one, weaver_network
 from softjet.part.static import Replays, StaticModel
 
 Network = Callable[..., Tensor]
@@ -145,7 +136,7 @@ def measure_on_gpu(
     jets, rows = sum(len(batch.labels) for batch in here), []
     for name, way in ways.items():
         table = _pairs(turns, name, size)
-        row = rates_of(table, name, jets, (works[way.like or name], their_work), noise, seed)
+        row = rates_of(table, name, KEPT, jets, (works[way.like or name], their_work), noise, seed)
         rows.append({**row, "microseconds": 1e6 / row["jets_per_second"], **near[name]._asdict()})
     return pd.DataFrame(rows).rename(columns={"n": "compared"})
 

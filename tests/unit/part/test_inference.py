@@ -18,13 +18,12 @@ from softjet.part.model import ParticleTransformer
 from softjet.part.speed import (
     WAYS,
     agreements,
-    as_weaver_reads,
     measure_inference,
     measure_training,
     some,
-    weaver_network,
     with_ceilings,
 )
+from softjet.part.speed_weaver import as_weaver_reads, weaver_network
 from softjet.part.static import StaticModel
 
 
@@ -166,7 +165,8 @@ def test_both_trainings_learn_from_the_same_jets():
     run = ParTRun(model=shape, training=Training(learning_rate=0.01, precision="float32"))
     batches = cycle([Jets((5, 1, 12)), Jets((4, 9), seed=2)])
     rates, losses = measure_training(run, batches, samples=20, steps=2, size=3, noise=10.0)
-    assert rates.iloc[0][["way", "jets", "pairs"]].tolist() == ["training", 5, 20]
+    assert rates[["way", "jets", "pairs"]].values.tolist() == 2 * [["training", 5, 20]]
+    assert rates["memory"].tolist() == ["kept", "as it comes"]
     assert (rates[["jets_per_second", "their_jets_per_second"]] > 0).all(axis=None)
     assert (rates[["flops_float32", "bytes_read", "jet_flops", "their_jet_flops"]] > 0).all(axis=None)
     assert rates["flops_float32"][0] == pytest.approx(5 * rates["jet_flops"][0])
@@ -181,9 +181,10 @@ def test_every_way_stands_beside_what_the_peaks_allow():
     shape = {"embed_dims": (16, 32, 16), "pair_embed_dims": (8,), "heads": 4, "blocks": 1, "class_blocks": 1}
     model, batches = trained(**shape), [Jets((5, 1, 12)), Jets((4, 9), seed=2)]
     rates = measure_inference(model, batches, iter(batches), samples=2, size=3, noise=1e9)
-    assert rates["way"].tolist() == list(WAYS)
-    assert rates["compared"].tolist() == [5, 5, 5]
-    half = rates.set_index("way").loc["inference, bfloat16"]
+    assert rates["way"].tolist() == [way for way in WAYS for _ in range(2)]
+    assert rates["memory"].tolist() == 3 * ["kept", "as it comes"]
+    assert rates["compared"].tolist() == 6 * [5]
+    half = rates.set_index(["way", "memory"]).loc["inference, bfloat16", "kept"]
     assert half["flops_bfloat16"] > 50 * half["flops_float32"] > 0
     # Theirs multiplies padding too.
     assert (rates["their_jet_flops"] > rates["jet_flops"]).all()
