@@ -74,6 +74,8 @@ VALUE_CASES = {
     "huge number of steps": Case(read, yaml(TRAINING % f"steps: {10**12}"), ("part.reference.training.steps", "10000000")),
     "huge number of epochs": Case(read, yaml(TRAINING % "epochs: 1.0e+12"), ("part.reference.training.epochs", "10000")),
     "files without end": Case(read, yaml("datasets: {simulated: {files_per_split: 1000000000}}"), ("datasets.simulated.files_per_split", "10000")),
+    "a keep ratio that no run could be named by": Case(read, yaml("compress: {part: {grids: [{keeps: [0.00005]}]}}"), ("compress.part.grids.0.keeps.0", "0.001")),
+    "nothing that compresses": Case(read, yaml("compress: {part: {grids: [{methods: [dense]}]}}"), ("compress.part", "no method compresses")),
     "runs without end": Case(read, yaml(f"compress: {{part: {{grids: [{{keeps: {[0.5] * 200}, seeds: {list(range(200))}}}]}}}}"), ("compress.part", "80000 runs")),
     "no width": Case(read, yaml(MODEL % "embed_dims: []"), ("part.reference.model.embed_dims",)),
     "negative width": Case(read, yaml(MODEL % "embed_dims: [-1, 16]"), ("part.reference.model.embed_dims.0", "-1")),

@@ -1,7 +1,7 @@
 """Sections of the configuration about learned ranks."""
 
 from collections.abc import Collection, Iterable
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -113,12 +113,16 @@ class Recipe(Computed):
         return self
 
 
+Keep = Annotated[float, Field(ge=0.001, le=1)]
+"""A keep ratio. Smaller ones would not stand in a run's name as they are written, and no network has them."""
+
+
 class RankLearning(Recipe):
     """One run: a recipe, a method, a budget and a seed."""
 
     method: Method = "soft-threshold"
     """How ranks come about."""
-    keep: float = Field(0.5, gt=0, le=1)
+    keep: Keep = 0.5
     """Share of the parameters that stay."""
     seed: int = Field(1, ge=0)
     """Seed of the order of examples and of dropout."""
@@ -129,7 +133,7 @@ class Grid(Section):
 
     methods: tuple[Method, ...] = ("soft-threshold", "svd")
     """Methods."""
-    keeps: tuple[float, ...] = (0.5,)
+    keeps: tuple[Keep, ...] = (0.5,)
     """Keep ratios."""
     seeds: tuple[int, ...] = (1,)
     """Seeds; the dense model is trained as long with each."""
@@ -153,6 +157,12 @@ class Compression(Section):
         runs = sum(len(grid.methods) * len(grid.keeps) * len(grid.seeds) for grid in self.grids)
         if runs > MOST_RUNS:
             raise ValueError(f"grids: {runs} runs are named, at most {MOST_RUNS} are made")
+        return self
+
+    @model_validator(mode="after")
+    def _something_compressed(self) -> "Compression":
+        if all(method == "dense" for grid in self.grids for method in grid.methods):
+            raise ValueError("grids: no method compresses; the dense model is trained beside others unasked")
         return self
 
     def shown(self) -> str:
