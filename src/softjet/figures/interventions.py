@@ -182,4 +182,5 @@ def _finish(panel: Axes, level: float, kept: Sequence[int]) -> None:
     panel.tick_params(axis="x", which="minor", length=0)
     panel.set(xlabel="weights kept of each query", xlim=(min(kept) / 1.4, max(kept) * 1.6))
     if panel.get_legend_handles_labels()[0]:
-        panel.legend(fontsize=7.5)
+        # What is kept gains with the number kept, and so leaves this corner.
+        panel.legend(fontsize=7.5, loc="lower right", bbox_to_anchor=(1, 0.08))

@@ -20,6 +20,9 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 LINES = ("-", "--", "-.", ":")
 """Line styles that tell curves apart where colour cannot."""
 
+TICK = 6
+"""Length in points."""
+
 DOTS_PER_INCH = 160
 """Of the PNG files."""
 
@@ -45,6 +48,11 @@ def new_figure(
             "axes.labelsize": 10,
             "axes.titlesize": 10,
             "legend.fontsize": 8.5,
+            # The style's own are made for larger panels: here they would run through legends.
+            "xtick.major.size": TICK,
+            "ytick.major.size": TICK,
+            "xtick.minor.size": TICK / 2,
+            "ytick.minor.size": TICK / 2,
             "xtick.labelsize": 9,
             "ytick.labelsize": 9,
             "lines.linewidth": 1.5,

@@ -94,9 +94,8 @@ def draw_roc(roc: pd.DataFrame, target: str | Path) -> None:
 
 
 def _label_roc(axes: Axes, n: int, background: str) -> None:
-    axes.text(
-        0.02, 1.15, f"{n:,} {background} jets; dotted: too few of them survive to quote a number", fontsize=9
-    )
+    said = f"{n:,} {background} jets; dotted: too few of them survive to quote a number"
+    axes.text(0.04, 1.8, said, fontsize=9)
     axes.set(xlabel="signal efficiency", ylabel=f"rejection of {background} jets, 1 / FPR")
     axes.set(yscale="log", xlim=(0, 1), ylim=(1, 4 * n))
     axes.legend(ncols=3, loc="upper right")
