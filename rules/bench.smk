@@ -64,7 +64,7 @@ rule bench_substructure:
     params:
         spec=spec(
             "bench_substructure",
-            {"jets": 10_000, "multiplicities": [40, 53], "samples": 7, "seed": 1},
+            {"jets": 2_000, "multiplicities": [40, 53], "samples": 30, "seed": 1},
         ),
     message:
         "Measure substructure observables a second on one core"
@@ -161,8 +161,8 @@ rule bench_loader:
             {
                 "run": BENCH_RUN.model_dump(mode="json"),
                 "batches": [128, 512],
-                "steps": [8, 4],
-                "samples": 5,
+                "steps": [2, 1],
+                "samples": 30,
             },
         ),
     message:
@@ -195,7 +195,7 @@ rule bench_attention:
                 "attention": CONFIG.attention.model_dump(mode="json"),
                 "jets": 1000,
                 "batch_size": 128,
-                "samples": 7,
+                "samples": 30,
                 "noise": 0.2,
             },
         ),

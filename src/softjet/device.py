@@ -44,10 +44,17 @@ def autocast(precision: str, device: str = "cpu") -> AbstractContextManager:
     InputError
         Another word.
     """
+    chosen = chosen_precision(precision, device)
+    return torch.autocast(device, dtype=torch.bfloat16, enabled=chosen == "bfloat16")
+
+
+def chosen_precision(precision: str, device: str = "cpu") -> str:
+    """What a precision means on a device, "float32" or "bfloat16"; arguments and errors as of `autocast`."""
     if precision not in ("auto", "float32", "bfloat16"):
         raise InputError("precision", precision, "is not known: give auto, float32 or bfloat16")
-    wanted = precision == "bfloat16" or (precision == "auto" and _pays(device))
-    return torch.autocast(device, dtype=torch.bfloat16, enabled=wanted)
+    if precision == "auto":
+        return "bfloat16" if _pays(device) else "float32"
+    return precision
 
 
 def _pays(device: str) -> bool:

@@ -29,7 +29,7 @@ with job(snakemake) as step:
     samples = measure_pair(
         partial(read_attention, model, test, settings, statistics),
         partial(predict_loader, model, loader, "float32"),
-        own["samples"], 1, names=NAMES, batch=settings.batch_size,
+        own["samples"], 1, names=NAMES, batch=settings.batch_size, length=model.config.max_particles,
     )  # fmt: skip
     ratios = summarise(samples, NAMES, noise=own["noise"], seed=settings.seed)
-    write_tables({snakemake.output.ratios: ratios.assign(jets=jets)})
+    write_tables({snakemake.output.ratios: ratios.assign(jets=jets, precision="float32")})

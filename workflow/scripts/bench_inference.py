@@ -22,7 +22,7 @@ with job(snakemake) as step:
         snakemake.input.test, model.config, own["batch_size"], most=own["compared"]
     )
     table = measure_inference(
-        model, batches, compared.evaluation(), own["samples"], own["their_batch_size"], own["noise"]
+        model, batches, list(compared.evaluation()), own["samples"], own["their_batch_size"], own["noise"]
     )
     peaks = summarise_peaks(pd.concat([before, sample_peaks(**own["peaks"])]), own["noise"])
     write_tables({snakemake.output.rates: with_ceilings(table, peaks), snakemake.output.peaks: peaks})

@@ -13,7 +13,7 @@ Call = Callable[[], object]
 Item = TypeVar("Item")
 Name = TypeVar("Name", bound=Hashable)
 
-SETTING = ["runtime", "device", "batch", "length", "threads"]
+SETTING = ["runtime", "device", "batch", "length", "threads", "warmup"]
 """Columns that tell one measurement from another."""
 
 
@@ -52,12 +52,14 @@ def measure_pair(
     Returns
     -------
     DataFrame
-        A row a timed call: variant, runtime, device, batch, length, threads, order (0, 1, 2, ... as called; a
-        pair is two neighbours), nanoseconds.
+        A row a timed call: variant, runtime, device, batch, length, threads, warmup, order (0, 1, 2, ... as
+        called; a pair is two neighbours), nanoseconds.
     """
     table = measure_turns(dict(zip(names, (a, b), strict=True)), samples, warmup)
     threads = torch.get_num_threads()
-    table = table.assign(runtime=runtime, device=device, batch=batch, length=length, threads=threads)
+    table = table.assign(
+        runtime=runtime, device=device, batch=batch, length=length, threads=threads, warmup=warmup
+    )
     return table[["variant", *SETTING, "order", "nanoseconds"]]
 
 

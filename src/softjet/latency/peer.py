@@ -1,5 +1,6 @@
 """A call in a process of its own, so that it can be timed under other settings than the caller's."""
 
+import gc
 import json
 import os
 import pkgutil
@@ -13,7 +14,7 @@ READY = "ready\n"
 
 
 class Peer:
-    """A call that another process makes; what it returns is not handed over.
+    """A call that another process makes, its garbage collector at rest; what it returns is not handed over.
 
     Parameters
     ----------
@@ -67,6 +68,9 @@ def _serve() -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     name, arguments = json.loads(sys.stdin.readline())
     call = pkgutil.resolve_name(name)(*arguments)
+    # As in the process that times it.
+    gc.collect()
+    gc.disable()
     print(end=READY, file=answers, flush=True)
     while sys.stdin.readline():
         call()

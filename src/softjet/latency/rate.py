@@ -7,20 +7,26 @@ from typing import NamedTuple
 
 import numpy as np
 
-from softjet.latency.stream import median_interval
+from softjet.latency.noise import steady_median
 
 
 class Rate(NamedTuple):
-    """Examples a second: median over the timed calls, with its 95 % interval, and the calls themselves."""
+    """Examples a second: median over the timed calls with its 95 % interval, or why not, and the calls."""
 
     rate: float
     low: float
     high: float
+    note: str
     nanoseconds: list[int]
 
 
 def measure_rate(
-    call: Callable[[], object], examples: int, samples: int, bootstrap: int = 2000, seed: int = 1
+    call: Callable[[], object],
+    examples: int,
+    samples: int,
+    noise: float = 0.2,
+    bootstrap: int = 2000,
+    seed: int = 1,
 ) -> Rate:
     """Time a call several times, after one that does not count (it may compile).
 
@@ -32,10 +38,13 @@ def measure_rate(
         What a call works through.
     samples : int
         Timed calls; the garbage collector rests during each.
+    noise : float
+        See :func:`softjet.latency.noise.noise_note`.
     bootstrap, seed : int
         Resamples of the calls for the interval, and their seed.
     """
     call()
     nanoseconds = timeit.Timer(call, timer=time.perf_counter_ns).repeat(samples, number=1)
     rates = examples / (np.array(nanoseconds) * 1e-9)
-    return Rate(*median_interval(rates.tolist(), bootstrap, seed), [int(n) for n in nanoseconds])
+    found, note = steady_median(rates.tolist(), noise, "the median", None, bootstrap, seed)
+    return Rate(*found, note, [int(n) for n in nanoseconds])

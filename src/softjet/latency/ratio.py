@@ -99,8 +99,9 @@ def summarise(
     Returns
     -------
     DataFrame
-        runtime, device, batch, length, threads, pairs, median nanoseconds of a and of b (median_a, median_b),
-        ratio, low, high (NaN where too noisy), note (empty, or the reason).
+        runtime, device, batch, length, threads, warmup, pairs, median nanoseconds of a and of b (median_a,
+        median_b), ratio, low, high (NaN where too noisy), note (empty, or the reason), and all nanoseconds of
+        both, pair by pair (nanoseconds_a, nanoseconds_b).
     """
     rows = []
     for setting, group in table.groupby(SETTING, sort=False):
@@ -108,5 +109,7 @@ def summarise(
         found, note = steady_median(_ratios(times), noise, "the ratio", bootstrap=bootstrap, seed=seed)
         medians = dict(zip(("median_a", "median_b"), np.median(times, axis=0).tolist(), strict=True))
         setting_row = dict(zip(SETTING, setting, strict=True))
-        rows.append({**setting_row, "pairs": len(times), **medians, **Ratio(*found)._asdict(), "note": note})
+        row = {**setting_row, "pairs": len(times), **medians, **Ratio(*found)._asdict(), "note": note}
+        samples = dict(zip(("nanoseconds_a", "nanoseconds_b"), times.T.tolist(), strict=True))
+        rows.append({**row, **samples})
     return pd.DataFrame(rows)

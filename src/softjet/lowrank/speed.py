@@ -91,8 +91,9 @@ def measure_factored(
     -------
     dict
         The columns of :func:`softjet.latency.summarise` (a dense, b factored), linear_share (f; NaN where
-        too noisy, and linear_note says so), kept (rho), bound, the work of a factored call (see
-        :meth:`softjet.latency.work.Work.columns`) and dense_flops, dense_bytes_read of a dense one.
+        too noisy, and linear_note says so), linear_nanoseconds (of every call of these layers), kept (rho),
+        bound, the work of a factored call (see :meth:`softjet.latency.work.Work.columns`) and dense_flops,
+        dense_bytes_read of a dense one.
     """
     small = factored(model, selection, share)
     with torch.inference_mode():
@@ -112,6 +113,7 @@ def measure_factored(
     bound = 1 / ((1 - linear_share) + linear_share * kept)
     dense = {"dense_flops": dense_work.total, "dense_bytes_read": dense_work.read}
     row |= {"linear_share": linear_share, "linear_note": part["note"], "kept": kept, "bound": bound}
+    row["linear_nanoseconds"] = part["nanoseconds_b"]
     return {**row, **work.columns(), **dense}
 
 

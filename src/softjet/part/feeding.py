@@ -13,18 +13,22 @@ import pyarrow.parquet as pq
 from torch import nn
 
 from softjet.config.part import ParTRun, Training
+from softjet.device import chosen_precision
 from softjet.jets.batches import JetLoader
-from softjet.latency.stream import forget, median_interval, spend
+from softjet.latency.noise import steady_median
+from softjet.latency.stream import forget, spend
 from softjet.part.model import ParticleTransformer
 from softjet.part.optimiser import optimiser_of
 from softjet.part.prediction import JetBatch
 from softjet.part.train import class_loss
 
+SHARE = "share of time"
+
 UNITS = {
     "loader, first epoch": "jets/s",
     "loader, later epochs": "jets/s",
     "training": "jets/s",
-    "waiting": "share of time",
+    "waiting": SHARE,
 }
 
 POOL_BATCHES = 4
@@ -38,6 +42,7 @@ def measure_feeding(
     samples: int,
     threads: int,
     scratch: str | Path,
+    noise: float = 0.2,
 ) -> pd.DataFrame:
     """Measure the loader alone, and training steps that it feeds.
 
@@ -60,12 +65,14 @@ def measure_feeding(
         Noted in the table.
     scratch : path
         Folder, on a disk, for a copy of the jets in small row groups.
+    noise : float
+        See :func:`softjet.latency.noise.noise_note`; of waiting a share of all the time.
 
     Returns
     -------
     DataFrame
-        quantity, batch, unit, median, low, high (95 % bootstrap interval), samples, jets (in the files),
-        threads.
+        quantity, batch, unit, median, low, high (95 % bootstrap interval; NaN where too noisy), note,
+        samples, jets (in the files), threads, precision (of training).
     """
     step = training_step(ParticleTransformer(run.model), run.training)
     values: dict[tuple[str, int], list[float]] = {}
@@ -77,12 +84,19 @@ def measure_feeding(
                 for name, value in measured.items():
                     values.setdefault((name, size), []).append(value)
     jets = sum(pq.read_metadata(path).num_rows for path in paths)
+    about = {"jets": jets, "threads": threads, "precision": chosen_precision(run.training.precision)}
     rows = [
-        {"quantity": name, "batch": size, "unit": UNITS[name], **median_interval(found)._asdict()}
-        | {"samples": found, "jets": jets, "threads": threads}
+        {"quantity": name, "batch": size, **_median(name, found, noise), "samples": found, **about}
         for (name, size), found in values.items()
     ]
     return pd.DataFrame(rows)
+
+
+def _median(quantity: str, samples: list[float], noise: float) -> dict[str, float | str]:
+    # A share near zero is told by what it is a share of.
+    scale = 1.0 if UNITS[quantity] == SHARE else None
+    found, note = steady_median(samples, noise, "the median" if scale is None else "the time", scale)
+    return {"unit": UNITS[quantity], **found._asdict(), "note": note}
 
 
 def training_step(model: nn.Module, config: Training) -> Callable[[JetBatch], float]:

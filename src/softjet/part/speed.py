@@ -1,7 +1,7 @@
 """How fast a network answers and trains, beside weaver-core with the same weights."""
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from softjet.config.part import ParTRun
+from softjet.device import chosen_precision
 from softjet.jets.batch import Batch
 from softjet.latency.pairs import Call, measure_pair
 from softjet.latency.peaks import with_limits
@@ -42,14 +43,36 @@ WARMUP = 2
 
 
 class Agreement(NamedTuple):
-    """How near probabilities are to those of the model itself, in float32."""
+    """How near probabilities are to those of a reference."""
 
     same_class: float
     """Share of jets with the same most likely class."""
     largest: float
     """Largest difference of a probability."""
-    n: int
-    """Jets compared."""
+    compared: int
+    """Jets."""
+
+    def columns(self, prefix: str = "") -> dict[str, float]:
+        """As columns of a table, their names after a prefix."""
+        return {prefix + name: value for name, value in self._asdict().items()}
+
+
+class Given(NamedTuple):
+    """Jets of a call."""
+
+    jets: float
+    """Their number; of calls that differ the mean."""
+    particles: float
+    """Mean particles of a jet."""
+    longest: int
+    """Most particles of a jet."""
+
+    @classmethod
+    def of(cls, calls: Sequence[Sequence[JetBatch]]) -> "Given":
+        """Jets of one or several calls."""
+        masks = [batch.mask for call in calls for batch in call]
+        jets, particles = sum(map(len, masks)), sum(int(mask.sum()) for mask in masks)
+        return cls(jets / len(calls), particles / jets, max(int(mask.sum(-1).max()) for mask in masks))
 
 
 def moved(batch: JetBatch, device: torch.device | str) -> Batch:
@@ -61,7 +84,7 @@ def moved(batch: JetBatch, device: torch.device | str) -> Batch:
 def measure_inference(
     model: ParticleTransformer,
     batches: Sequence[JetBatch],
-    compared: Iterator[JetBatch],
+    compared: Sequence[JetBatch],
     samples: int,
     size: int,
     noise: float = 0.2,
@@ -75,7 +98,7 @@ def measure_inference(
         Trained.
     batches : sequence of JetBatch
         Jets that are timed, as our loader sorts them; all of them make one call.
-    compared : iterator of JetBatch
+    compared : sequence of JetBatch
         Jets on which probabilities are compared.
     samples : int
         Timed calls of each.
@@ -89,17 +112,19 @@ def measure_inference(
     Returns
     -------
     DataFrame
-        A row a way and a memory of weaver-core (KEPT, AS_IT_COMES): way, memory, jets, jets_per_second,
-        their_jets_per_second (medians), then the columns of :func:`softjet.latency.summarise` with
-        weaver-core as a, the work of a call (see :meth:`softjet.latency.work.Work.columns`), jet_flops,
-        their_jet_flops (of a jet), and same_class, largest, compared.
+        A row a way and a memory of weaver-core (KEPT, AS_IT_COMES): way, memory, jets, mean_particles,
+        jets_per_second, their_jets_per_second (medians), then the columns of
+        :func:`softjet.latency.summarise` with weaver-core as a, the work of a call (see
+        :meth:`softjet.latency.work.Work.columns`), jet_flops, their_jet_flops (of a jet); agreement with the
+        model itself in float32 (same_class, largest, compared) and with weaver-core (their_same_class,
+        their_largest, their_compared).
     """
-    jets = sum(len(batch.labels) for batch in batches)
-    inputs = [inputs_of(batch) for batch in batches]
+    given, inputs = Given.of([batches]), [inputs_of(batch) for batch in batches]
     ours = {name: make(model) for name, make in WAYS.items()}
     shuffled = as_weaver_reads(batches, model.config, size, seed)
-    theirs = partial(one_by_one, weaver_network(model), [inputs_of(batch) for batch in shuffled])
-    near = agreements(model, ours, compared)
+    network = weaver_network(model)
+    theirs = partial(one_by_one, network, [inputs_of(batch) for batch in shuffled])
+    near, near_theirs = agreements(model, ours, compared), agreements(network, ours, compared)
     with torch.inference_mode():
         their_work = work_of(theirs)
     rows = []
@@ -110,10 +135,12 @@ def measure_inference(
                 works = work_of(partial(one_by_one, way, inputs)), their_work
             answer = partial(_answer_side_by_side, way, inputs)
             for memory, call in both:
-                table = measure_pair(call, answer, samples, WARMUP, names=(THEIRS, name), batch=size)
-                row = rates_of(table, name, memory, jets, works, noise, seed)
-                rows.append({**row, **near[name]._asdict()})
-    return pd.DataFrame(rows).rename(columns={"n": "compared"})
+                table = measure_pair(
+                    call, answer, samples, WARMUP, names=(THEIRS, name), batch=size, length=given.longest
+                )
+                row = rates_of(table, name, memory, given, works, noise, seed)
+                rows.append({**row, **near[name].columns(), **near_theirs[name].columns("their_")})
+    return pd.DataFrame(rows)
 
 
 def measure_training(
@@ -153,16 +180,16 @@ def measure_training(
     Returns
     -------
     rates : DataFrame
-        As of :func:`measure_inference`, without the agreement; the work is a mean of the calls of the
-        warm-up. On a processor weaver-core then trains in a process of its own as well, both from where ours
-        has come to, over the same jets once more.
+        As of :func:`measure_inference`, without the agreement, and precision (ours; weaver-core trains in
+        float32); the work is a mean of the calls of the warm-up. On a processor weaver-core then trains in a
+        process of its own as well, both from where ours has come to, over the same jets once more.
     losses : DataFrame
         way, call (from 0, warm-up included), loss (mean over the jets of the call).
     """
     torch.manual_seed(seed)
     model = ParticleTransformer(run.model).train().to(device)
     calls = [[moved(b, device) for b in islice(batches, steps)] for _ in range(samples + WARMUP)]
-    jets = sum(len(batch.labels) for call in calls for batch in call) / len(calls)
+    given = Given.of(calls)
     shuffled = [as_weaver_reads(call, run.model, size, seed) for call in calls]
     losses: dict[str, list[float]] = {THEIRS: [], TRAINING: []}
     with Progress(2 * len(calls), "time training beside weaver-core", "calls") as progress:
@@ -171,28 +198,37 @@ def measure_training(
         learn = learning(model, run.training, calls, losses[TRAINING], progress)
         # The warm-up is counted, since a call trains and so cannot be made twice.
         works = work_of(learn, WARMUP), work_of(learn_as_theirs, WARMUP)
-        names, kind = (THEIRS, TRAINING), torch.device(device).type
-        table = measure_pair(learn_as_theirs, learn, samples, 0, names=names, device=kind, batch=size)
-    found = [rates_of(table, TRAINING, KEPT, jets, works, noise, seed)]
+        kind = torch.device(device).type
+        timed = partial(measure_pair, names=(THEIRS, TRAINING), device=kind, batch=size, length=given.longest)
+        table = timed(learn_as_theirs, learn, samples, 0).assign(warmup=WARMUP)
+    found = [rates_of(table, TRAINING, KEPT, given, works, noise, seed)]
     if kind == "cpu":
         with learning_elsewhere(model, run, shuffled) as elsewhere:
             again = learning(model, run.training, calls)
-            table = measure_pair(elsewhere, again, samples, WARMUP, names=names, batch=size)
-        found.append(rates_of(table, TRAINING, AS_IT_COMES, jets, works, noise, seed))
+            table = timed(elsewhere, again, samples, WARMUP)
+        found.append(rates_of(table, TRAINING, AS_IT_COMES, given, works, noise, seed))
     rows = [(way, call, loss) for way, curve in losses.items() for call, loss in enumerate(curve)]
-    return pd.DataFrame(found), pd.DataFrame(rows, columns=["way", "call", "loss"])
+    rates = pd.DataFrame(found).assign(precision=chosen_precision(run.training.precision, kind))
+    return rates, pd.DataFrame(rows, columns=["way", "call", "loss"])
 
 
 def rates_of(
-    table: pd.DataFrame, way: str, memory: str, jets: float, works: tuple[Work, Work], noise: float, seed: int
+    table: pd.DataFrame,
+    way: str,
+    memory: str,
+    given: Given,
+    works: tuple[Work, Work],
+    noise: float,
+    seed: int,
 ) -> dict[str, Any]:
     """Row of a way: rates beside weaver-core's, the ratio, and the work of ours and of theirs."""
     found: dict[str, Any] = dict(summarise(table, (THEIRS, way), noise=noise, seed=seed).iloc[0])
     rates = {"jets_per_second": found["median_b"], "their_jets_per_second": found["median_a"]}
-    per_second = {key: 1e9 * jets / nanoseconds for key, nanoseconds in rates.items()}
+    per_second = {key: 1e9 * given.jets / nanoseconds for key, nanoseconds in rates.items()}
     ours, theirs = works
-    a_jet = {"jet_flops": ours.total / jets, "their_jet_flops": theirs.total / jets}
-    return {"way": way, "memory": memory, "jets": jets, **per_second, **found, **ours.columns(), **a_jet}
+    a_jet = {"jet_flops": ours.total / given.jets, "their_jet_flops": theirs.total / given.jets}
+    about = {"way": way, "memory": memory, "jets": given.jets, "mean_particles": given.particles}
+    return {**about, **per_second, **found, **ours.columns(), **a_jet}
 
 
 def with_ceilings(table: pd.DataFrame, peaks: pd.DataFrame) -> pd.DataFrame:
@@ -224,9 +260,9 @@ WAYS: Mapping[str, Callable[[ParticleTransformer], Callable[..., Tensor]]] = {
 
 @torch.inference_mode()
 def agreements(
-    model: ParticleTransformer, others: Mapping[str, Callable[..., Tensor]], batches: Iterator[JetBatch]
+    model: Callable[..., Tensor], others: Mapping[str, Callable[..., Tensor]], batches: Iterable[JetBatch]
 ) -> dict[str, Agreement]:
-    """Compare the probabilities of other ways with those of the model itself."""
+    """Compare the probabilities of other ways with those of a model."""
     same, largest, n = Counter[str](), dict.fromkeys(others, 0.0), 0
     for batch in batches:
         inputs = inputs_of(batch)

@@ -13,7 +13,7 @@ from softjet.latency.pairs import Call, finished, measure_turns
 from softjet.latency.work import Work, work_of
 from softjet.part.model import ParticleTransformer
 from softjet.part.prediction import JetBatch
-from softjet.part.speed import KEPT, THEIRS, WARMUP, agreements, moved, rates_of
+from softjet.part.speed import KEPT, THEIRS, WARMUP, Given, agreements, moved, rates_of
 from softjet.part.speed_weaver import as_weaver_reads, inputs_of, one_by_one, weaver_network
 from softjet.part.static import Replays, StaticModel
 
@@ -133,19 +133,20 @@ def measure_on_gpu(
     with torch.inference_mode():
         their_work = work_of(theirs)
     turns = measure_turns({THEIRS: theirs} | calls, samples, WARMUP)
-    jets, rows = sum(len(batch.labels) for batch in here), []
+    given, rows = Given.of([here]), []
     for name, way in ways.items():
-        table = _pairs(turns, name, size)
-        row = rates_of(table, name, KEPT, jets, (works[way.like or name], their_work), noise, seed)
-        rows.append({**row, "microseconds": 1e6 / row["jets_per_second"], **near[name]._asdict()})
-    return pd.DataFrame(rows).rename(columns={"n": "compared"})
+        table = _pairs(turns, name, size, given.longest)
+        row = rates_of(table, name, KEPT, given, (works[way.like or name], their_work), noise, seed)
+        rows.append({**row, "microseconds": 1e6 / row["jets_per_second"], **near[name].columns()})
+    return pd.DataFrame(rows)
 
 
-def _pairs(turns: pd.DataFrame, name: str, size: int) -> pd.DataFrame:
+def _pairs(turns: pd.DataFrame, name: str, size: int, length: int) -> pd.DataFrame:
     """Calls of a way and of weaver-core, in the form of :func:`softjet.latency.measure_pair`."""
     pairs = turns[turns["variant"].isin((THEIRS, name))].assign(runtime="torch", device="cuda", batch=size)
     # Each round has one call of both, so that neighbours are a pair.
-    return pairs.assign(length=0, threads=torch.get_num_threads(), order=range(len(pairs)))
+    about = {"length": length, "threads": torch.get_num_threads(), "warmup": WARMUP}
+    return pairs.assign(**about, order=range(len(pairs)))
 
 
 @torch.inference_mode()

@@ -2,11 +2,13 @@
 
 import importlib.metadata
 import json
+import os
 import platform
 import socket
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,8 +17,16 @@ from softjet.provenance.files import sha256, whole_file
 
 SUFFIX = ".meta.json"
 
-PACKAGES = ("torch", "numpy", "pyarrow", "awkward", "uproot", "fastjet", "pythia8mc", "snakemake")
+PACKAGES = (
+    "torch", "triton", "numpy", "numba", "pyarrow", "awkward", "uproot", "fastjet", "pythia8mc",
+    "transformers", "weaver-core", "snakemake",
+)  # fmt: skip
 """Packages whose versions stand in a sidecar; the lock's digest covers the rest."""
+
+CPUINFO = Path("/proc/cpuinfo")
+
+FLAGS = ("avx", "fma", "amx")
+"""How the names of a processor's instructions for vectors and matrices begin."""
 
 
 def sidecar_path(artefact: str | Path) -> Path:
@@ -83,24 +93,24 @@ def git_state() -> dict[str, Any]:
 
 @cache
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that make numbers."""
+    """Versions of Python and of the packages that make numbers, as far as they are installed."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
-        try:
+        with suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = "absent"
     return found
 
 
 @cache
 def host() -> dict[str, Any]:
-    """The machine: name, system, processor, cores usable by this process."""
+    """The machine: name, system, processor, what it computes with, cores and settings of memory here."""
     return {
         "name": socket.gethostname(),
         "system": f"{platform.system()} {platform.machine()}",
-        "processor": _processor(),
+        "processor": next(iter(_cpuinfo("model name")), platform.processor()),
+        "flags": _flags(),
         "cores": _cores(),
+        "memory": {name: value for name, value in os.environ.items() if name.startswith("MALLOC_")},
         "command": Path(sys.argv[0]).name,
     }
 
@@ -110,14 +120,16 @@ def _git(folder: Path, *arguments: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
+def _cpuinfo(field: str) -> list[str]:
+    """What the system says of each processor under a name."""
+    lines = CPUINFO.read_text(encoding="utf-8").splitlines() if CPUINFO.exists() else []
+    return [line.split(":", 1)[1].strip() for line in lines if line.startswith(field)]
+
+
+def _flags() -> list[str]:
+    found = {flag for line in _cpuinfo("flags") for flag in line.split()}
+    return sorted(flag for flag in found if flag.startswith(FLAGS))
 
 
 def _cores() -> int:
-    import os
-
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

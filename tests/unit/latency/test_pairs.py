@@ -48,9 +48,10 @@ def test_warm_up_is_not_in_the_table(measured):
 def test_every_row_is_one_call_in_nanoseconds(measured):
     table, _ = measured
     assert table.groupby("variant")["nanoseconds"].unique().map(list).to_dict() == {"a": [300], "b": [100]}
-    columns = "variant runtime device batch length threads order nanoseconds"
+    columns = "variant runtime device batch length threads warmup order nanoseconds"
     assert list(table.columns) == columns.split()
     assert (table["batch"].unique(), table["length"].unique()) == (64, 40)
+    assert (table["warmup"] == 2).all()
 
 
 def test_the_garbage_collector_rests_while_the_clock_runs_and_works_again_after(measured):

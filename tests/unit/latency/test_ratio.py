@@ -16,7 +16,7 @@ def table(a, b, batch=1):
         rows += turn if i % 2 == 0 else turn[::-1]
     frame = pd.DataFrame(rows, columns=["variant", "nanoseconds"])
     return frame.assign(
-        runtime="torch", device="cpu", batch=batch, length=40, threads=2, order=range(len(frame))
+        runtime="torch", device="cpu", batch=batch, length=40, threads=2, warmup=1, order=range(len(frame))
     )
 
 
@@ -59,6 +59,13 @@ def test_summary_has_a_row_a_setting():
     assert (rows["note"] == "").all()
     assert (rows["pairs"] == 40).all()
     assert rows["median_a"][0] / rows["median_b"][0] == pytest.approx(1.5, rel=0.1)
+
+
+def test_a_summary_keeps_every_call_pair_by_pair():
+    row = summarise(table([200, 300, 1000], [100, 200, 250]), noise=1e9).iloc[0]
+    assert row["nanoseconds_a"] == [200, 300, 1000]
+    assert row["nanoseconds_b"] == [100, 200, 250]
+    assert row["warmup"] == 1
 
 
 def test_a_wide_interval_is_called_noise_and_gives_no_number():

@@ -35,7 +35,7 @@ def path(tmp_path):
 
 
 def test_every_quantity_is_measured_at_every_batch_size(path, run, tmp_path):
-    table = measure_feeding([path], run, {16: 3, 30: 2}, samples=3, threads=1, scratch=tmp_path)
+    table = measure_feeding([path], run, {16: 3, 30: 2}, samples=3, threads=1, scratch=tmp_path, noise=1e9)
     sizes = table.groupby("quantity")["batch"].apply(list)
     assert sorted(sizes.index) == sorted(UNITS)
     assert all(sorted(found) == [16, 30] for found in sizes)
@@ -44,7 +44,15 @@ def test_every_quantity_is_measured_at_every_batch_size(path, run, tmp_path):
     assert (table["median"] <= table["high"]).all()
     assert table.query("quantity == 'waiting'")["median"].between(0, 1).all()
     assert table["jets"].eq(90).all()
+    assert table["note"].eq("").all()
+    assert table["precision"].isin(["float32", "bfloat16"]).all()
     assert [file.name for file in tmp_path.iterdir()] == ["train.parquet"]
+
+
+def test_what_was_too_noisy_is_not_given(path, run, tmp_path):
+    table = measure_feeding([path], run, {16: 3}, samples=2, threads=1, scratch=tmp_path, noise=0.0)
+    assert table["note"].str.contains("too noisy").all()
+    assert table[["median", "low", "high"]].isna().all(axis=None)
 
 
 def test_a_training_step_learns(path, run):

@@ -1,6 +1,7 @@
 """The network prepared for inference is the same function."""
 
 from collections import Counter
+from contextlib import contextmanager
 from itertools import cycle
 
 import pandas as pd
@@ -10,12 +11,16 @@ import torch
 from softjet.config.families import FAMILIES
 from softjet.config.part import ParTModel, ParTRun, Training
 from softjet.errors import InputError
+from softjet.latency.work import work_of
 from softjet.lowrank import fuse
 from softjet.lowrank.layer import LowRankLinear
 from softjet.lowrank.selection import all_factors, decompose
+from softjet.part import speed
 from softjet.part.inference import InferenceModel
 from softjet.part.model import ParticleTransformer
 from softjet.part.speed import (
+    AS_IT_COMES,
+    WARMUP,
     WAYS,
     agreements,
     measure_inference,
@@ -160,16 +165,29 @@ def test_weaver_core_reads_the_same_jets_in_another_order():
     )
 
 
-def test_both_trainings_learn_from_the_same_jets():
+def test_both_trainings_learn_from_the_same_jets(monkeypatch):
+    learning, precisions = speed.learning, []
+
+    def noting(network, config, *others):
+        precisions.append(config.precision)
+        return learning(network, config, *others)
+
+    monkeypatch.setattr(speed, "learning", noting)
     shape = ParTModel(embed_dims=(16, 32, 16), pair_embed_dims=(8,), heads=4, blocks=1, class_blocks=1)
-    run = ParTRun(model=shape, training=Training(learning_rate=0.01, precision="float32"))
+    run = ParTRun(model=shape, training=Training(learning_rate=0.01, precision="bfloat16"))
     batches = cycle([Jets((5, 1, 12)), Jets((4, 9), seed=2)])
     rates, losses = measure_training(run, batches, samples=20, steps=2, size=3, noise=10.0)
     assert rates[["way", "jets", "pairs"]].values.tolist() == 2 * [["training", 5, 20]]
     assert rates["memory"].tolist() == ["kept", "as it comes"]
     assert (rates[["jets_per_second", "their_jets_per_second"]] > 0).all(axis=None)
-    assert (rates[["flops_float32", "bytes_read", "jet_flops", "their_jet_flops"]] > 0).all(axis=None)
-    assert rates["flops_float32"][0] == pytest.approx(5 * rates["jet_flops"][0])
+    assert precisions == ["float32", "bfloat16", "bfloat16"]
+    assert rates["precision"].tolist() == ["bfloat16"] * 2
+    assert (rates["flops_bfloat16"] > 10 * rates["flops_float32"]).all()
+    assert (rates["their_jet_flops"] > rates["jet_flops"]).all()
+    assert rates["warmup"].tolist() == [WARMUP] * 2
+    assert (rates[["bytes_read", "jet_flops", "their_jet_flops"]] > 0).all(axis=None)
+    both = rates["flops_float32"][0] + rates["flops_bfloat16"][0]
+    assert both == pytest.approx(5 * rates["jet_flops"][0])
     curves = losses.pivot(index="call", columns="way", values="loss")
     assert len(curves) == 22
     # The first call sees them before and after a step; the loss of five jets learned by heart falls far.
@@ -177,13 +195,72 @@ def test_both_trainings_learn_from_the_same_jets():
     assert (curves.iloc[-1] < 0.5 * curves.iloc[0]).all()
 
 
+class Noting:
+    """A network that notes how many jets it is given, and where it stands among all calls."""
+
+    def __init__(self, name, network, seen):
+        self.name, self.network, self.seen = name, network, seen
+
+    def __call__(self, *inputs):
+        self.seen.append((self.name, len(inputs[2]), inputs[2].shape[-1]))
+        return self.network(*inputs)
+
+
+@pytest.fixture
+def seen(monkeypatch):
+    """What networks were given, call by call; weaver-core elsewhere is a call that notes itself."""
+    found, theirs = [], speed.weaver_network
+
+    @contextmanager
+    def elsewhere(model, batches):
+        yield lambda: found.append(("elsewhere", sum(len(batch.labels) for batch in batches), 0))
+
+    monkeypatch.setattr(speed, "weaver_network", lambda model: Noting("theirs", theirs(model), found))
+    monkeypatch.setattr(speed, "WAYS", {"ours": lambda model: Noting("ours", model, found)})
+    monkeypatch.setattr(speed, "answering_elsewhere", elsewhere)
+    return found
+
+
+def test_every_call_answers_all_jets_in_the_batches_of_each(seen):
+    shape = {"embed_dims": (16, 32, 16), "pair_embed_dims": (8,), "heads": 4, "blocks": 1, "class_blocks": 1}
+    model, batches = trained(**shape), [Jets((5, 1, 12)), Jets((4, 9), seed=2)]
+    rates = measure_inference(model, batches, batches, samples=3, size=4, noise=0.0)
+    read = Counter(seen)
+    # Compared twice, counted once, and timed 2 x (2 + 3) times; theirs counted once and timed 2 + 3 times.
+    ours = 2 + 1 + 2 * (WARMUP + 3)
+    assert read["ours", 3, 12] == read["ours", 2, 9] == ours
+    assert read["theirs", 4, 128] == read["theirs", 1, 128] == 1 + WARMUP + 3
+    assert read["elsewhere", 5, 0] == WARMUP + 3
+    # Which of weaver-core's memories a row is of: the one elsewhere is timed last.
+    last = [name for name, *_ in seen if name != "ours"][-(WARMUP + 3) :]
+    assert (rates["memory"].iloc[-1], set(last)) == (AS_IT_COMES, {"elsewhere"})
+    assert rates["mean_particles"].tolist() == pytest.approx([31 / 5] * 2)
+    assert rates["length"].tolist() == [12, 12]
+    assert rates["note"].str.contains("too noisy").all()
+    assert rates[["ratio", "low", "high"]].isna().all(axis=None)
+    assert rates["nanoseconds_a"].map(len).tolist() == [3, 3]
+
+
+def test_work_of_a_call_is_that_of_all_its_jets():
+    shape = {"embed_dims": (16, 32, 16), "pair_embed_dims": (8,), "heads": 4, "blocks": 1, "class_blocks": 1}
+    model, batches = trained(**shape), [Jets((5, 1, 12)), Jets((4, 9), seed=2)]
+    rates = measure_inference(model, batches, batches, samples=2, size=3, noise=1e9).set_index("way")
+    each = [work_of(lambda batch=batch: model(*batch.inputs)).total for batch in batches]
+    assert rates.loc["model, float32", "flops_float32"].tolist() == [sum(each)] * 2
+
+
 def test_every_way_stands_beside_what_the_peaks_allow():
     shape = {"embed_dims": (16, 32, 16), "pair_embed_dims": (8,), "heads": 4, "blocks": 1, "class_blocks": 1}
     model, batches = trained(**shape), [Jets((5, 1, 12)), Jets((4, 9), seed=2)]
-    rates = measure_inference(model, batches, iter(batches), samples=2, size=3, noise=1e9)
+    rates = measure_inference(model, batches, batches, samples=2, size=3, noise=1e9)
     assert rates["way"].tolist() == [way for way in WAYS for _ in range(2)]
     assert rates["memory"].tolist() == 3 * ["kept", "as it comes"]
     assert rates["compared"].tolist() == 6 * [5]
+    assert (rates["their_compared"] == 5).all()
+    of_way = rates.drop_duplicates("way").set_index("way")
+    assert of_way["largest"].gt(0).tolist() == [False, True, True]
+    # weaver-core is another network, if the same function.
+    assert of_way["their_largest"].between(1e-9, 0.1).all()
     half = rates.set_index(["way", "memory"]).loc["inference, bfloat16", "kept"]
     assert half["flops_bfloat16"] > 50 * half["flops_float32"] > 0
     # Theirs multiplies padding too.

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 
 from softjet.errors import InputError
-from softjet.provenance import digests
+from softjet.provenance import digests, sidecar
 from softjet.provenance.alone import alone
 from softjet.provenance.digests import code_digest, fingerprint, text_digest
 from softjet.provenance.files import sha256, whole_file
@@ -75,6 +75,20 @@ def test_job_writes_a_sidecar_and_clears_its_state(tmp_path):
     assert (facts["artefact"], facts["outputs"]) == (str(tmp_path / "out.txt"), [str(tmp_path / "out.txt")])
     assert (facts["seeds"], facts["device"]) == ({"seed": 3}, "cpu")
     assert not step.state.exists()
+
+
+def test_a_sidecar_tells_what_decides_how_fast_it_was(tmp_path, monkeypatch):
+    monkeypatch.setenv("MALLOC_TOP_PAD_", "1000")
+    info = tmp_path / "cpuinfo"
+    info.write_text(
+        "model name\t: Fast\nflags\t\t: fpu avx512f amx_tile fma\nmodel name\t: Fast\nflags\t: fma\n"
+    )
+    monkeypatch.setattr(sidecar, "CPUINFO", info)
+    found = sidecar.host.__wrapped__()
+    assert (found["processor"], found["flags"]) == ("Fast", ["amx_tile", "avx512f", "fma"])
+    assert found["memory"]["MALLOC_TOP_PAD_"] == "1000"
+    assert all(name.startswith("MALLOC_") for name in found["memory"])
+    assert {"torch", "weaver-core", "transformers"} <= set(sidecar.versions())
 
 
 def test_seeds_are_found_wherever_they_stand():
