@@ -2,7 +2,6 @@
 
 import json
 from functools import partial
-from itertools import islice
 from pathlib import Path
 
 import pandas as pd
@@ -25,9 +24,8 @@ with job(snakemake) as step:
     model = load_compressed(folder)
     assert isinstance(model, ParticleTransformer)
     loader = JetLoader.for_model(snakemake.input.test, model.config, step.section["batch_size"])
-    # Single jets go from short to long ones: the middle one is of median multiplicity.
-    jets = JetLoader.for_model(snakemake.input.test, model.config, 1)
-    jet = next(islice(jets.evaluation(), jets.n_jets // 2, None))
+    # What a call costs grows with the particles of the jet: it is told for the median multiplicity.
+    jet = JetLoader.for_model(snakemake.input.test, model.config, 1).median_batch()
     macs = linear_macs(model, partial(model, jet.features, jet.vectors, jet.mask))
     to_device(model, step.section["device"])
     logits, labels, rows = (tensor.numpy() for tensor in predict_loader(model, loader))

@@ -1,7 +1,6 @@
 """Time the dense against the compressed Particle Transformer, interleaved in one process."""
 
 from functools import partial
-from itertools import islice
 from pathlib import Path
 
 import pandas as pd
@@ -25,8 +24,8 @@ with job(snakemake) as step:
     tables, macs = [], []
     for size in settings.batches:
         loader = JetLoader.for_model(snakemake.input.test, models[0].config, size, settings.seed)
-        # Batches go from short to long jets: the middle one holds jets of median multiplicity.
-        batch = next(islice(loader.evaluation(), loader.n_jets // (2 * size), None))
+        # Time grows with the particles of a jet: that of a call is told for jets of median multiplicity.
+        batch = loader.median_batch()
         jets = (batch.features, batch.vectors, batch.mask)
         length = batch.mask.shape[-1]
         dense, compressed = (partial(model, *jets) for model in models)

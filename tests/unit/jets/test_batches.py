@@ -198,6 +198,32 @@ def test_evaluation_gives_every_jet_once_sorted_by_length(loader, paths):
     assert one_pool[0].max() > one_pool[-1].max()
 
 
+@pytest.mark.parametrize("pool", [100, 300, 2000])
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_median_batch_is_of_median_multiplicity_however_many_pools(tmp_path, monkeypatch, pool, order):
+    monkeypatch.setattr(tables, "ROW_GROUP", 100)
+    # Files of unlike jets: the pool in the middle holds none of the median multiplicity.
+    parts = np.split(np.sort(LENGTHS), [400, 700])[::order]
+    paths = [tmp_path / f"{place}.parquet" for place in (2, 0, 1)]
+    for path, lengths in zip(paths, parts, strict=True):
+        tables.write_jets(jet_table(np.random.default_rng(1).permutation(lengths)), path)
+    median = int(np.median(LENGTHS))
+    jet = JetLoader(sorted(paths), "kin", batch_size=1, seed=3, pool=pool).median_batch()
+    assert jet.mask.shape == (1, 1, median)
+    batch = JetLoader(sorted(paths), "kin", batch_size=16, seed=3, pool=pool).median_batch()
+    lengths = batch.mask.sum(dim=(1, 2))
+    assert len(lengths) == 16
+    assert abs(lengths - median).max() <= 8
+
+
+def test_the_median_batch_is_of_whole_ones(tmp_path):
+    tables.write_jets(jet_table([1, 2, 3, 4, 5, 6, 7]), tmp_path / "a.parquet")
+    for size, rows_of_it in ((3, [3, 4, 5]), (4, [0, 1, 2, 3]), (9, list(range(7)))):
+        loader = JetLoader([tmp_path / "a.parquet"], "kin", batch_size=size, seed=3)
+        assert loader.median_batch().rows.tolist() == rows_of_it
+    assert not threads()
+
+
 @pytest.mark.parametrize("world", [2, 3])
 def test_processes_share_the_evaluation(loader, world):
     shares = [list(itertools.chain(*rows(loader.evaluation((rank, world))))) for rank in range(world)]
