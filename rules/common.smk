@@ -318,7 +318,8 @@ def family_of(model):
 def crossover_section(model):
     """Parameters of the measurement of times by rank."""
     own = CONFIG.latency.model_dump(mode="json", include={"rows", "samples", "noise"})
-    return own | {"family": family_of(model)}
+    multiple = CONFIG.compress[model].learning.rank_multiple
+    return own | {"family": family_of(model), "multiple": multiple}
 
 
 def crossover_file(model):

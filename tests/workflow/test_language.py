@@ -65,7 +65,7 @@ def test_a_budget_of_time_measures_the_models_own_shapes_first(finished, tmp_pat
     folder = shutil.copytree(finished.parent, tmp_path / "timed")
     timed = {
         "base": "gpt2",
-        "learning": LEARNING | {"of": "time"},
+        "learning": LEARNING | {"of": "time", "rank_multiple": 2},
         "grids": [{"methods": ["soft-threshold"], "keeps": [1.0]}],
     }
     # Matrices so small gain nothing by factors, and how noisy the machine is must not matter.
@@ -78,6 +78,7 @@ def test_a_budget_of_time_measures_the_models_own_shapes_first(finished, tmp_pat
     shapes = {(16, 16): 4, (64, 16): 1, (16, 64): 1}
     assert times.groupby(["m", "n"])["matrices"].first().to_dict() == shapes
     assert (times["rows"] == 7).all()
+    assert times[(times["m"] == 16) & (times["n"] == 16)]["rank"].tolist() == [2, 4, 6, 8]
     ranks = pd.read_parquet(
         folder / "results" / "lowrank" / "timed" / "soft-threshold-1.0-1" / "ranks.parquet"
     )

@@ -18,5 +18,7 @@ with job(snakemake) as step:
     family = own["family"]
     model = load_part(folder) if family == "part" else load_model(folder, family)
     shapes = matrix_shapes(model, FAMILIES[family])
-    times = measure_crossover(shapes, own["rows"], own["samples"], noise=own["noise"])
+    times = measure_crossover(
+        shapes, own["rows"], own["samples"], noise=own["noise"], multiple=own["multiple"]
+    )
     write_tables({snakemake.output.times: times})

@@ -27,6 +27,7 @@ def measure_crossover(
     parts: int = 8,
     noise: float = 0.2,
     dtype: torch.dtype = torch.float32,
+    multiple: int = 1,
 ) -> pd.DataFrame:
     """Time products with dense matrices against products with pairs of factors, in turns, rank by rank.
 
@@ -42,10 +43,12 @@ def measure_crossover(
     samples : int
         Timed calls of each.
     parts : int
-        Ranks measured for a shape, evenly up to break-even of the parameters, m n / (m + n).
+        Ranks measured for a shape, see :func:`ranks_measured`.
     noise : float
         See :func:`softjet.latency.summarise`.
     dtype : torch.dtype
+    multiple : int
+        See :func:`ranks_measured`.
 
     Returns
     -------
@@ -53,7 +56,7 @@ def measure_crossover(
         m, n, matrices, rows, precision, rank, then the columns of :func:`softjet.latency.summarise` (a
         dense, b the pair; nanoseconds of all matrices of the shape divided by their number).
     """
-    asked = [(shape, rank) for shape in shapes for rank in ranks_measured(*shape, parts)]
+    asked = [(shape, rank) for shape in shapes for rank in ranks_measured(*shape, parts, multiple)]
     found = []
     with Progress(len(asked), "time pairs of factors", "ranks") as progress:
         for shape, rank in asked:
@@ -62,10 +65,21 @@ def measure_crossover(
     return pd.DataFrame(found)
 
 
-def ranks_measured(m: int, n: int, parts: int) -> list[int]:
-    """Ranks up to break-even of the parameters, in even parts."""
-    most = math.ceil(m * n / (m + n))
-    return sorted({max(1, round(most * part / parts)) for part in range(1, parts + 1)})
+def ranks_measured(m: int, n: int, parts: int, multiple: int = 1) -> list[int]:
+    """Ranks up to break-even of the parameters, m n / (m + n), in even parts.
+
+    Parameters
+    ----------
+    m, n : int
+        Shape of the matrix.
+    parts : int
+        Most ranks.
+    multiple : int
+        All are multiples of it, and there is one at least: ranks that are none may take longer than larger
+        ones that are, and tell nothing of those that a recipe with this `rank_multiple` can choose.
+    """
+    most = math.ceil(m * n / (m + n)) // multiple
+    return sorted({multiple * max(1, round(most * part / parts)) for part in range(1, parts + 1)})
 
 
 def _measured(

@@ -16,6 +16,15 @@ def test_ranks_go_evenly_up_to_break_even():
     assert ranks_measured(2, 2, 8) == [1]
 
 
+def test_ranks_are_multiples_of_the_recipes():
+    assert ranks_measured(128, 512, 8, 16) == [16, 32, 48, 64, 80, 96]
+    assert ranks_measured(128, 128, 8, 16) == [16, 32, 48, 64]
+    assert ranks_measured(768, 768, 8, 16) == [48, 96, 144, 192, 240, 288, 336, 384]
+    assert ranks_measured(8, 8, 8, 16) == [16]
+    table = measure_crossover({(12, 4): 1}, rows=5, samples=5, multiple=2)
+    assert table["rank"].tolist() == [2]
+
+
 def test_every_shape_is_measured_at_every_rank(table):
     assert table[["m", "n", "matrices", "rank"]].to_numpy().tolist() == [
         [12, 4, 3, 2], [12, 4, 3, 3], [8, 8, 1, 2], [8, 8, 1, 4],

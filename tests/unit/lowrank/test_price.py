@@ -5,10 +5,11 @@ import math
 import pandas as pd
 import pytest
 from method_settings import run
-from small_network import SELECTION, SETTINGS, batches, loss, network
+from small_network import SELECTION, SETTINGS, Network, batches, loss, network
 
 from softjet.config.lowrank import Recipe
 from softjet.errors import InputError
+from softjet.latency.crossover import ranks_measured
 from softjet.lowrank import fuse, learn_ranks
 from softjet.lowrank.budget import possible_ranks
 from softjet.lowrank.layer import LowRankLinear
@@ -107,6 +108,25 @@ def test_a_budget_of_time_is_met(tmp_path, method):
     assert ranks.groupby("m")["dense"].all().to_dict() == {16: True, 32: False}
     kinds = {type(block.packed) is LowRankLinear for block in model.blocks}
     assert kinds == {False}
+
+
+def tiled(rank):
+    """Nanoseconds of a pair on a processor whose tiles are 16 wide: what is left of one costs two of them."""
+    return 10.0 * (rank // 16 + 2 * (rank % 16 > 0))
+
+
+def test_a_budget_of_time_in_multiples_is_priced_by_their_own_times(tmp_path):
+    model, rows = Network(width=64), []
+    for m, n in matrix_shapes(model, SELECTION):
+        for rank in ranks_measured(m, n, 8, multiple=16):
+            ratio = DENSE / tiled(rank)
+            rows.append({"m": m, "n": n, "rank": rank, "ratio": ratio, "low": ratio, "median_a": DENSE})
+    times = Times(pd.DataFrame(rows))
+    _, _, ranks = run("svd", tmp_path, model, of="time", keep=0.13, price=times, rank_multiple=16)
+    assert set(ranks["rank"]) == {16, 32}  # and none dense
+    assert [times(rank, m, n) for rank, m, n in ranks[["rank", "m", "n"]].to_numpy().tolist()] == [
+        tiled(rank) for rank in ranks["rank"]
+    ]
 
 
 def test_a_budget_of_time_without_times_is_refused(tmp_path):
