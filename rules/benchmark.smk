@@ -25,7 +25,7 @@ rule measure_latency_part:
         spec=spec(
             "measure_latency_part",
             CONFIG.latency.model_dump(
-                mode="json", exclude={"language_batches", "rows"}
+                mode="json", exclude={"language_batches", "rows", "precision"}
             ),
         ),
     message:

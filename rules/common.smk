@@ -317,7 +317,9 @@ def family_of(model):
 
 def crossover_section(model):
     """Parameters of the measurement of times by rank."""
-    own = CONFIG.latency.model_dump(mode="json", include={"rows", "samples", "noise"})
+    own = CONFIG.latency.model_dump(
+        mode="json", include={"rows", "precision", "samples", "noise"}
+    )
     multiple = CONFIG.compress[model].learning.rank_multiple
     return own | {"family": family_of(model), "multiple": multiple}
 
@@ -332,7 +334,9 @@ def latency_section(model):
     """Parameters of the measurement of a language model: what is read at a time comes from its task."""
     task = CONFIG.tasks[CONFIG.language[CONFIG.compress[model].base].task]
     return {
-        "latency": CONFIG.latency.model_dump(mode="json", exclude={"batches", "rows"}),
+        "latency": CONFIG.latency.model_dump(
+            mode="json", exclude={"batches", "rows", "precision"}
+        ),
         "length": task.length,
         "family": family_of(model),
     }

@@ -69,7 +69,7 @@ def test_a_budget_of_time_measures_the_models_own_shapes_first(finished, tmp_pat
         "grids": [{"methods": ["soft-threshold"], "keeps": [1.0]}],
     }
     # Matrices so small gain nothing by factors, and how noisy the machine is must not matter.
-    given = config() | {"latency": {"samples": 6, "rows": 7, "noise": 1000}}
+    given = config() | {"latency": {"samples": 6, "rows": 7, "noise": 1000, "precision": "bfloat16"}}
     given["compress"] |= {"timed": timed}
     (folder / "timed.yaml").write_text(yaml.safe_dump(given))
     done = snakemake(folder, "--", "results/figures/timed/pareto.png", config=folder / "timed.yaml")
@@ -78,6 +78,7 @@ def test_a_budget_of_time_measures_the_models_own_shapes_first(finished, tmp_pat
     shapes = {(16, 16): 4, (64, 16): 1, (16, 64): 1}
     assert times.groupby(["m", "n"])["matrices"].first().to_dict() == shapes
     assert (times["rows"] == 7).all()
+    assert (times["precision"] == "bfloat16").all()
     assert times[(times["m"] == 16) & (times["n"] == 16)]["rank"].tolist() == [2, 4, 6, 8]
     ranks = pd.read_parquet(
         folder / "results" / "lowrank" / "timed" / "soft-threshold-1.0-1" / "ranks.parquet"

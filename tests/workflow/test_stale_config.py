@@ -33,6 +33,7 @@ RULES = {
     "latency": {"measure_latency_part"},
     "latency.language_batches": set(),
     "latency.rows": set(),
+    "latency.precision": set(),
 }
 """Rules whose parameters change with a value, by the longest beginning of its path that stands here."""
 TOLD = ("datasets", "part", "compress", "comparisons", "attention")

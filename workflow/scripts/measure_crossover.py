@@ -19,6 +19,11 @@ with job(snakemake) as step:
     model = load_part(folder) if family == "part" else load_model(folder, family)
     shapes = matrix_shapes(model, FAMILIES[family])
     times = measure_crossover(
-        shapes, own["rows"], own["samples"], noise=own["noise"], multiple=own["multiple"]
+        shapes,
+        own["rows"],
+        own["samples"],
+        noise=own["noise"],
+        dtype=getattr(torch, own["precision"]),
+        multiple=own["multiple"],
     )
     write_tables({snakemake.output.times: times})

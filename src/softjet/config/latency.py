@@ -1,5 +1,7 @@
 """Sections of the configuration about time measurement."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from softjet.config.section import Section
@@ -14,6 +16,8 @@ class Latency(Section):
     """Windows or sentences a call of a language model."""
     rows: int = Field(512, ge=1)
     """Rows of a product (tokens or particles of a call) when it is timed by rank, for budgets of time."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Precision of these products."""
     samples: int = Field(30, ge=5)
     """Timed calls of each variant and batch."""
     warmup: int = Field(5, ge=1)

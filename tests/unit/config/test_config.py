@@ -102,6 +102,7 @@ def test_schema_knows_every_key_and_describes_it():
         ({"part": {"reference": {"dataset": "none"}}}, "part.reference.dataset", "'none'"),
         ({"part": 3}, "part", "dictionary"),
         ({"latency": {"batches": [1, "x"]}}, "latency.batches.1", "integer"),
+        ({"latency": {"precision": "float16"}}, "latency.precision", "'float32' or 'bfloat16'"),
     ],
 )
 def test_wrong_key_or_value_is_named_in_one_line(values, field, hint):
