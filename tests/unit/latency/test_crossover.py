@@ -1,5 +1,8 @@
 """Pairs of factors against dense products, rank by rank."""
 
+import itertools
+
+import numpy as np
 import pytest
 import torch
 
@@ -9,6 +12,23 @@ from softjet.latency.crossover import measure_crossover, ranks_measured
 @pytest.fixture(scope="module")
 def table():
     return measure_crossover({(12, 4): 3, (8, 8): 1}, rows=5, samples=5, parts=2)
+
+
+@pytest.fixture
+def products(monkeypatch):
+    """Input and weight of every product from now on."""
+    seen = []
+
+    def product(x, weight):
+        seen.append((x, weight))
+        return x @ weight.T
+
+    monkeypatch.setattr("softjet.latency.crossover.functional.linear", product)
+    return seen
+
+
+def set_clock(monkeypatch, reading):
+    monkeypatch.setattr("softjet.latency.pairs.time.perf_counter_ns", reading)
 
 
 def test_ranks_go_evenly_up_to_break_even():
@@ -33,21 +53,42 @@ def test_every_shape_is_measured_at_every_rank(table):
     assert (table["rows"] == 5).all()
 
 
-def test_products_are_those_of_the_shape(monkeypatch):
-    seen = []
-
-    def product(x, weight):
-        seen.append((tuple(x.shape), tuple(weight.shape)))
-        return x @ weight.T
-
-    monkeypatch.setattr("softjet.latency.crossover.functional.linear", product)
+def test_products_are_those_of_the_shape(products):
     measure_crossover({(12, 4): 1}, rows=5, samples=5, parts=1)
-    assert set(seen) == {((5, 4), (12, 4)), ((5, 4), (3, 4)), ((5, 3), (12, 3))}
+    shapes = {(tuple(x.shape), tuple(weight.shape)) for x, weight in products}
+    assert shapes == {((5, 4), (12, 4)), ((5, 4), (3, 4)), ((5, 3), (12, 3))}
+
+
+def test_a_call_reads_as_many_matrices_as_the_model_has(products):
+    measure_crossover({(12, 4): 3}, rows=5, samples=5, parts=1)
+    read = {(tuple(weight.shape), weight.data_ptr()) for _, weight in products}
+    shapes = [shape for shape, _ in read]
+    assert [shapes.count(shape) for shape in ((12, 4), (3, 4), (12, 3))] == [3, 3, 3]
+
+
+def test_all_are_called_before_the_clock_counts(products, monkeypatch):
+    before = []
+    set_clock(monkeypatch, lambda: before.append(len(products)) or len(before))
+    measure_crossover({(12, 4): 1}, rows=5, samples=5, parts=1)
+    warm = {tuple(weight.shape) for _, weight in products[: before[0]]}
+    assert warm == {(12, 4), (3, 4), (12, 3)}
+
+
+def test_times_that_change_by_more_than_noise_give_no_ratio(monkeypatch):
+    times = (n * n for n in itertools.count())
+    set_clock(monkeypatch, lambda: next(times))
+    noisy, quiet = (
+        measure_crossover({(8, 8): 1}, rows=1, samples=5, parts=1, noise=noise).iloc[0]
+        for noise in (0.001, 1000)
+    )
+    assert np.isnan(noisy["ratio"])
+    assert noisy["note"].startswith("too noisy")
+    assert quiet["ratio"] > 0
 
 
 def test_times_are_of_one_matrix(monkeypatch):
     clock = iter(range(0, 10**9, 300))
-    monkeypatch.setattr("softjet.latency.pairs.time.perf_counter_ns", lambda: next(clock))
+    set_clock(monkeypatch, lambda: next(clock))
     table = measure_crossover({(8, 8): 3}, rows=1, samples=5, parts=1)
     assert table["median_a"].tolist() == [100]
     assert table["median_b"].tolist() == [100]

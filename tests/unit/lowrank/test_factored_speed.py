@@ -107,6 +107,19 @@ def test_a_machine_that_is_too_noisy_gives_no_share_and_no_bound():
     assert math.isnan(row["ratio"])
 
 
+def test_stacks_are_called_before_the_clock_counts():
+    rows, model, called = torch.randn(4, 8), Stack(8, 0).eval(), []
+
+    def call(stack):
+        called.append(stack is model)
+        return stack(rows)
+
+    measure_factored(model, SELECTION, call, 0.5, 4, {"batch": 4, "length": 1})
+    # Beside timed calls: one of each whose work is counted, one of the dense for what its layers are given.
+    assert called.count(False) > 1 + 4
+    assert called.count(True) > 2 + 2 * 4
+
+
 def test_layers_that_are_read_by_their_weight_can_be_left_out():
     kept = FAMILIES["mamba"].without(["dt_proj"])
     assert [m.path.rpartition(".")[2] for m in kept.matrices] == ["in_proj", "x_proj", "out_proj"]

@@ -50,6 +50,12 @@ def test_from_the_first_rank_not_measured_faster_a_matrix_is_dense():
     assert possible_ranks(64, 64, 4, 4, times) == [4, 8, 12, 16, 64]
 
 
+def test_from_break_even_of_the_parameters_a_matrix_is_dense_however_fast_the_pair():
+    times = Times(times_of([(64, 64)], ratio=lambda share: 2 / share))
+    assert times.dense_from(64, 64) == PARAMETERS.dense_from(64, 64) == 32
+    assert [times(31, 64, 64), times(32, 64, 64)] == pytest.approx([50 * 31 / 32, DENSE])
+
+
 def test_a_faster_rank_behind_a_slower_one_does_not_count():
     table = times_of([(64, 64)])
     table.loc[table["rank"] == 8, "low"] = 0.98
