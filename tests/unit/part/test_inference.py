@@ -83,7 +83,8 @@ def test_float32_gives_the_same_logits(lengths, changes, prepared):
 
 
 @pytest.mark.parametrize("lengths", [(5, 1, 12), (7, 7)])
-def test_factored_matrices_stay_factored(lengths):
+@pytest.mark.parametrize("prepared", [InferenceModel, StaticModel])
+def test_factored_matrices_stay_factored(lengths, prepared):
     model, jets = trained(embed_dims=(16, 32, 16)), Jets(lengths)
     decompose(model, FAMILIES["part"])
     for rank, factors in enumerate(all_factors(model)):
@@ -91,8 +92,10 @@ def test_factored_matrices_stay_factored(lengths):
     fuse(model)
     with torch.no_grad():
         expected = model(*jets.inputs)
-    ready = InferenceModel(model)
+    ready = prepared(model)
     torch.testing.assert_close(ready(*jets.inputs), expected, rtol=1e-4, atol=1e-5)
+    rough = prepared(model, "bfloat16")(*jets.inputs)
+    assert 0 < (rough - expected).abs().max() < 0.1 * expected.std()
     layers = Counter(type(module) for module in ready.modules())
     assert layers[LowRankLinear] >= 8
 
