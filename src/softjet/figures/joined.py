@@ -1,5 +1,6 @@
 """Figure of what a Particle Transformer loses when it gets smaller, from tables alone."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -168,7 +169,9 @@ def _draw_losses(panel: Axes, table: pd.DataFrame) -> None:
     widest = max(1.0, ROOM * 100 * table.loss.abs().max())
     panel.set_xlim(-widest, widest)
     panel.set_xlabel("lost of what the dense model has (%)")
-    panel.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(keeps), frameon=False)
+    # In one line many keep ratios would be wider than the panel, and push the maps of heads aside.
+    columns = len(keeps) if len(keeps) <= 3 else math.ceil(len(keeps) / 2)
+    panel.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, frameon=False)
 
 
 def _draw_loss(panel: Axes, row: pd.Series, height: float, colour: str, marker: str) -> None:
