@@ -127,8 +127,8 @@ def measure_inference(
     near, near_theirs = agreements(model, ours, compared), agreements(network, ours, compared)
     with torch.inference_mode():
         their_work = work_of(theirs)
-    rows = []
-    with answering_elsewhere(model, shuffled) as elsewhere:
+    rows, progress = [], Progress(2 * len(ours), "time inference beside weaver-core", "ways")
+    with answering_elsewhere(model, shuffled) as elsewhere, progress:
         both: list[tuple[str, Call]] = [(KEPT, theirs), (AS_IT_COMES, elsewhere)]
         for name, way in ours.items():
             with torch.inference_mode():
@@ -140,6 +140,7 @@ def measure_inference(
                 )
                 row = rates_of(table, name, memory, given, works, noise, seed)
                 rows.append({**row, **near[name].columns(), **near_theirs[name].columns("their_")})
+                progress.advance(note=f"{name}, {memory}: {row['ratio']:.2f} times as fast")
     return pd.DataFrame(rows)
 
 
@@ -203,8 +204,9 @@ def measure_training(
         table = timed(learn_as_theirs, learn, samples, 0).assign(warmup=WARMUP)
     found = [rates_of(table, TRAINING, KEPT, given, works, noise, seed)]
     if kind == "cpu":
-        with learning_elsewhere(model, run, shuffled) as elsewhere:
-            again = learning(model, run.training, calls)
+        progress = Progress(len(calls), "time training beside weaver-core as it comes", "calls")
+        with learning_elsewhere(model, run, shuffled) as elsewhere, progress:
+            again = learning(model, run.training, calls, progress=progress)
             table = timed(elsewhere, again, samples, WARMUP)
         found.append(rates_of(table, TRAINING, AS_IT_COMES, given, works, noise, seed))
     rows = [(way, call, loss) for way, curve in losses.items() for call, loss in enumerate(curve)]

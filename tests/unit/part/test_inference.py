@@ -171,9 +171,9 @@ def test_weaver_core_reads_the_same_jets_in_another_order():
 def test_both_trainings_learn_from_the_same_jets(monkeypatch):
     learning, precisions = speed.learning, []
 
-    def noting(network, config, *others):
+    def noting(network, config, *others, **named):
         precisions.append(config.precision)
-        return learning(network, config, *others)
+        return learning(network, config, *others, **named)
 
     monkeypatch.setattr(speed, "learning", noting)
     shape = ParTModel(embed_dims=(16, 32, 16), pair_embed_dims=(8,), heads=4, blocks=1, class_blocks=1)
