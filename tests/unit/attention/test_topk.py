@@ -119,7 +119,7 @@ def test_times_are_of_both_in_turn(model, inputs, monkeypatch):
         for call in (a, b):
             call()
         calls.append((names, samples, setting))
-        cells = {"runtime": "torch", "device": "cpu", "threads": 1, **setting}
+        cells = {"runtime": "torch", "device": "cpu", "threads": 1, "warmup": warmup, **setting}
         return pd.DataFrame(
             {"variant": names * 6, "order": range(12), "nanoseconds": [3_000_000, 2_000_000] * 6, **cells}
         )
