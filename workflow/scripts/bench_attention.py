@@ -12,6 +12,7 @@ from softjet.latency.pairs import measure_pair
 from softjet.latency.ratio import summarise
 from softjet.part.checkpoint import load_part
 from softjet.part.prediction import predict_loader
+from softjet.part.speed import Given
 from softjet.provenance.files import write_tables
 from softjet.provenance.job import job
 
@@ -26,10 +27,12 @@ with job(snakemake) as step:
     )
     settings = settings.model_copy(update={"statistics_jets": jets})
     loader = JetLoader.for_model(test, model.config, own["batch_size"], most=jets)
+    given = Given.of([list(loader.evaluation())])
     samples = measure_pair(
         partial(read_attention, model, test, settings, statistics),
         partial(predict_loader, model, loader, "float32"),
-        own["samples"], 1, names=NAMES, batch=settings.batch_size, length=model.config.max_particles,
+        own["samples"], 1, names=NAMES, batch=settings.batch_size, length=given.longest,
     )  # fmt: skip
     ratios = summarise(samples, NAMES, noise=own["noise"], seed=settings.seed)
-    write_tables({snakemake.output.ratios: ratios.assign(jets=jets, precision="float32")})
+    about = {"jets": jets, "mean_particles": given.particles, "precision": "float32"}
+    write_tables({snakemake.output.ratios: ratios.assign(**about)})

@@ -54,7 +54,7 @@ def measure_crossover(
     -------
     DataFrame
         m, n, matrices, rows, precision, rank, then the columns of :func:`softjet.latency.summarise` (a
-        dense, b the pair; nanoseconds of all matrices of the shape divided by their number).
+        dense, b the pair; medians are of one matrix, nanoseconds_a and nanoseconds_b of all of the shape).
     """
     asked = [(shape, rank) for shape in shapes for rank in ranks_measured(*shape, parts, multiple)]
     found = []

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from softjet.config.part import ParTRun
-from softjet.device import chosen_precision
+from softjet.device import chosen_precision, device_of_model
 from softjet.jets.batch import Batch
 from softjet.latency.pairs import Call, measure_pair
 from softjet.latency.peaks import with_limits
@@ -21,7 +21,7 @@ from softjet.part.inference import InferenceModel
 from softjet.part.lanes import side_by_side
 from softjet.part.model import ParticleTransformer
 from softjet.part.prediction import JetBatch
-from softjet.part.speed_peer import answering_elsewhere, learning_elsewhere
+from softjet.part.speed_peer import Calls, answering_elsewhere, learning_elsewhere
 from softjet.part.speed_weaver import (
     Inputs,
     as_it_comes,
@@ -40,6 +40,9 @@ KEPT, AS_IT_COMES = "kept", "as it comes"
 
 WARMUP = 2
 """Calls of each before the clock counts."""
+
+Network = Callable[..., Tensor]
+"""From features, vectors and mask of a batch to logits."""
 
 
 class Agreement(NamedTuple):
@@ -124,24 +127,34 @@ def measure_inference(
     shuffled = as_weaver_reads(batches, model.config, size, seed)
     network = weaver_network(model)
     theirs = partial(one_by_one, network, [inputs_of(batch) for batch in shuffled])
-    near, near_theirs = agreements(model, ours, compared), agreements(network, ours, compared)
-    with torch.inference_mode():
-        their_work = work_of(theirs)
+    near, their_work = _nearness(model, network, ours, compared), _work(theirs)
     rows, progress = [], Progress(2 * len(ours), "time inference beside weaver-core", "ways")
     with answering_elsewhere(model, shuffled) as elsewhere, progress:
         both: list[tuple[str, Call]] = [(KEPT, theirs), (AS_IT_COMES, elsewhere)]
         for name, way in ours.items():
-            with torch.inference_mode():
-                works = work_of(partial(one_by_one, way, inputs)), their_work
+            works = _work(partial(one_by_one, way, inputs)), their_work
             answer = partial(_answer_side_by_side, way, inputs)
             for memory, call in both:
                 table = measure_pair(
                     call, answer, samples, WARMUP, names=(THEIRS, name), batch=size, length=given.longest
                 )
                 row = rates_of(table, name, memory, given, works, noise, seed)
-                rows.append({**row, **near[name].columns(), **near_theirs[name].columns("their_")})
+                rows.append({**row, **near[name]})
                 progress.advance(note=f"{name}, {memory}: {row['ratio']:.2f} times as fast")
     return pd.DataFrame(rows)
+
+
+@torch.inference_mode()
+def _work(call: Call) -> Work:
+    return work_of(call)
+
+
+def _nearness(
+    model: Network, theirs: Network, ours: Mapping[str, Network], compared: Sequence[JetBatch]
+) -> dict[str, dict[str, float]]:
+    """Agreement of each way with the model and with weaver-core, as columns."""
+    both = agreements(model, ours, compared), agreements(theirs, ours, compared)
+    return {name: {**both[0][name].columns(), **both[1][name].columns("their_")} for name in ours}
 
 
 def measure_training(
@@ -193,25 +206,47 @@ def measure_training(
     given = Given.of(calls)
     shuffled = [as_weaver_reads(call, run.model, size, seed) for call in calls]
     losses: dict[str, list[float]] = {THEIRS: [], TRAINING: []}
+    names, kind, longest = (THEIRS, TRAINING), torch.device(device).type, given.longest
+    timed = partial(measure_pair, samples=samples, names=names, device=kind, batch=size, length=longest)
+    table, works = _turns_here(model, run, calls, shuffled, losses, partial(timed, warmup=0))
+    found = [rates_of(table, TRAINING, KEPT, given, works, noise, seed)]
+    if kind == "cpu":
+        table = _turns_as_it_comes(model, run, calls, shuffled, partial(timed, warmup=WARMUP))
+        found.append(rates_of(table, TRAINING, AS_IT_COMES, given, works, noise, seed))
+    rates = pd.DataFrame(found).assign(precision=chosen_precision(run.training.precision, kind))
+    curves = pd.DataFrame(losses).rename_axis("call").reset_index()
+    return rates, curves.melt("call", var_name="way", value_name="loss")[["way", "call", "loss"]]
+
+
+def _turns_here(
+    model: ParticleTransformer,
+    run: ParTRun,
+    calls: Calls,
+    shuffled: Calls,
+    losses: Mapping[str, list[float]],
+    timed: Callable[[Call, Call], pd.DataFrame],
+) -> tuple[pd.DataFrame, tuple[Work, Work]]:
+    """Train in turns with weaver-core in this process, noting losses; the table of `timed`, and the work."""
+    theirs = weaver_network(model).train().to(device_of_model(model))
     with Progress(2 * len(calls), "time training beside weaver-core", "calls") as progress:
-        theirs = weaver_network(model).train().to(device)
         learn_as_theirs = learning(theirs, as_it_comes(run.training), shuffled, losses[THEIRS], progress)
         learn = learning(model, run.training, calls, losses[TRAINING], progress)
         # The warm-up is counted, since a call trains and so cannot be made twice.
         works = work_of(learn, WARMUP), work_of(learn_as_theirs, WARMUP)
-        kind = torch.device(device).type
-        timed = partial(measure_pair, names=(THEIRS, TRAINING), device=kind, batch=size, length=given.longest)
-        table = timed(learn_as_theirs, learn, samples, 0).assign(warmup=WARMUP)
-    found = [rates_of(table, TRAINING, KEPT, given, works, noise, seed)]
-    if kind == "cpu":
-        progress = Progress(len(calls), "time training beside weaver-core as it comes", "calls")
-        with learning_elsewhere(model, run, shuffled) as elsewhere, progress:
-            again = learning(model, run.training, calls, progress=progress)
-            table = timed(elsewhere, again, samples, WARMUP)
-        found.append(rates_of(table, TRAINING, AS_IT_COMES, given, works, noise, seed))
-    rows = [(way, call, loss) for way, curve in losses.items() for call, loss in enumerate(curve)]
-    rates = pd.DataFrame(found).assign(precision=chosen_precision(run.training.precision, kind))
-    return rates, pd.DataFrame(rows, columns=["way", "call", "loss"])
+        return timed(learn_as_theirs, learn).assign(warmup=WARMUP), works
+
+
+def _turns_as_it_comes(
+    model: ParticleTransformer,
+    run: ParTRun,
+    calls: Calls,
+    shuffled: Calls,
+    timed: Callable[[Call, Call], pd.DataFrame],
+) -> pd.DataFrame:
+    """Train on, in turns with weaver-core as it comes; the table of `timed`."""
+    progress = Progress(len(calls), "time training beside weaver-core as it comes", "calls")
+    with learning_elsewhere(model, run, shuffled) as elsewhere, progress:
+        return timed(elsewhere, learning(model, run.training, calls, progress=progress))
 
 
 def rates_of(
@@ -252,7 +287,7 @@ def with_ceilings(table: pd.DataFrame, peaks: pd.DataFrame) -> pd.DataFrame:
     return table.assign(ceiling=1e9 * table["jets"] / table["limit"])
 
 
-WAYS: Mapping[str, Callable[[ParticleTransformer], Callable[..., Tensor]]] = {
+WAYS: Mapping[str, Callable[[ParticleTransformer], Network]] = {
     "model, float32": lambda model: model.eval(),
     "inference, float32": partial(InferenceModel, precision="float32"),
     "inference, bfloat16": partial(InferenceModel, precision="bfloat16"),
@@ -262,7 +297,7 @@ WAYS: Mapping[str, Callable[[ParticleTransformer], Callable[..., Tensor]]] = {
 
 @torch.inference_mode()
 def agreements(
-    model: Callable[..., Tensor], others: Mapping[str, Callable[..., Tensor]], batches: Iterable[JetBatch]
+    model: Network, others: Mapping[str, Network], batches: Iterable[JetBatch]
 ) -> dict[str, Agreement]:
     """Compare the probabilities of other ways with those of a model."""
     same, largest, n = Counter[str](), dict.fromkeys(others, 0.0), 0
@@ -282,7 +317,7 @@ def some(batches: Iterator[JetBatch], every: int) -> list[JetBatch]:
     return list(islice(batches, every // 2, None, every))
 
 
-def _answer_side_by_side(network: Callable[..., Tensor], batches: Sequence[Inputs]) -> None:
+def _answer_side_by_side(network: Network, batches: Sequence[Inputs]) -> None:
     @torch.inference_mode()
     def answer(inputs: Inputs) -> None:
         network(*inputs)

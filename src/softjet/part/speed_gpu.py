@@ -13,11 +13,9 @@ from softjet.latency.pairs import Call, finished, measure_turns
 from softjet.latency.work import Work, work_of
 from softjet.part.model import ParticleTransformer
 from softjet.part.prediction import JetBatch
-from softjet.part.speed import KEPT, THEIRS, WARMUP, Given, agreements, moved, rates_of
+from softjet.part.speed import KEPT, THEIRS, WARMUP, Given, Network, agreements, moved, rates_of
 from softjet.part.speed_weaver import as_weaver_reads, inputs_of, one_by_one, weaver_network
 from softjet.part.static import Replays, StaticModel
-
-Network = Callable[..., Tensor]
 
 
 class Way(NamedTuple):
