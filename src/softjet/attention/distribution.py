@@ -8,9 +8,9 @@ from torch import Tensor
 
 from softjet.attention.nulls import centre_rows, row_variance
 from softjet.attention.reading import Jets
-from softjet.attention.recording import without_padding
 from softjet.attention.stream import Seen, Statistic
 from softjet.attention.sums import Ratio
+from softjet.part.blocks import without_padding
 
 BINS = 20
 """Bins of equal width on [0, 1] (arXiv 2412.03673)."""

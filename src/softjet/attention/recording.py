@@ -6,6 +6,7 @@ largest difference is kept.
 """
 
 import inspect
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from softjet.part.blocks import without_padding
 
 
 @dataclass(frozen=True)
@@ -130,8 +133,9 @@ def watching(model: nn.Module, see: Callable[[str, Layer], None]) -> Iterator[No
     ----------
     model : ParticleTransformer
     see : callable
-        Gets the name ("blocks.0", ..., "class_blocks.0", ...) and the attention of each layer in turn. What
-        it does not keep is freed, so that memory holds one layer.
+        Gets the name ("blocks.0", ..., "class_blocks.0", ...) and the attention of each layer in turn, in the
+        thread that runs the model; several may. What it does not keep is freed, so that memory holds one
+        layer.
     """
     modules = _attention_of(model, "blocks") | _attention_of(model, "class_blocks")
     with _evaluation(model), ExitStack() as hooks:
@@ -169,22 +173,17 @@ def attend(
     again = out_proj((weights @ v).transpose(1, 2).flatten(2))
     missed = (again - output).abs().amax(-1).masked_fill_(~queries, 0).amax(-1)
     if not real.all():
-        # A product, since masked_fill takes four times as long; what stands at padding is finite.
+        # A product, since filling in takes four times as long; what stands at padding is finite.
         weights.mul_(queries[:, None, :, None])
         qk.mul_((queries[:, :, None] & real[:, None, :])[:, None])
     return Layer(weights, qk, bias, missed)
 
 
 def _softmax(qk: Tensor, bias: Tensor | None, real: Tensor) -> Tensor:
-    logits = qk if bias is None else qk + bias
+    logits = qk.clone() if bias is None else qk + bias
     if not real.all():
-        logits = logits + without_padding(real, logits)
+        logits += without_padding(real, logits)
     return logits.softmax(-1)
-
-
-def without_padding(real: Tensor, logits: Tensor) -> Tensor:
-    """What to add to logits (B, H, T, S) so that keys that are not `real` (B, S) get no weight."""
-    return logits.new_zeros(real.shape).masked_fill_(~real, -torch.inf)[:, None, None]
 
 
 def _attention_of(model: nn.Module, blocks: str) -> dict[str, nn.Module]:
@@ -198,17 +197,18 @@ def _attention_of(model: nn.Module, blocks: str) -> dict[str, nn.Module]:
 @contextmanager
 def _watched(module: Any, see: Callable[[Layer], None]) -> Iterator[None]:
     """Hand over what the module attends to at each of its calls."""
-    project, projected = module.project, []
+    project, own = module.project, threading.local()
 
     def keep(query: Tensor, source: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        projected.append(project(query, source))
-        return projected[-1]
+        own.projected = project(query, source)
+        return own.projected
 
     def observe(module: Any, args: tuple, kwargs: dict[str, Any], output: Tensor) -> None:
         given = inspect.signature(module.forward).bind(*args, **kwargs)
         given.apply_defaults()
         real, bias = (given.arguments[name] for name in ("real", "bias"))
-        see(attend(projected.pop(), module.out_proj, real, bias, output))
+        projected = own.__dict__.pop("projected")
+        see(attend(projected, module.out_proj, real, bias, output))
 
     hook = module.register_forward_hook(observe, with_kwargs=True)
     module.project = keep

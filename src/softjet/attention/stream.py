@@ -1,5 +1,6 @@
 """Statistics of attention in one pass over the jets, in memory that does not grow with their number."""
 
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -11,10 +12,12 @@ from torch import Tensor
 
 from softjet.attention.described import Described, describe
 from softjet.attention.reading import Jets, chosen
-from softjet.attention.recording import Layer, check_residual, watching, without_padding
+from softjet.attention.recording import Layer, check_residual, watching
 from softjet.attention.sums import Ratio, Sums
 from softjet.device import device_of_model
 from softjet.errors import InputError
+from softjet.part.blocks import without_padding
+from softjet.part.lanes import side_by_side
 from softjet.part.model import ParticleTransformer
 from softjet.progress import Progress
 
@@ -202,35 +205,56 @@ def stream(
         name: Sums(resamples if one.resamples is None else one.resamples, seed)
         for name, one in statistics.items()
     }
-    watch = _Watch(statistics, bound)
-    with watching(model, watch.see), Progress(total, "read attention", "jets") as progress:
-        for jets in batches:
-            watch.begin(jets.to(device_of_model(model)))
-            model(watch.jets.features, watch.jets.vectors, watch.jets.mask)
-            for name, view in watch.views.items():
-                view.add_to(sums[name])
-            progress.advance(len(jets))
+    read, residual = _Reading(model, statistics, bound), 0.0
+    with watching(model, read.see), Progress(total, "read attention", "jets") as progress:
+        for gathered in side_by_side(read, batches, device_of_model(model)):
+            for name, added in gathered.added.items():
+                sums[name].add(*added)
+            residual = max(residual, gathered.residual)
+            progress.advance(gathered.jets)
     for name, one in sums.items():
         one.flush()
         if not one.jets.size:
             few = f"saw none of {total} jets, since it looks at one in {statistics[name].every}"
             raise InputError("attention", name, f"{few}; give more (attention.statistics_jets)")
-    return Streamed(sums, watch.residual)
+    return Streamed(sums, residual)
+
+
+class _Reading:
+    """Runs the model over a batch and shows its layers to the statistics, in any number of threads."""
+
+    def __init__(self, model: ParticleTransformer, statistics: Mapping[str, Statistic], bound: float) -> None:
+        self.model, self.statistics, self.bound = model, statistics, bound
+        self._own = threading.local()
+
+    @torch.inference_mode()
+    def __call__(self, jets: Jets) -> "_Gathered":
+        """What the statistics add for a batch."""
+        watch = _Watch(self.statistics, self.bound, jets.to(device_of_model(self.model)))
+        self._own.watch = watch
+        self.model(watch.jets.features, watch.jets.vectors, watch.jets.mask)
+        return watch.gathered()
+
+    def see(self, name: str, layer: Layer) -> None:
+        """Show a layer to whoever watches in this thread."""
+        self._own.watch.see(name, layer)
+
+
+class _Gathered(NamedTuple):
+    """What `Sums.add` is to be given of a batch, by statistic; nothing that is as large as attention."""
+
+    added: dict[str, tuple[Any, ...]]
+    jets: int
+    residual: float
 
 
 class _Watch:
-    """Shows the layers of each batch to the statistics while the model runs."""
+    """Shows the layers of a batch to the statistics while the model runs."""
 
-    jets: Jets
-
-    def __init__(self, statistics: Mapping[str, Statistic], bound: float) -> None:
-        self.statistics, self.bound, self.residual = statistics, bound, 0.0
-
-    def begin(self, jets: Jets) -> None:
-        """Expect the layers of another batch."""
-        self.jets, self.layer = jets, 0
+    def __init__(self, statistics: Mapping[str, Statistic], bound: float, jets: Jets) -> None:
+        self.jets, self.bound, self.residual, self.layer = jets, bound, 0.0, 0
         self.shared: Shared | None = None
-        self.views = {name: _View(jets, statistic) for name, statistic in self.statistics.items()}
+        self.views = {name: _View(jets, statistic) for name, statistic in statistics.items()}
 
     def see(self, name: str, layer: Layer) -> None:
         """Check a layer and, of the particle layers, show it to the statistics."""
@@ -244,6 +268,11 @@ class _Watch:
         for view in self.views.values():
             view.see(seen)
         self.layer += 1
+
+    def gathered(self) -> _Gathered:
+        """What all layers gave."""
+        views = {name: view for name, view in self.views.items() if view.layers}
+        return _Gathered({name: view.added() for name, view in views.items()}, len(self.jets), self.residual)
 
 
 class _View:
@@ -270,8 +299,7 @@ class _View:
         self.shared = self.shared or Shared(parts["bias"], self.jets)
         return replace(seen, **parts, jets=self.jets, shared=self.shared)
 
-    def add_to(self, sums: Sums) -> None:
-        """Add what the layers gave."""
-        if self.layers:
-            jets = self.jets
-            sums.add(self.layers, jets.key, jets.label, jets.n.cpu().numpy(), jets.classes)
+    def added(self) -> tuple[Any, ...]:
+        """What `Sums.add` is to be given."""
+        jets = self.jets
+        return self.layers, jets.key, jets.label, jets.n.cpu().numpy(), jets.classes

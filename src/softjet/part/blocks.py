@@ -78,9 +78,7 @@ class Attention(nn.Module):
         logits = _logits(q, k, bias)
         # An exported graph cannot choose by the data.
         if torch.compiler.is_exporting() or not real.all():
-            # The softmax's own gradient is already zero at padding: autograd need not know of the mask.
-            with torch.no_grad():
-                logits.masked_fill_(~real[:, None, None, :], -math.inf)
+            logits += without_padding(real, logits)
         return self.out_proj(self._mix(logits, v))
 
     def forward_rows(self, rows: Tensor, groups: Sequence[Group]) -> Tensor:
@@ -115,6 +113,14 @@ def _logits(q: Tensor, k: Tensor, bias: Tensor | None) -> Tensor:
     added = q.new_zeros(()) if bias is None else bias.flatten(0, 1)
     scale = 1 / math.sqrt(q.shape[-1])
     return torch.baddbmm(added, q.flatten(0, 1), k.flatten(0, 1).mT, alpha=scale).unflatten(0, q.shape[:2])
+
+
+def without_padding(real: Tensor, logits: Tensor) -> Tensor:
+    """What to add to logits (B, H, T, S) so that keys that are not `real` (B, S) get no weight.
+
+    A sum, since filling in takes a processor several times as long; what stands at padding is finite.
+    """
+    return logits.new_zeros(real.shape).masked_fill(~real, -math.inf)[:, None, None]
 
 
 class Block(nn.Module):

@@ -1,3 +1,4 @@
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -96,6 +97,27 @@ def test_neither_batches_nor_the_order_of_files_matter(paths, model):
     assert once.drop(columns=floats).equals(again.drop(columns=floats))
     for name in floats:
         assert np.allclose(once[name], again[name], rtol=1e-4, atol=1e-6, equal_nan=True), name
+
+
+def test_batches_are_read_at_once_and_nothing_of_one_enters_another(paths, model):
+    """Two threads are between the queries and the output of the same module at the same time."""
+
+    def meet(seen):
+        meeting.wait()
+        return [Ratio("largest", seen.over_queries(seen.largest), seen.queries)]
+
+    batches = list(read(paths, model, 3))
+    batches = batches[: len(batches) // 2 * 2]
+    meeting = threading.Barrier(1)
+    once = stream(model, batches, {"largest": Statistic(meet)}, 20, 1, 1e-4)
+    meeting = threading.Barrier(2, timeout=30)
+    torch.set_num_threads(2)
+    try:
+        twice = stream(model, batches, {"largest": Statistic(meet)}, 20, 1, 1e-4)
+    finally:
+        torch.set_num_threads(1)
+    assert np.array_equal(once.sums["largest"].by_class, twice.sums["largest"].by_class)
+    assert once.residual == twice.residual
 
 
 def test_padding_enters_no_number(paths, model):
