@@ -1,11 +1,19 @@
 """Llama out of a GGUF file: its weights are dequantised once, and what comes out is a plain model."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from gguf import GGUFReader
-from transformers import AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerBase
+from transformers import (
+    AutoTokenizer,
+    LlamaForCausalLM,
+    PreTrainedTokenizerBase,
+    modeling_gguf_pytorch_utils,
+)
 
 from softjet.errors import InputError, first_line
 from softjet.language.plain import FETCH, check_layers, quiet
@@ -34,7 +42,7 @@ def load_gguf(path: str | Path) -> LlamaForCausalLM:
     path = Path(path)
     _check(path)
     try:
-        with quiet():
+        with quiet(), _bar_in_a_terminal():
             found: Any = LlamaForCausalLM.from_pretrained(
                 path.parent,
                 gguf_file=path.name,
@@ -72,6 +80,17 @@ def load_gguf_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
         raise InputError(
             path, "tokenizer", f"cannot be read ({first_line(error)}); fetch it again"
         ) from error
+
+
+@contextmanager
+def _bar_in_a_terminal() -> Iterator[None]:
+    """Keep a log free of the one bar that transformers' own switch does not know."""
+    bar = modeling_gguf_pytorch_utils.tqdm
+    modeling_gguf_pytorch_utils.tqdm = partial(bar, disable=None)
+    try:
+        yield
+    finally:
+        modeling_gguf_pytorch_utils.tqdm = bar
 
 
 def _check(path: Path) -> None:

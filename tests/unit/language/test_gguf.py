@@ -115,6 +115,12 @@ def test_gguf_gives_the_model_that_was_written(tmp_path, kind):
     assert not loaded.training
 
 
+def test_no_bar_of_another_package_gets_into_a_log(tmp_path, capfd):
+    write(tmp_path / "model.gguf", llama())
+    load_model(tmp_path, "llama")
+    assert capfd.readouterr().err == ""
+
+
 def test_what_a_gguf_gave_is_saved_and_loaded_to_the_bit(tmp_path):
     write(tmp_path / "model.gguf", llama(), gguf.GGMLQuantizationType.Q4_1)
     loaded = load_model(tmp_path, "llama")
