@@ -85,12 +85,13 @@ def load_gguf_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
 @contextmanager
 def _bar_in_a_terminal() -> Iterator[None]:
     """Keep a log free of the one bar that transformers' own switch does not know."""
-    bar = modeling_gguf_pytorch_utils.tqdm
-    modeling_gguf_pytorch_utils.tqdm = partial(bar, disable=None)
+    reader: Any = modeling_gguf_pytorch_utils
+    bar = reader.tqdm
+    reader.tqdm = partial(bar, disable=None)
     try:
         yield
     finally:
-        modeling_gguf_pytorch_utils.tqdm = bar
+        reader.tqdm = bar
 
 
 def _check(path: Path) -> None:
