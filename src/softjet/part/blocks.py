@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from softjet.config.part import ParTModel
-from softjet.part.packing import Group
+from softjet.part.packing import Group, rows_of
 
 
 class Attention(nn.Module):
@@ -79,7 +79,7 @@ class Attention(nn.Module):
         # An exported graph cannot choose by the data.
         if torch.compiler.is_exporting() or not real.all():
             logits += without_padding(real, logits)
-        return self.out_proj(self._mix(logits, v))
+        return self.out_proj(self._mix(logits, v).transpose(1, 2).flatten(2))
 
     def forward_rows(self, rows: Tensor, groups: Sequence[Group]) -> Tensor:
         """Let the particles of each jet attend to each other; shapes (n, W) -> (n, W).
@@ -91,21 +91,20 @@ class Attention(nn.Module):
         groups : sequence of Group
             The jets.
         """
-        projected, mixed = self.in_proj(rows), []
-        for group in groups:
-            q, k, v = self._split(group.padded(projected))
-            mixed.append(group.packed(self._mix(_logits(q, k, group.bias), v)))
+        mixed = []
+        for group, projected in rows_of(groups, self.in_proj(rows)):
+            q, k, v = group.split(projected)
+            mixed.append(group.joined(self._mix(_logits(q, k, group.bias), v)))
         return self.out_proj(torch.cat(mixed))
 
     def _mix(self, logits: Tensor, values: Tensor) -> Tensor:
-        """Values weighted by the softmax, heads side by side; (B, H, T, S), (B, H, S, D) -> (B, T, W)."""
+        """Values weighted by the softmax; shapes (B, H, T, S), (B, H, S, D) -> (B, H, T, D)."""
         # In bfloat16 a processor takes twice as long.
         weights = logits.softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32))
         if self.edit is not None:
             weights = self.edit(weights)
         weights = functional.dropout(weights, self.dropout, self.training)
-        out = (weights.flatten(0, 1) @ values.flatten(0, 1)).unflatten(0, weights.shape[:2])
-        return out.transpose(1, 2).flatten(2)
+        return (weights.flatten(0, 1) @ values.flatten(0, 1)).unflatten(0, weights.shape[:2])
 
 
 def _logits(q: Tensor, k: Tensor, bias: Tensor | None) -> Tensor:

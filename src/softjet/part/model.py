@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from softjet.config.part import N_FEATURES, ParTModel
 from softjet.part.blocks import Block, ClassBlock, ParticleBlock
 from softjet.part.norm import BatchRenorm1d
-from softjet.part.packing import grouped
+from softjet.part.packing import grouped, rows_of
 from softjet.part.pairs import PairEmbedding, Pairs, pair_features, real_pairs, symmetric_bias
 
 
@@ -129,7 +129,9 @@ class ParticleTransformer(nn.Module):
         for block in self.blocks:
             assert isinstance(block, ParticleBlock)
             rows = block.forward_rows(rows, groups)
-        return torch.cat([self._class_token(group.padded(rows), group.real) for group in groups])
+        return torch.cat(
+            [self._class_token(group.padded(own), group.real) for group, own in rows_of(groups, rows)]
+        )
 
     def aggregate(self, x: Tensor, real: Tensor, bias: Tensor) -> Tensor:
         """Blocks and final norm, from embedded particles and pairs on.

@@ -1,8 +1,10 @@
 """Particles of many jets as rows without padding, and groups of jets that are padded for attention alone."""
 
 import math
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,50 +17,93 @@ GROUPS_ON_GPU = 4
 """On a GPU groups are as many at most: it is slower with many small calls than with some padding."""
 
 
+class Moves(NamedTuple):
+    """Where rows come from, and where their gradients do: every row goes to one place at most.
+
+    Parameters
+    ----------
+    there : Tensor, int64, shape (m,)
+        Which of n rows stands in each of m places.
+    back : Tensor, int64, shape (n,)
+        Which of the m places each row went to.
+    there_padded, back_padded : bool
+        Whether `there` may be n, and `back` m, for rows of zeros.
+    """
+
+    there: Tensor
+    back: Tensor
+    there_padded: bool = False
+    back_padded: bool = False
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """Rows in their places, (n, C) -> (m, C)."""
+        return _Moved.apply(rows, self)
+
+
+class _Moved(torch.autograd.Function):
+    """Autograd would add gradients up row by row, and fill, copy and permute where one look-up is enough."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, moves: Moves) -> Tensor:
+        ctx.moves = moves
+        return _taken(rows, moves.there, moves.there_padded)
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None]:
+        return _taken(upstream, ctx.moves.back, ctx.moves.back_padded), None
+
+
+def _taken(rows: Tensor, index: Tensor, padded: bool) -> Tensor:
+    if padded:
+        rows = torch.cat((rows, rows.new_zeros(1, rows.shape[1])))
+    return rows.index_select(0, index)
+
+
 class Group(NamedTuple):
     """Jets that are padded together to the longest of them.
 
     Parameters
     ----------
-    rows : slice
-        Their particles among the rows of the batch.
-    places : Tensor, int64, shape (n_rows,)
-        Where these stand among the padded particles, jet by jet.
     real : Tensor, bool, shape (B, P)
     bias : Tensor, shape (B, H, P, P)
         Attention bias; -inf for padded keys, so that they get no attention.
+    padding : Moves
+        Of its rows to particles with padding.
+    splitting : Moves
+        Of the pieces of D channels in its rows of queries, keys and values to jets and heads.
+    joining : Moves
+        Of what attention gives back to rows.
     """
 
-    rows: slice
-    places: Tensor
     real: Tensor
     bias: Tensor
+    padding: Moves
+    splitting: Moves
+    joining: Moves
 
     def padded(self, rows: Tensor) -> Tensor:
-        """Its part of the batch's rows (n, C) with padding, which is 0; shape (B, P, C)."""
-        own = rows[self.rows]
-        flat = own.new_zeros(self.real.numel(), own.shape[1])
-        return flat.index_copy(0, self.places, own).unflatten(0, self.real.shape)
+        """Its rows (n, C) with padding, which is 0; shape (B, P, C)."""
+        return self.padding(rows).unflatten(0, self.real.shape)
 
-    def packed(self, padded: Tensor) -> Tensor:
-        """Its rows without padding; shapes (B, P, C) -> (n_rows, C)."""
-        return _Taken.apply(padded.flatten(0, 1), self.places)
+    def split(self, rows: Tensor) -> Tensor:
+        """Queries, keys and values of its rows (n, 3 H D); shape (3, B, H, P, D).
+
+        At padding stands another particle: padded keys get no attention, and padded queries no gradient.
+        """
+        jets, heads, most = self.bias.shape[:3]
+        pieces = rows.unflatten(1, (3 * heads, -1)).flatten(0, 1)
+        return self.splitting(pieces).view(3, jets, heads, most, -1)
+
+    def joined(self, attended: Tensor) -> Tensor:
+        """Its rows, heads side by side; shapes (B, H, P, D) -> (n, H D)."""
+        pieces = self.joining(attended.flatten(0, 2))
+        return pieces.view(-1, attended.shape[1] * attended.shape[3])
 
 
-class _Taken(torch.autograd.Function):
-    """Rows at places that all differ: their gradient is put back, where autograd would add it up."""
-
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor, places: Tensor) -> Tensor:
-        ctx.save_for_backward(places)
-        ctx.count = len(rows)
-        return rows.index_select(0, places)
-
-    @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None]:
-        (places,) = ctx.saved_tensors
-        rows = upstream.new_zeros(ctx.count, upstream.shape[1])
-        return rows.index_copy_(0, places, upstream), None
+def rows_of(groups: Sequence[Group], rows: Tensor) -> Iterator[tuple[Group, Tensor]]:
+    """Each group with its part of the rows of the batch."""
+    # At once: of slices one by one each would give a gradient as large as all.
+    return zip(groups, rows.split([len(group.padding.back) for group in groups]), strict=True)
 
 
 def grouped(real: Tensor, pairs: Pairs, embedded: Tensor) -> list[Group]:
@@ -75,15 +120,13 @@ def grouped(real: Tensor, pairs: Pairs, embedded: Tensor) -> list[Group]:
     """
     size = group_size(len(real), real.device.type)
     ends, groups = _pair_ends(pairs, len(real), size), []
+    parts = embedded.split(np.diff(ends).tolist())
     lengths = (real * torch.arange(1, real.shape[1] + 1, device=real.device)).amax(1).tolist()
-    start = 0
     for index, first in enumerate(range(0, len(real), size)):
         own = slice(ends[index], ends[index + 1])
         inside = Pairs(pairs.jet[own] - first, pairs.first[own], pairs.second[own])
         kept = real[first : first + size, : max(lengths[first : first + size])]
-        group = _group(kept, start, inside, embedded[own])
-        groups.append(group)
-        start = group.rows.stop
+        groups.append(_group(kept, inside, parts[index]))
     return groups
 
 
@@ -93,13 +136,28 @@ def _pair_ends(pairs: Pairs, jets: int, size: int) -> list[int]:
     return torch.searchsorted(pairs.jet, firsts).tolist()
 
 
-def _group(real: Tensor, start: int, pairs: Pairs, embedded: Tensor) -> Group:
+def _group(real: Tensor, pairs: Pairs, embedded: Tensor) -> Group:
     places = real.flatten().nonzero().squeeze(1)
     bias = symmetric_bias(embedded, pairs, (real.shape[0], real.shape[1]))
     if len(places) < real.numel():
         with torch.no_grad():  # padded keys get no gradient from the softmax either
             bias.masked_fill_(~real[:, None, None, :], -math.inf)
-    return Group(slice(start, start + len(places)), places, real, bias)
+    return Group(real, bias, *_moves(places, bias.shape[0], bias.shape[1], bias.shape[2]))
+
+
+def _moves(places: Tensor, jets: int, heads: int, most: int) -> tuple[Moves, Moves, Moves]:
+    """Padding, splitting and joining of rows that stand at `places` among padded particles."""
+    row, n = places.new_full((jets * most,), len(places)), len(places)
+    row[places] = torch.arange(n, device=places.device)
+    padding = Moves(row, places, there_padded=True)
+    part, head = (torch.arange(size, device=places.device) for size in (3, heads))
+    row = row.view(jets, 1, most)
+    piece = (row * 3 + part.view(3, 1, 1, 1)) * heads + head.view(heads, 1)
+    place = (places // most * heads)[:, None] * most + head * most + (places % most)[:, None]
+    back = part[:, None] * (jets * heads * most) + place[:, None]
+    splitting = Moves(torch.where(row < n, piece, 0).flatten(), back.flatten())
+    own = torch.where(row < n, row * heads + head.view(heads, 1), n * heads)
+    return padding, splitting, Moves(place.flatten(), own.flatten(), back_padded=True)
 
 
 def group_size(jets: int, device: str) -> int:
