@@ -18,22 +18,20 @@ GROUPS_ON_GPU = 4
 
 
 class Moves(NamedTuple):
-    """Where rows come from, and where their gradients do: every row goes to one place at most.
+    """Where rows come from, and where their gradients do.
 
     Parameters
     ----------
     there : Tensor, int64, shape (m,)
         Which of n rows stands in each of m places.
     back : Tensor, int64, shape (n,)
-        Which of the m places each row went to.
-    there_padded, back_padded : bool
-        Whether `there` may be n, and `back` m, for rows of zeros.
+        From which of the m places each row gets its gradient; with `padded` m for none.
+    padded : bool
     """
 
     there: Tensor
     back: Tensor
-    there_padded: bool = False
-    back_padded: bool = False
+    padded: bool = False
 
     def __call__(self, rows: Tensor) -> Tensor:
         """Rows in their places, (n, C) -> (m, C)."""
@@ -46,21 +44,19 @@ class _Moved(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor, moves: Moves) -> Tensor:
         ctx.moves = moves
-        return _taken(rows, moves.there, moves.there_padded)
+        return rows.index_select(0, moves.there)
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None]:
-        return _taken(upstream, ctx.moves.back, ctx.moves.back_padded), None
-
-
-def _taken(rows: Tensor, index: Tensor, padded: bool) -> Tensor:
-    if padded:
-        rows = torch.cat((rows, rows.new_zeros(1, rows.shape[1])))
-    return rows.index_select(0, index)
+        if ctx.moves.padded:
+            upstream = torch.cat((upstream, upstream.new_zeros(1, upstream.shape[1])))
+        return upstream.index_select(0, ctx.moves.back), None
 
 
 class Group(NamedTuple):
     """Jets that are padded together to the longest of them.
+
+    At padding stands another particle: padded keys get no attention, and padded queries are asked by nobody.
 
     Parameters
     ----------
@@ -82,14 +78,11 @@ class Group(NamedTuple):
     joining: Moves
 
     def padded(self, rows: Tensor) -> Tensor:
-        """Its rows (n, C) with padding, which is 0; shape (B, P, C)."""
+        """Its rows (n, C) with padding, shape (B, P, C)."""
         return self.padding(rows).unflatten(0, self.real.shape)
 
     def split(self, rows: Tensor) -> Tensor:
-        """Queries, keys and values of its rows (n, 3 H D); shape (3, B, H, P, D).
-
-        At padding stands another particle: padded keys get no attention, and padded queries no gradient.
-        """
+        """Queries, keys and values of its rows (n, 3 H D); shape (3, B, H, P, D)."""
         jets, heads, most = self.bias.shape[:3]
         pieces = rows.unflatten(1, (3 * heads, -1)).flatten(0, 1)
         return self.splitting(pieces).view(3, jets, heads, most, -1)
@@ -147,17 +140,16 @@ def _group(real: Tensor, pairs: Pairs, embedded: Tensor) -> Group:
 
 def _moves(places: Tensor, jets: int, heads: int, most: int) -> tuple[Moves, Moves, Moves]:
     """Padding, splitting and joining of rows that stand at `places` among padded particles."""
-    row, n = places.new_full((jets * most,), len(places)), len(places)
+    row, n = places.new_zeros(jets * most), len(places)
     row[places] = torch.arange(n, device=places.device)
-    padding = Moves(row, places, there_padded=True)
+    padding = Moves(row, places)
     part, head = (torch.arange(size, device=places.device) for size in (3, heads))
-    row = row.view(jets, 1, most)
-    piece = (row * 3 + part.view(3, 1, 1, 1)) * heads + head.view(heads, 1)
+    pieces = (row.view(jets, 1, most) * 3 + part.view(3, 1, 1, 1)) * heads + head.view(heads, 1)
     place = (places // most * heads)[:, None] * most + head * most + (places % most)[:, None]
     back = part[:, None] * (jets * heads * most) + place[:, None]
-    splitting = Moves(torch.where(row < n, piece, 0).flatten(), back.flatten())
-    own = torch.where(row < n, row * heads + head.view(heads, 1), n * heads)
-    return padding, splitting, Moves(place.flatten(), own.flatten(), back_padded=True)
+    none = places.new_full((jets * heads * most,), n * heads)
+    own = none.index_copy(0, place.flatten(), torch.arange(n * heads, device=places.device))
+    return padding, Moves(pieces.flatten(), back.flatten()), Moves(place.flatten(), own, padded=True)
 
 
 def group_size(jets: int, device: str) -> int:
