@@ -168,6 +168,20 @@ class Factors(nn.Module):
         self._set(left[:, :count], sigma[:count], right[:count])
 
     @torch.no_grad()
+    def reset_product(self, outer: Tensor, inner: Tensor) -> None:
+        """Take the product of (m, r) and (r, n), r less than k, decomposed; the other directions are zero.
+
+        Decomposing the product itself would find as much in the time of all k directions.
+        """
+        left, sigma, right = _decomposed_product(outer, inner)
+        missing = len(self.sigma) - len(sigma)
+        self._set(
+            functional.pad(left, (0, missing)),
+            functional.pad(sigma, (0, missing)),
+            functional.pad(right, (0, 0, 0, missing)),
+        )
+
+    @torch.no_grad()
     def remeasure(self, measure: Measure) -> None:
         """Measure directions otherwise from now on; the matrix before the gate stays, and the gate.
 
@@ -261,6 +275,13 @@ def _whole(weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def _blank(weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     (m, n), k = weight.shape, min(weight.shape)
     return weight.new_zeros(m, k), weight.new_zeros(k, dtype=precise(weight)), weight.new_zeros(k, n)
+
+
+def _decomposed_product(outer: Tensor, inner: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Singular value decomposition of the product of (m, r) and (r, n), by those of r by r."""
+    (left, above), (right, below) = (torch.linalg.qr(side.to(precise(side))) for side in (outer, inner.T))
+    u, sigma, v = torch.linalg.svd(above @ below.T)
+    return (left @ u).to(outer.dtype), sigma, (v @ right.T).to(outer.dtype)
 
 
 def _lengths(left: Tensor, right: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from functools import partial, reduce
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -61,8 +61,11 @@ def whiten(model: nn.Module, ranks: Sequence[int], calibrate: Callable[[], None]
             if rank < min(factors.shape):
                 weight = factors.weight()
                 pairs[factors] = (weight,) if moments is None else _truncated(weight, moments, rank)
-    for factors, pair in pairs.items():
-        factors.reset(reduce(torch.matmul, pair))
+    for factors, (weight, *inner) in pairs.items():
+        if inner:
+            factors.reset_product(weight, *inner)
+        else:
+            factors.reset(weight)
 
 
 def blank_measures(model: nn.Module) -> None:

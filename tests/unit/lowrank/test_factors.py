@@ -105,6 +105,19 @@ def test_fixed_ranks_cost_what_the_small_model_costs():
     assert torch.equal(other.eval()(x), model.eval()(x))
 
 
+@pytest.mark.parametrize("shape", [(24, 16), (16, 24)])
+def test_a_product_of_thin_matrices_is_taken_as_its_own_decomposition(shape):
+    outer, inner = matrix(shape[0], 5, 1), matrix(5, shape[1], 2)
+    factors, expected = (Factors(matrix(*shape), start="whole") for _ in range(2))
+    factors.reset_product(outer, inner)
+    expected.reset(outer @ inner)
+    for one in (factors, expected):
+        one.fix(5)
+    torch.testing.assert_close(factors.sigma, expected.sigma)
+    torch.testing.assert_close(factors.weight(), outer @ inner, rtol=1e-4, atol=1e-5)
+    assert factors.drift() < 1e-5
+
+
 def test_another_matrix_takes_the_place_and_keeps_scale_and_gate():
     factors = Factors(matrix())
     scale = factors.scale.clone()
