@@ -1,6 +1,8 @@
 """Directions that keep a layer's outputs rather than its weights: activation-whitened decompositions."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 
@@ -15,6 +17,8 @@ from softjet.lowrank.measures import InputMeasure, Measure, RowMeasure
 from softjet.lowrank.selection import all_factors, soft_layers
 from softjet.progress import Progress
 
+log = logging.getLogger(__name__)
+
 Layer = SoftThresholdLinear | SoftThresholdEmbedding
 
 NUMBERS_AT_ONCE = 2**27
@@ -22,6 +26,9 @@ NUMBERS_AT_ONCE = 2**27
 
 ROWS_AT_ONCE = 4096
 """Rows of a layer's input that stand in float64 at once."""
+
+SCARCE = 2
+"""With fewer rows than this for each feature of a layer's inputs, directions are those of the rows seen."""
 
 RIDGE = 1e-4
 """Second moment, in units of the mean one, that every input direction is taken to have at least.
@@ -101,15 +108,27 @@ def measure_inputs(model: nn.Module, calibrate: Callable[[], None]) -> None:
 
 def _measured(model: nn.Module, calibrate: Callable[[], None]) -> Iterator[tuple[Layer, Tensor | None]]:
     """Layers and their moments, None where the batches do not reach them; what is done with them is timed."""
-    layers = _layers(model)
+    layers, rows = _layers(model), Counter[Layer]()
     with Progress(len(layers), "decompose by inputs", "layers") as progress:
         for group in _groups(layers):
-            found = _gather(group, calibrate)
+            found = _gather(group, calibrate, rows)
             for layer, moments in found.items():
                 _check(layers[layer], moments)
             for layer in group:
                 yield layer, found.get(layer)
                 progress.advance()
+    _advise(layers, rows)
+
+
+def _advise(layers: Mapping[Layer, str], rows: Mapping[Layer, int]) -> None:
+    """Say so where the inputs seen are too few to tell directions of all inputs."""
+    seen = {layer: count for layer, count in rows.items() if isinstance(layer, SoftThresholdLinear)}
+    if not seen:
+        return
+    worst = min(seen, key=lambda layer: seen[layer] / layer.in_features)
+    if seen[worst] < SCARCE * worst.in_features:
+        inputs = f"{seen[worst]} inputs of {worst.in_features} features"
+        log.warning("%s was measured by %s: raise calibration", layers[worst], inputs)
 
 
 def _check(path: str, moments: Tensor) -> None:
@@ -152,14 +171,20 @@ def _numbers(layer: Layer) -> int:
     return layer.num_embeddings if isinstance(layer, SoftThresholdEmbedding) else layer.in_features**2
 
 
-def _gather(layers: Sequence[Layer], calibrate: Callable[[], None]) -> dict[Layer, Tensor]:
-    """Sum of x x^T over the inputs x of each layer while `calibrate` runs; of a table the counts of rows."""
+def _gather(
+    layers: Sequence[Layer], calibrate: Callable[[], None], rows: Counter[Layer]
+) -> dict[Layer, Tensor]:
+    """Sum of x x^T over the inputs x of each layer while `calibrate` runs; of a table the counts of rows.
+
+    How many inputs each layer had is added to `rows`.
+    """
     moments: dict[Layer, Tensor] = {}
 
     def add(layer: Layer, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         x = inputs[0].detach()
         these = _counts(layer, x) if isinstance(layer, SoftThresholdEmbedding) else _outer_products(layer, x)
         moments[layer] = moments.get(layer, torch.zeros_like(these)) + these
+        rows[layer] += x.shape[:-1].numel()
 
     with ExitStack() as hooks:
         for layer in layers:

@@ -159,3 +159,24 @@ def test_tables_are_whitened_by_how_often_their_rows_are_read():
     torch.testing.assert_close(table.weight()[:3], dense[:3], rtol=0, atol=0.5)
     assert wide.rank() == 12
     assert model.leave.factors()[0] is table
+
+
+class Two(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.blocks = nn.ModuleList(nn.ModuleDict({"wide": nn.Linear(n, n + 4)}) for n in (8, 12))
+
+    def forward(self, x):
+        for block in self.blocks:
+            x = block["wide"](x)
+        return x
+
+
+@pytest.mark.parametrize("inputs", [20, 30])
+def test_too_few_inputs_for_a_layer_are_told(inputs, caplog):
+    torch.manual_seed(0)
+    model = Two()
+    decompose(model, Selection(matrices=(Matrices(path="blocks.*.wide"),), blocks=("blocks",)))
+    whiten(model, [3, 3], lambda: model(torch.randn(inputs // 10, 10, 8)))
+    told = "blocks.1.wide was measured by 20 inputs of 12 features: raise calibration"
+    assert caplog.messages == ([told] if inputs == 20 else [])
