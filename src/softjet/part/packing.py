@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -113,7 +113,7 @@ def grouped(real: Tensor, pairs: Pairs, embedded: Tensor) -> list[Group]:
     """
     size = group_size(len(real), real.device.type)
     ends, groups = _pair_ends(pairs, len(real), size), []
-    parts = embedded.split(np.diff(ends).tolist())
+    parts = embedded.split([end - start for start, end in pairwise(ends)])
     lengths = (real * torch.arange(1, real.shape[1] + 1, device=real.device)).amax(1).tolist()
     for index, first in enumerate(range(0, len(real), size)):
         own = slice(ends[index], ends[index + 1])
@@ -135,7 +135,7 @@ def _group(real: Tensor, pairs: Pairs, embedded: Tensor) -> Group:
     if len(places) < real.numel():
         with torch.no_grad():  # padded keys get no gradient from the softmax either
             bias.masked_fill_(~real[:, None, None, :], -math.inf)
-    return Group(real, bias, *_moves(places, bias.shape[0], bias.shape[1], bias.shape[2]))
+    return Group(real, bias, *_moves(places, *bias.shape[:3]))
 
 
 def _moves(places: Tensor, jets: int, heads: int, most: int) -> tuple[Moves, Moves, Moves]:
