@@ -53,7 +53,7 @@ from softjet.jets.observables import add_substructure  # noqa: E402
 from softjet.language.glue import classification_rows  # noqa: E402
 from softjet.language.tokenizers import load_tokenizer  # noqa: E402
 from softjet.language.wikitext import text_rows  # noqa: E402
-from softjet.lowrank.layer import LowRankLinear, Piece  # noqa: E402
+from softjet.lowrank.low_rank import LowRankLinear, Piece  # noqa: E402
 
 bad_jets.JETS, bad_jets.LABELS = 60, [place % 2 for place in range(60)]  # every class in every split
 

@@ -15,6 +15,9 @@ Method = Literal[
 What is whitened measures directions by what they carry to a layer's outputs, rather than by the weights.
 """
 
+Form = Literal["pair", "pivot"]
+"""A low-rank matrix as two factors, or as some of its columns and what the others are of them."""
+
 LEARNED: tuple[Method, ...] = ("soft-threshold", "whitened-soft-threshold", "learned-mask")
 """Methods that learn ranks. The report is about the first of them that was run."""
 
@@ -65,6 +68,8 @@ class Recipe(Computed):
     """Keep ratios are of parameters (the compressed matrices', the blocks', all) or of measured `time`."""
     embeddings: bool = False
     """Factor the embedding tables too."""
+    form: Form = "pair"
+    """Store matrices as pairs of factors, or in pivot form: more rank in as many parameters, slower."""
     learn_steps: int = Field(150, ge=1)
     """Most steps of the learning phase; it ends when the budget is met, and must meet it."""
     recover_steps: int = Field(150, ge=0)
@@ -110,6 +115,12 @@ class Recipe(Computed):
     def _tables_cost_no_time(self) -> "Recipe":
         if self.of == "time" and self.embeddings:
             raise ValueError("embeddings: a look-up costs no time that factors could save; not with of: time")
+        return self
+
+    @model_validator(mode="after")
+    def _pairs_were_timed(self) -> "Recipe":
+        if self.of == "time" and self.form != "pair":
+            raise ValueError("form: pivot was not timed, pairs are; not with of: time")
         return self
 
 

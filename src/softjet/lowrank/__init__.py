@@ -6,7 +6,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "threshold": ["soft_threshold"],
-        "layer": ["SoftThresholdLinear", "LowRankLinear"],
+        "layer": ["SoftThresholdLinear"],
+        "low_rank": ["LowRankLinear"],
+        "pivot": ["PivotLinear"],
         "learn": ["learn_ranks", "Learned"],
         "fusion": ["fuse"],
         "export": ["load_compressed", "save_compressed"],

@@ -9,7 +9,9 @@ from softjet.lowrank.factors import Factors
 def by_share(factors: Factors) -> Tensor:
     """Margins that give every matrix the same share of its parameters, shape (k,), falling."""
     m, n = factors.shape
-    return -torch.arange(1, min(m, n) + 1) * (m + n) / (m * n)
+    ranks = torch.arange(1, min(m, n) + 1)
+    # Not as they are counted: past break-even a pair's margins would fall no more.
+    return -ranks * (m + n - (ranks if factors.form == "pivot" else 0)) / (m * n)
 
 
 @torch.no_grad()

@@ -8,9 +8,9 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor, nn
 
-from softjet.config.lowrank import Selection
+from softjet.config.lowrank import Form, Selection
 from softjet.errors import InputError
-from softjet.lowrank.factors import Factors, kept_parameters, ranks_of
+from softjet.lowrank.factors import Factors, ranks_of
 from softjet.lowrank.layer import SOFT, linear_weights
 from softjet.lowrank.price import PARAMETERS, Price, total_price
 from softjet.lowrank.selection import all_factors, block_modules, find_layers
@@ -39,7 +39,8 @@ class Shares(NamedTuple):
 def parameter_counts(model: nn.Module, selection: Selection, embeddings: bool = False) -> Counts:
     """Count the parameters of a dense, learning or fused model; what layers share counts once.
 
-    A learning layer counts as what it would be fused to at its present ranks: min(r (m + n), m n) a matrix.
+    A learning layer counts as what it would be fused to at its present ranks: min(r (m + n), m n) a matrix,
+    in pivot form r (m + n - r).
 
     Parameters
     ----------
@@ -85,7 +86,7 @@ class Tally:
     def counts(self) -> Counts:
         """Parameters at the present ranks."""
         every = self.factors[-1]
-        kept = {f: kept_parameters(rank, *f.shape) for f, rank in zip(every, ranks_of(every), strict=True)}
+        kept = {f: f.parameters_at(rank) for f, rank in zip(every, ranks_of(every), strict=True)}
         pairs = zip(self.others, self.factors, strict=True)
         return Counts(*(others + sum(kept[f] for f in factors) for others, factors in pairs))
 
@@ -113,19 +114,22 @@ class Step:
     cost: float
 
 
-def possible_ranks(m: int, n: int, multiple: int, floor: int, price: Price = PARAMETERS) -> list[int]:
-    """Ranks that a matrix may have: multiples from the floor for as long as a pair pays, then dense.
+def possible_ranks(
+    m: int, n: int, multiple: int, floor: int, price: Price = PARAMETERS, form: Form = "pair"
+) -> list[int]:
+    """Ranks that a matrix may have: multiples from the floor for as long as its form pays, then dense.
 
-    From where it does not, by its parameters r (m + n) >= m n, the matrix is kept dense, with all min(m, n)
-    directions.
+    From where it does not, of a pair by its parameters r (m + n) >= m n, the matrix is kept dense, with all
+    min(m, n) directions.
     """
     lowest = multiple * math.ceil(floor / multiple)
-    return [*range(lowest, price.dense_from(m, n), multiple), min(m, n)]
+    return [*range(lowest, price.dense_from(m, n, form), multiple), min(m, n)]
 
 
 def least_price(factors: Sequence[Factors], multiple: int, floor: int, price: Price = PARAMETERS) -> float:
     """Cost of matrices that all have the least rank they may have; arguments as of :func:`choose_ranks`."""
-    return total_price(factors, [possible_ranks(*f.shape, multiple, floor, price)[0] for f in factors], price)
+    least = [possible_ranks(*f.shape, multiple, floor, price, f.form)[0] for f in factors]
+    return total_price(factors, least, price)
 
 
 def choose_ranks(
@@ -167,7 +171,7 @@ def choose_ranks(
     InputError
         The budget does not hold the floor ranks.
     """
-    possible = [possible_ranks(*f.shape, multiple, floor, price) for f in factors]
+    possible = [possible_ranks(*f.shape, multiple, floor, price, f.form) for f in factors]
     ranks, least = [own[0] for own in possible], least_price(factors, multiple, floor, price)
     left = allowed - least
     if left < 0:
@@ -175,7 +179,7 @@ def choose_ranks(
         raise InputError("rank learning", "keep", f"{problem}; raise keep or lower rank_floor")
     steps = [
         step for i, (f, own) in enumerate(zip(factors, possible, strict=True))
-        for step in _steps(i, f.shape, margins(f), own, price)
+        for step in _steps(i, f, margins(f), own, price)
     ]  # fmt: skip
     stopped: set[int] = set()
     for step in sorted(steps, key=lambda s: (-s.margin, s.matrix, s.place)):
@@ -187,10 +191,11 @@ def choose_ranks(
 
 
 def _steps(
-    matrix: int, shape: tuple[int, int], margins: Tensor, possible: Sequence[int], price: Price
+    matrix: int, factors: Factors, margins: Tensor, possible: Sequence[int], price: Price
 ) -> Iterator[Step]:
-    falling, dense_from = margins.sort(descending=True).values.tolist(), price.dense_from(*shape)
+    kind = (*factors.shape, factors.form)
+    falling, dense_from = margins.sort(descending=True).values.tolist(), price.dense_from(*kind)
     for place, (low, high) in enumerate(pairwise(possible)):
         paid = min(high, dense_from)
-        cost = price(high, *shape) - price(low, *shape)
+        cost = price(high, *kind) - price(low, *kind)
         yield Step(falling[(low + paid - 1) // 2], matrix, place, high, cost)

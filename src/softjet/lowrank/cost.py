@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from softjet.lowrank.dense import is_linear
 from softjet.lowrank.embedding import LowRankEmbedding, SoftThresholdEmbedding
-from softjet.lowrank.factors import kept_parameters
 from softjet.lowrank.layer import LOW_RANK, SOFT, linear_weights
 
 
@@ -64,4 +63,4 @@ def _lookup(table: SoftThresholdEmbedding | LowRankEmbedding) -> int:
     if isinstance(table, LowRankEmbedding):
         return table.inner.numel()
     (m, n), rank = table.table.shape, table.table.rank()
-    return rank * n if kept_parameters(rank, m, n) < m * n else 0
+    return rank * n if table.table.parameters_at(rank) < m * n else 0

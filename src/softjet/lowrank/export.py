@@ -14,7 +14,8 @@ from softjet.errors import InputError
 from softjet.lowrank.budget import Shares
 from softjet.lowrank.dense import dense_bias, dense_weight, is_linear, sharers
 from softjet.lowrank.embedding import LowRankEmbedding
-from softjet.lowrank.layer import LowRankLinear, Piece
+from softjet.lowrank.low_rank import LowRankLinear, Piece
+from softjet.lowrank.pivot import PivotLinear
 from softjet.lowrank.selection import replace
 from softjet.provenance.files import whole_file
 from softjet.weights import check_finite
@@ -77,10 +78,11 @@ def _ranks(model: nn.Module) -> dict[str, Any]:
     """Layers of low rank by path; an output layer that shares its table's matrices follows the table."""
     tables = {path: m for path, m in model.named_modules() if isinstance(m, LowRankEmbedding)}
     shared = {id(table.inner) for table in tables.values()}
-    layers = {
+    layers: dict[str, Any] = {
         path: {"in": m.in_features, "pieces": [piece._asdict() for piece in m.layout]}
+        | ({"form": "pivot"} if isinstance(m, PivotLinear) else {})
         for path, m in model.named_modules()
-        if isinstance(m, LowRankLinear) and id(m.inner) not in shared
+        if isinstance(m, (LowRankLinear, PivotLinear)) and id(m.inner) not in shared
     }
     return layers | {
         path: {"rows": m.num_embeddings, "width": m.embedding_dim, "rank": len(m.inner)}
@@ -121,7 +123,14 @@ def load_compressed(folder: str | Path, skeleton: nn.Module | None = None) -> nn
     except (SafetensorError, RuntimeError, OSError) as error:
         raise InputError(weights, "weights", f"do not fit the model: {error}") from None
     check_finite(model.named_parameters(), weights, "compress the model again")
+    _check_orders(model, weights)
     return model.eval()
+
+
+def _check_orders(model: nn.Module, weights: Path) -> None:
+    for path, layer in model.named_modules():
+        if isinstance(layer, PivotLinear) and not layer.in_order():
+            raise InputError(weights, f"{path}.order", "is no order of the inputs; compress the model again")
 
 
 def _read(config: Path) -> dict[str, Any]:
@@ -178,7 +187,8 @@ def _make_linear(skeleton: nn.Module, path: str, dense: nn.Module, ranks: Mappin
     possible = all(piece.rank is None or 0 <= piece.rank <= min(piece.outputs, shape[1]) for piece in pieces)
     if not is_linear(dense) or dense_weight(dense).shape != shape or not possible:
         return False
-    layer = LowRankLinear(shape[1], pieces, dense.bias is not None)
+    kind = PivotLinear if ranks.get("form") == "pivot" else LowRankLinear
+    layer = kind(shape[1], pieces, dense.bias is not None)
     replace(skeleton, path, layer.to(dense_weight(dense)))
     return True
 

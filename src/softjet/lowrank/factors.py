@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.linalg import vector_norm
 from torch.nn import functional
 
+from softjet.config.lowrank import Form
 from softjet.lowrank.gates import Gate, NewGate, SoftGate, precise, soft_gate
 from softjet.lowrank.measures import Measure
 
@@ -22,9 +23,9 @@ Start = Literal["decomposed", "whole", "blank"]
 matrix, for whoever measures it next, or all zero, for a state that is loaded next."""
 
 
-def kept_parameters(rank: int, m: int, n: int) -> int:
-    """Parameters of an m x n matrix at a rank: the pair's r (m + n), at most the dense m n."""
-    return min(rank * (m + n), m * n)
+def kept_parameters(rank: int, m: int, n: int, form: Form = "pair") -> int:
+    """Parameters of an m x n matrix at a rank: a pair has min(r (m + n), m n), a pivot form r (m + n - r)."""
+    return rank * (m + n - rank) if form == "pivot" else min(rank * (m + n), m * n)
 
 
 class Factors(nn.Module):
@@ -45,6 +46,8 @@ class Factors(nn.Module):
 
     Attributes
     ----------
+    form : Form
+        What it will be stored as, by which its parameters count: "pair" until told otherwise.
     left, sigma, right : Parameter, shapes (m, k), (k,), (k, n)
         U, sigma and V of all k = min(m, n) directions; once `fixed`, of the kept ones alone.
     scale : Tensor, shape ()
@@ -69,6 +72,7 @@ class Factors(nn.Module):
     ) -> None:
         super().__init__()
         self.fixed = False
+        self.form: Form = "pair"
         self.measure = Measure()
         make = {"decomposed": self.measure.decompose, "whole": _whole, "blank": _blank}[start]
         self._set(*make(weight))
@@ -81,6 +85,10 @@ class Factors(nn.Module):
     def shape(self) -> tuple[int, int]:
         """The matrix's (m, n)."""
         return self.left.shape[0], self.right.shape[1]
+
+    def parameters_at(self, rank: int) -> int:
+        """Parameters that it is stored in at a rank."""
+        return kept_parameters(rank, *self.shape, self.form)
 
     @property
     def alpha(self) -> nn.Parameter:

@@ -1,14 +1,18 @@
 """From learned ranks to plain low-rank layers."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from softjet.lowrank.dense import dense_linear
 from softjet.lowrank.embedding import LowRankEmbedding, SoftThresholdEmbedding
-from softjet.lowrank.factors import Factors, kept_parameters
-from softjet.lowrank.layer import LowRankLinear, Piece, SoftThresholdLinear
+from softjet.lowrank.factors import Factors
+from softjet.lowrank.layer import SoftThresholdLinear
+from softjet.lowrank.low_rank import LowRankLinear, Piece
+from softjet.lowrank.pivot import PivotLinear, pivots
 from softjet.lowrank.selection import replace, soft_layers
 
 
@@ -36,13 +40,23 @@ class Fused:
         return not self.outer
 
 
+class FusedPivots(NamedTuple):
+    """Weights of one layer in pivot form, or of several that share them; fields as of PivotLinear."""
+
+    layout: list[Piece]
+    inner: nn.ParameterList
+    outer: nn.ParameterList
+    order: Tensor
+
+
 @torch.no_grad()
 def fuse(model: nn.Module) -> nn.Module:
     """Replace every layer whose rank was learned by what it computes at that rank, in place.
 
     Each matrix becomes the pair U[m, r] and (S V)[r, n], with S exactly what the layer multiplies with in
-    training; where the pair is not smaller than the matrix, it stays dense. A layer whose matrices are all
-    dense becomes again what it was, any other a LowRankLinear or LowRankEmbedding. Layers that share their
+    training, or the pivot form of that pair; where this is not smaller than the matrix, it stays dense. A
+    layer whose matrices are all dense becomes again what it was, any other a LowRankLinear, PivotLinear or
+    LowRankEmbedding. Layers that share their
     matrices share what these become.
 
     Parameters
@@ -54,7 +68,7 @@ def fuse(model: nn.Module) -> nn.Module:
     nn.Module
         The same model.
     """
-    weights: dict[Factors, Fused] = {}
+    weights: dict[Factors, Fused | FusedPivots] = {}
     made: dict[nn.Module, nn.Module] = {}  # a module may stand at several paths
     for path, layer in soft_layers(model).items():
         factors = layer.factors()
@@ -65,17 +79,27 @@ def fuse(model: nn.Module) -> nn.Module:
     return model
 
 
-def _fused(factors: list[Factors], transposed: bool) -> Fused:
+def _fused(factors: list[Factors], transposed: bool) -> Fused | FusedPivots:
     layout = [_piece(f) for f in factors]
     pairs = [_pair(f, piece) for f, piece in zip(factors, layout, strict=True)]
+    if factors[0].form == "pivot" and any(outer is not None for _, outer in pairs):
+        return _pivoted(layout, pairs)
     inner = torch.cat([inner for inner, _ in pairs])
     outer = [nn.Parameter(outer) for _, outer in pairs if outer is not None]
     return Fused(layout, nn.Parameter(inner.T.contiguous() if transposed and not outer else inner), outer)
 
 
+def _pivoted(layout: list[Piece], pairs: Sequence[tuple[Tensor, Tensor | None]]) -> FusedPivots:
+    low = [pivots(outer, inner) for inner, outer in pairs if outer is not None]
+    columns = iter(low)
+    outers = nn.ParameterList(inner if outer is None else next(columns).outer for inner, outer in pairs)
+    order = torch.stack([pivot.order for pivot in low])
+    return FusedPivots(layout, nn.ParameterList(pivot.inner for pivot in low), outers, order)
+
+
 def _piece(factors: Factors) -> Piece:
     (m, n), rank = factors.shape, factors.rank()
-    return Piece(m, rank if kept_parameters(rank, m, n) < m * n else None)
+    return Piece(m, rank if factors.parameters_at(rank) < m * n else None)
 
 
 def _pair(factors: Factors, piece: Piece) -> tuple[Tensor, Tensor | None]:
@@ -87,16 +111,29 @@ def _pair(factors: Factors, piece: Piece) -> tuple[Tensor, Tensor | None]:
     return passed, factors.left[:, kept].contiguous()
 
 
-def _plain(layer: SoftThresholdLinear | SoftThresholdEmbedding, weights: Fused) -> nn.Module:
-    return _linear(layer, weights) if isinstance(layer, SoftThresholdLinear) else _table(layer, weights)
+def _plain(layer: SoftThresholdLinear | SoftThresholdEmbedding, weights: Fused | FusedPivots) -> nn.Module:
+    if isinstance(layer, SoftThresholdLinear):
+        return _linear(layer, weights)
+    assert isinstance(weights, Fused)
+    return _table(layer, weights)
 
 
-def _linear(layer: SoftThresholdLinear, weights: Fused) -> nn.Module:
+def _linear(layer: SoftThresholdLinear, weights: Fused | FusedPivots) -> nn.Module:
+    if isinstance(weights, FusedPivots):
+        return _pivot_linear(layer, weights)
     if weights.dense:
         return dense_linear(weights.inner, layer.bias, layer.transposed)
     with torch.device("meta"):
         fused = LowRankLinear(layer.in_features, weights.layout, bias=layer.bias is not None)
     fused.inner, fused.outer, fused.bias = weights.inner, nn.ParameterList(weights.outer), layer.bias
+    return fused
+
+
+def _pivot_linear(layer: SoftThresholdLinear, weights: FusedPivots) -> PivotLinear:
+    with torch.device("meta"):
+        fused = PivotLinear(layer.in_features, weights.layout, bias=layer.bias is not None)
+    fused.inner, fused.outer, fused.bias = weights.inner, weights.outer, layer.bias
+    fused.register_buffer("order", weights.order)
     return fused
 
 

@@ -1,7 +1,6 @@
-"""Linear layers whose rank is learned, and the plain low-rank layers that they become."""
+"""Linear layers whose rank is learned."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +8,9 @@ from torch.nn import functional
 
 from softjet.lowrank.dense import dense_bias, dense_weight, is_conv1d, is_linear
 from softjet.lowrank.embedding import LowRankEmbedding, SoftThresholdEmbedding
-from softjet.lowrank.factors import Factors, factorised, kept_parameters, ranks_of
+from softjet.lowrank.factors import Factors, factorised, ranks_of
+from softjet.lowrank.low_rank import LowRankLinear
+from softjet.lowrank.pivot import PivotLinear
 
 
 class SoftThresholdLinear(nn.Module):
@@ -79,82 +80,10 @@ class SoftThresholdLinear(nn.Module):
         return apart < sum(k * m * n + rows * m * n for k, m, n in sizes)
 
 
-class Piece(NamedTuple):
-    """Shape of one matrix in a low-rank layer: its outputs, and its rank, or None where it is dense."""
-
-    outputs: int
-    rank: int | None
-
-    @property
-    def width(self) -> int:
-        """Rows it has in the shared first product."""
-        return self.outputs if self.rank is None else self.rank
-
-
-class LowRankLinear(nn.Module):
-    """A linear layer as two smaller ones, with one first product shared by all matrices packed in it.
-
-    The first product gives every low-rank piece its r inner values and every dense piece its outputs; the
-    second turns inner values into outputs, piece by piece.
-
-    Parameters
-    ----------
-    in_features : int
-    layout : sequence of Piece
-        The matrices in the order of the outputs.
-    bias : bool
-        With an offset.
-    """
-
-    def __init__(self, in_features: int, layout: Sequence[Piece], bias: bool = True) -> None:
-        super().__init__()
-        self.in_features, self.layout = in_features, [Piece(*piece) for piece in layout]
-        self.out_features = sum(piece.outputs for piece in self.layout)
-        self.inner = nn.Parameter(torch.empty(sum(piece.width for piece in self.layout), in_features))
-        self.outer = nn.ParameterList(
-            torch.empty(piece.outputs, piece.rank) for piece in self.layout if piece.rank is not None
-        )
-        self.bias = nn.Parameter(torch.empty(self.out_features)) if bias else None
-
-    def extra_repr(self) -> str:
-        """Sizes and ranks, for print(model)."""
-        ranks = ", ".join("dense" if piece.rank is None else str(piece.rank) for piece in self.layout)
-        return f"in_features={self.in_features}, out_features={self.out_features}, ranks=[{ranks}]"
-
-    @property
-    def weight(self) -> Tensor:
-        """The weight as one matrix, shape (out, in), for code that multiplies with it by itself."""
-        outer, parts = iter(self.outer), []
-        for piece, rows in zip(self.layout, self.inner.split([p.width for p in self.layout]), strict=True):
-            parts.append(rows if piece.rank is None else next(outer) @ rows)
-        return torch.cat(parts)
-
-    def weights(self) -> int:
-        """Parameters without the offset."""
-        return self.inner.numel() + sum(outer.numel() for outer in self.outer)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Multiply; shapes (..., in) -> (..., out)."""
-        inner = functional.linear(x, self.inner).split([piece.width for piece in self.layout], dim=-1)
-        outer = iter(self.outer)
-        biases = (
-            self.bias.split([p.outputs for p in self.layout])
-            if self.bias is not None
-            else [None] * len(inner)
-        )
-        outputs = []
-        for piece, value, bias in zip(self.layout, inner, biases, strict=True):
-            if piece.rank is not None:
-                outputs.append(functional.linear(value, next(outer), bias))
-            else:
-                outputs.append(value if bias is None else value + bias)
-        return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
-
-
 SOFT = (SoftThresholdLinear, SoftThresholdEmbedding)
 """Layers whose rank is being learned."""
 
-LOW_RANK = (LowRankLinear, LowRankEmbedding)
+LOW_RANK = (LowRankLinear, PivotLinear, LowRankEmbedding)
 """What they become."""
 
 
@@ -162,7 +91,7 @@ def linear_weights(layer: nn.Module) -> int:
     """Parameters of a selected layer without its offset: dense, fused, or learning (as if fused)."""
     if isinstance(layer, SOFT):
         factors = layer.factors()
-        return sum(kept_parameters(r, *f.shape) for f, r in zip(factors, ranks_of(factors), strict=True))
+        return sum(f.parameters_at(r) for f, r in zip(factors, ranks_of(factors), strict=True))
     if isinstance(layer, LOW_RANK):
         return layer.weights()
     assert is_linear(layer) or isinstance(layer, nn.Embedding)

@@ -15,7 +15,7 @@ from softjet.lowrank.methods import PROCEDURES
 from softjet.lowrank.price import PARAMETERS, Price
 from softjet.lowrank.ranks import THRESHOLDS, table_rows
 from softjet.lowrank.run import Run
-from softjet.lowrank.selection import all_factors, decompose
+from softjet.lowrank.selection import all_factors, decompose, set_form
 from softjet.lowrank.whitening import blank_measures, measure_inputs, whiten
 
 
@@ -48,6 +48,7 @@ def begin(
         # The inputs decide about the directions, once they are seen.
         start: Start = "blank" if blank else "whole" if procedure.whitened else "decomposed"
         decompose(model, selection, procedure.gate(settings), settings.train, settings.embeddings, start)
+        set_form(model, settings.form)
     if procedure.learning is not None and procedure.whitened:
         blank_measures(model)
     if settings.train == "spectrum":

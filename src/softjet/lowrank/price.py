@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from softjet.config.lowrank import Form
 from softjet.errors import InputError
 from softjet.lowrank.factors import Factors, kept_parameters
 
@@ -15,23 +16,23 @@ from softjet.lowrank.factors import Factors, kept_parameters
 class Price(Protocol):
     """Cost of an m x n matrix at a rank, and the rank from which it is kept dense."""
 
-    def __call__(self, rank: int, m: int, n: int) -> float:
+    def __call__(self, rank: int, m: int, n: int, form: Form = "pair") -> float:
         """Cost at a rank, in any unit; it never falls as the rank rises."""
 
-    def dense_from(self, m: int, n: int) -> int:
-        """Least rank at which a pair of factors does not pay."""
+    def dense_from(self, m: int, n: int, form: Form = "pair") -> int:
+        """Least rank at which the form does not pay."""
 
 
 class Parameters:
-    """Parameters: min(r (m + n), m n)."""
+    """Parameters: min(r (m + n), m n) of a pair, r (m + n - r) of a pivot form."""
 
-    def __call__(self, rank: int, m: int, n: int) -> int:
+    def __call__(self, rank: int, m: int, n: int, form: Form = "pair") -> int:
         """Parameters at a rank."""
-        return kept_parameters(rank, m, n)
+        return kept_parameters(rank, m, n, form)
 
-    def dense_from(self, m: int, n: int) -> int:
-        """Break-even, m n / (m + n), rounded up."""
-        return math.ceil(m * n / (m + n))
+    def dense_from(self, m: int, n: int, form: Form = "pair") -> int:
+        """Break-even: of a pair m n / (m + n), rounded up; of a pivot form full rank."""
+        return min(m, n) if form == "pivot" else math.ceil(m * n / (m + n))
 
 
 class Times:
@@ -59,16 +60,18 @@ class Times:
             for m, n in table[["m", "n"]].drop_duplicates().to_numpy().tolist()
         }
 
-    def __call__(self, rank: int, m: int, n: int) -> float:
+    def __call__(self, rank: int, m: int, n: int, form: Form = "pair") -> float:
         """Nanoseconds of the product with a matrix of this shape, over the rows that were measured."""
-        return float(self._of(m, n)[rank])
+        return float(self._of(m, n, form)[rank])
 
-    def dense_from(self, m: int, n: int) -> int:
+    def dense_from(self, m: int, n: int, form: Form = "pair") -> int:
         """Rank behind the last one that pays; 1 where none does."""
-        prices = self._of(m, n)
+        prices = self._of(m, n, form)
         return int((prices[1:] < prices[-1]).sum()) + 1
 
-    def _of(self, m: int, n: int) -> NDArray[np.float64]:
+    def _of(self, m: int, n: int, form: Form) -> NDArray[np.float64]:
+        if form != "pair":
+            raise InputError("rank learning", "form", f"{form} was not timed, pairs are; take pair")
         if (m, n) not in self._known:
             raise InputError("table of times", f"{m} x {n}", "was not measured; take the model's own table")
         return self._known[m, n]
@@ -92,7 +95,7 @@ PARAMETERS = Parameters()
 
 def total_price(factors: Sequence[Factors], ranks: Sequence[int], price: Price) -> float:
     """Cost of matrices at these ranks."""
-    return sum(price(rank, *f.shape) for rank, f in zip(ranks, factors, strict=True))
+    return sum(price(rank, *f.shape, f.form) for rank, f in zip(ranks, factors, strict=True))
 
 
 def dense_price(factors: Sequence[Factors], price: Price) -> float:

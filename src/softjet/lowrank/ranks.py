@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from softjet.config.lowrank import Selection
-from softjet.lowrank.factors import Factors, kept_parameters
+from softjet.lowrank.factors import Factors
 from softjet.lowrank.gates import SoftGate
 from softjet.lowrank.layer import SOFT
 from softjet.lowrank.selection import Place, all_factors, find_layers
@@ -67,7 +67,7 @@ def _what(factors: Factors, rank: int) -> dict[str, Any]:
     sizes = factors.spectrum().detach()
     by_size = sizes.argsort(descending=True, stable=True)
     spectrum = sizes[by_size] * factors.scale
-    parameters = kept_parameters(rank, m, n)
+    parameters = factors.parameters_at(rank)
     return {
         "m": m,
         "n": n,

@@ -7,13 +7,15 @@ from typing import NamedTuple
 
 from torch import nn
 
-from softjet.config.lowrank import Selection
+from softjet.config.lowrank import Form, Selection
 from softjet.errors import InputError
 from softjet.lowrank.dense import dense_weight, is_linear, sharers
 from softjet.lowrank.embedding import LowRankEmbedding, SoftThresholdEmbedding
 from softjet.lowrank.factors import Factors, Start, Train, factorised
 from softjet.lowrank.gates import NewGate, soft_gate
-from softjet.lowrank.layer import LOW_RANK, SOFT, LowRankLinear, SoftThresholdLinear
+from softjet.lowrank.layer import LOW_RANK, SOFT, SoftThresholdLinear
+from softjet.lowrank.low_rank import LowRankLinear
+from softjet.lowrank.pivot import PivotLinear
 
 EMBEDDINGS = "embeddings"
 """Stack of embedding tables, which lie in no block."""
@@ -154,6 +156,17 @@ def decompose(
             replace(model, path, made[layer])
 
 
+def set_form(model: nn.Module, form: Form) -> None:
+    """Say what the matrices of a learning model will be stored as; those of embedding tables stay pairs.
+
+    A table's rows are as many as the vocabulary: r^2 fewer numbers would hardly be missed there.
+    """
+    layers = soft_layers(model).values()
+    tables = {layer.table for layer in layers if isinstance(layer, SoftThresholdEmbedding)}
+    for factors in all_factors(model):
+        factors.form = "pair" if factors in tables else form
+
+
 def _soft(dense: nn.Module, factors: Sequence[Factors]) -> nn.Module:
     if isinstance(dense, nn.Embedding):
         return SoftThresholdEmbedding(dense, factors[0])
@@ -184,7 +197,7 @@ def _matches(path: str, pattern: str) -> bool:
 def _check_linear(path: str, module: nn.Module, pieces: int) -> None:
     if is_linear(module):
         outputs = len(dense_weight(module))
-    elif isinstance(module, (SoftThresholdLinear, LowRankLinear)):
+    elif isinstance(module, (SoftThresholdLinear, LowRankLinear, PivotLinear)):
         outputs = module.out_features
     else:
         problem = f"is a {type(module).__name__}; name a torch.nn.Linear or a Conv1D of transformers"

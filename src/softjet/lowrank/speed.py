@@ -16,7 +16,8 @@ from softjet.latency.pairs import measure_pair
 from softjet.latency.ratio import summarise
 from softjet.latency.work import work_of
 from softjet.lowrank.dense import dense_bias, dense_weight
-from softjet.lowrank.layer import LowRankLinear, Piece, linear_weights
+from softjet.lowrank.layer import linear_weights
+from softjet.lowrank.low_rank import LowRankLinear, Piece
 from softjet.lowrank.selection import find_layers
 
 DENSE, FACTORED, LINEAR = "dense", "factored", "linear layers alone"

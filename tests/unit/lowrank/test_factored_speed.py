@@ -8,7 +8,7 @@ from torch import nn
 
 from softjet.config.families import FAMILIES
 from softjet.config.lowrank import Matrices, Selection
-from softjet.lowrank.layer import LowRankLinear
+from softjet.lowrank.low_rank import LowRankLinear
 from softjet.lowrank.speed import factored, measure_factored, table_of
 
 SELECTION = Selection(

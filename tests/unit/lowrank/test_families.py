@@ -16,15 +16,18 @@ from softjet.lowrank import Shares, fuse, linear_macs, load_compressed, paramete
 from softjet.lowrank.embedding import LowRankEmbedding, SoftThresholdEmbedding
 from softjet.lowrank.onnx import export_onnx
 from softjet.lowrank.ranks import table_rows
-from softjet.lowrank.selection import all_factors, decompose, find_layers
+from softjet.lowrank.selection import all_factors, decompose, find_layers, set_form
 
 LANGUAGE = [family for family in FAMILIES if family != "part"]
 TIED = ("gpt2", "mamba")
 
+forms = pytest.mark.parametrize("form", ["pair", "pivot"])
 
-def at_rank(family, rank=None, embeddings=True):
+
+def at_rank(family, rank=None, embeddings=True, form="pair"):
     model = tiny(family)
     decompose(model, FAMILIES[family], embeddings=embeddings)
+    set_form(model, form)
     for factors in all_factors(model):
         factors.fix(rank or min(factors.shape))
     return model
@@ -49,9 +52,10 @@ def test_at_full_rank_the_answers_are_those_of_the_dense_model(family, embedding
 
 
 # Trap 1: the fused model is the model that was trained, in every family.
+@forms
 @pytest.mark.parametrize("family", LANGUAGE)
-def test_fused_models_answer_as_in_training(family):
-    model = at_rank(family, 5)
+def test_fused_models_answer_as_in_training(family, form):
+    model = at_rank(family, 5, form=form)
     want, counts = logits(model), parameter_counts(model, FAMILIES[family], embeddings=True)
     fuse(model)
     torch.testing.assert_close(logits(model), want, rtol=1e-4, atol=1e-5)
@@ -60,9 +64,10 @@ def test_fused_models_answer_as_in_training(family):
     assert counts.total == sum(p.numel() for p in model.parameters())
 
 
+@forms
 @pytest.mark.parametrize("family", CAUSAL)
-def test_generation_with_a_cache_is_that_without(family):
-    dense, full, small = tiny(family), at_rank(family), fuse(at_rank(family, 6))
+def test_generation_with_a_cache_is_that_without(family, form):
+    dense, full, small = tiny(family), at_rank(family, form=form), fuse(at_rank(family, 6, form=form))
     options = {"max_new_tokens": 4, "do_sample": False, "pad_token_id": 0, "eos_token_id": None}
     mask = torch.ones_like(tokens())
     assert torch.equal(
@@ -125,9 +130,10 @@ def test_the_row_of_padding_stays_zero_and_gets_no_gradient():
 
 @pytest.mark.parametrize("alone", [True, False], ids=["folder alone", "skeleton"])
 @pytest.mark.parametrize("rank", [6, None], ids=["low rank", "full rank"])
+@forms
 @pytest.mark.parametrize("family", LANGUAGE)
-def test_a_loaded_language_model_answers_and_generates_as_the_saved_one(family, rank, alone, tmp_path):
-    model = fuse(at_rank(family, rank))
+def test_a_loaded_language_model_answers_and_generates_as_the_saved_one(family, form, rank, alone, tmp_path):
+    model = fuse(at_rank(family, rank, form=form))
     about = {"kind": "transformers", **describe(model)} if alone else {}
     save_compressed(
         tmp_path, model, base_model="tiny", licence="MIT", how={}, kept=Shares(1, 1, 1), architecture=about
@@ -171,9 +177,10 @@ def arrays(inputs):
     return {name: value.numpy() for name, value in inputs.items()}
 
 
+@forms
 @pytest.mark.parametrize("family", LANGUAGE)
-def test_the_onnx_file_computes_the_same(family, tmp_path):
-    model, one_length = fuse(at_rank(family, 5)), family == "mamba"
+def test_the_onnx_file_computes_the_same(family, form, tmp_path):
+    model, one_length = fuse(at_rank(family, 5, form=form)), family == "mamba"
     export_onnx(model, example(), tmp_path / "model.onnx", FAMILIES[family])
     session = session_of(tmp_path / "model.onnx")
     assert session.get_modelmeta().custom_metadata_map["length"] == ("9" if one_length else "free")

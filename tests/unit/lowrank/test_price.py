@@ -12,7 +12,7 @@ from softjet.errors import InputError
 from softjet.latency.crossover import ranks_measured
 from softjet.lowrank import fuse, learn_ranks
 from softjet.lowrank.budget import possible_ranks
-from softjet.lowrank.layer import LowRankLinear
+from softjet.lowrank.low_rank import LowRankLinear
 from softjet.lowrank.price import PARAMETERS, Times
 from softjet.lowrank.selection import matrix_shapes
 

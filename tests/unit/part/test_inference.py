@@ -13,7 +13,7 @@ from softjet.config.part import ParTModel, ParTRun, Training
 from softjet.errors import InputError
 from softjet.latency.work import work_of
 from softjet.lowrank import fuse
-from softjet.lowrank.layer import LowRankLinear
+from softjet.lowrank.low_rank import LowRankLinear
 from softjet.lowrank.selection import all_factors, decompose
 from softjet.part import speed
 from softjet.part.inference import InferenceModel
