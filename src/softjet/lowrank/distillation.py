@@ -1,7 +1,9 @@
 """Distillation: the dense model's answer as a part of the loss."""
 
 import copy
+import hashlib
 from collections.abc import Callable
+from itertools import chain
 from typing import Any
 
 import torch
@@ -62,3 +64,20 @@ def with_teacher(model: nn.Module, loss: Loss, answer: Loss | None, share: float
         return divergence if share == 1 else (1 - share) * loss(student, batch) + share * divergence
 
     return mixed
+
+
+def digest_of(model: nn.Module) -> str:
+    """SHA-256 over the names, types, shapes and values of a model's parameters and buffers.
+
+    Parameters
+    ----------
+    model : nn.Module
+        On any device.
+    """
+    digest = hashlib.sha256()
+    for name, value in chain(model.named_parameters(), model.named_buffers()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        # Bytes are seen through a copy: a tensor of one value passes for contiguous whatever its strides.
+        plain = value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        digest.update(plain.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

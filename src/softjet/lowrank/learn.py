@@ -89,7 +89,7 @@ def learn_ranks(
         A selection that does not fit the model, a loss, gradient or input of a whitened layer that is not
         finite (the last saved state stays), a budget below the rank floors or not reached within
         `learn_steps`, distillation without `answer`, a budget of time without `price`, or a saved state of
-        another run.
+        another run or, distilled, of another dense model.
     """
     trained = with_teacher(model, loss, answer, settings.distillation)
     state = Path(state_dir) / "ranks.pt"

@@ -34,6 +34,8 @@ class Run:
         Present weight of the compression term.
     price : Price
         What a budget of time is counted in.
+    teacher : str
+        Digest of the dense model that the run is distilled from; empty if it is from none.
     phase, step, began
         Phase under way, steps taken in all, and the step at which the phase began.
     history, ranks : list of dict
@@ -52,6 +54,7 @@ class Run:
     dense: Counts
     weight: float = 0.0
     price: Price = PARAMETERS
+    teacher: str = ""
     phase: Phase = "learning"
     step: int = 0
     began: int = 0
@@ -145,6 +148,7 @@ def save_run(run: Run, target: Path) -> None:
     """Write the run's state, whole or not at all."""
     content = {
         "identity": _identity(run),
+        "teacher": run.teacher,
         "place": [run.phase, run.step, run.began, run.weight],
         "history": run.history,
         "ranks": run.ranks,
@@ -161,7 +165,7 @@ def take_up(run: Run, source: Path) -> None:
     Raises
     ------
     InputError
-        The state cannot be read, or is that of a run with other settings.
+        The state cannot be read, or is that of a run with other settings or another teacher.
     """
     state = load_state(source)
     with taking_up(source):
@@ -171,6 +175,10 @@ def take_up(run: Run, source: Path) -> None:
 def _take_up(run: Run, state: Mapping[str, Any], source: Path) -> None:
     if state["identity"] != _identity(run):
         raise InputError(source, "settings", "belong to another run; give another folder or remove this file")
+    # States of older versions name no teacher.
+    if state.get("teacher", run.teacher) != run.teacher:
+        problem = "is not the one that this run is distilled from; give that one or remove this file"
+        raise InputError(source, "dense model", problem)
     run.phase, run.step, run.began, run.weight = state["place"]
     run.history, run.ranks = state["history"], state["ranks"]
     if run.phase != "learning":

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from method_settings import METHODS, answer, run, settings_of
+from method_settings import METHODS, TOTAL, answer, run, settings_of
 from small_network import SELECTION, batches, loss, network
 
 from softjet.errors import InputError
 from softjet.lowrank import learn_ranks
-from softjet.lowrank.distillation import with_teacher
+from softjet.lowrank.distillation import digest_of, with_teacher
 from softjet.lowrank.selection import decompose
 
 
@@ -67,3 +67,68 @@ def test_every_method_can_be_distilled(tmp_path, method):
     distilled = run(method, tmp_path / "distilled", distillation=1.0, learn_steps=40, recover_steps=1)[1]
     assert len(plain) == len(distilled)
     assert plain["task"].iloc[-1] != distilled["task"].iloc[-1]
+
+
+def stopped(folder, model):
+    """The saved state of a distilled run that has only begun."""
+
+    def none(start):
+        yield from ()
+
+    with pytest.raises(StopIteration):
+        run("svd", folder, model, none, distillation=0.5)
+    return folder / "ranks.pt"
+
+
+def changed(part):
+    """The network with one value of a parameter or a buffer moved by as little as can be."""
+    model = with_buffer()
+    value = model.get_parameter(part) if part != "offset" else model.get_buffer(part)
+    with torch.no_grad():
+        value.view(-1)[-1] = torch.nextafter(value.view(-1)[-1], torch.tensor(torch.inf))
+    return model
+
+
+def with_buffer():
+    model = network()
+    model.register_buffer("offset", torch.zeros(3), persistent=False)
+    return model
+
+
+@pytest.mark.parametrize("part", ["enter.weight", "blocks.1.wide.weight", "leave.bias", "offset"])
+def test_a_distilled_run_does_not_go_on_with_another_teacher(tmp_path, part):
+    state = stopped(tmp_path, with_buffer())
+    with pytest.raises(InputError, match=r"dense model: is not the one .* remove this file") as caught:
+        run("svd", tmp_path, changed(part), distillation=0.5)
+    assert str(caught.value).startswith(f"{state}: ")
+    assert "\n" not in str(caught.value)
+    assert len(run("svd", tmp_path, with_buffer(), distillation=0.5)[1]) == TOTAL
+
+
+def test_a_state_that_names_no_teacher_goes_on(tmp_path):
+    state = stopped(tmp_path, network())
+    content = torch.load(state)
+    del content["teacher"]
+    torch.save(content, state)
+    assert len(run("svd", tmp_path, network(seed=5), distillation=0.5)[1]) == TOTAL
+
+
+@pytest.mark.parametrize(("share", "read"), [(0.0, 0), (0.5, 1)])
+def test_the_dense_model_is_read_for_its_digest_only_where_it_teaches(tmp_path, monkeypatch, share, read):
+    models = []
+    monkeypatch.setattr("softjet.lowrank.phases.digest_of", lambda model: models.append(model) or "")
+    run("svd", tmp_path, distillation=share)
+    assert len(models) == read
+
+
+def test_a_digest_is_of_values_and_not_of_how_they_lie_in_memory():
+    one, other = network(), network()
+    other.leave.weight = torch.nn.Parameter(other.leave.weight.detach().T.contiguous().T)
+    wide = torch.zeros(2, 5)
+    for model, value in ((one, wide[:1, 0]), (other, wide[1, :1])):
+        model.register_buffer("single", value)
+        model.register_buffer("count", torch.tensor(7))
+        model.register_buffer("none", torch.zeros(0))
+    assert digest_of(one) == digest_of(other)
+    assert digest_of(one.bfloat16()) != digest_of(other)
+    assert digest_of(one) == digest_of(other.bfloat16())
