@@ -156,7 +156,20 @@ def draw_topk(table: pd.DataFrame, target: str | Path) -> None:
         _say(time, "not measured:\nthe machine was too noisy")
     for panel, level in ((accuracy, 0), (rejection, 1), (time, 1)):
         _finish(panel, level, sorted(table.k.unique()))
+    for panel, metric, what in (
+        (accuracy, "accuracy", "test jets"),
+        (rejection, "rejection", "background jets"),
+        (time, "time", "pairs of calls"),
+    ):
+        _count(panel, table[table.metric.str.startswith(metric)], what)
+    figure.suptitle("bars: 95 % over jets, of times over pairs of calls", fontsize=9)
     save_figure(figure, target)
+
+
+def _count(panel: Axes, rows: pd.DataFrame, what: str) -> None:
+    """Say how many of what a panel is measured on, where it is."""
+    if len(rows):
+        panel.set_title(f"{rows.n.max():,} {what}", fontsize=9)
 
 
 def _say(panel: Axes, why: str) -> None:

@@ -157,6 +157,17 @@ def test_top_k_panels(axes):
     assert not any(panel.texts for panel in (accuracy, rejection, time))
 
 
+def test_top_k_panels_say_what_they_are_measured_on(axes):
+    table = top_k()
+    table.loc[table.metric == "rejection_50", "n"] = 900
+    table.loc[table.metric == "time", "n"] = 20
+    draw_topk(table, "topk.png")
+    titles = [panel.get_title() for panel in axes()]
+    assert titles == ["1,000 test jets", "900 background jets", "20 pairs of calls"]
+    draw_topk(table[~table.metric.str.startswith("rejection")], "topk.png")
+    assert axes()[1].get_title() == ""
+
+
 def test_empty_panels_say_why(axes):
     table = top_k(note="too noisy")
     draw_topk(table[~table.metric.str.startswith("rejection")], "topk.png")
