@@ -35,10 +35,10 @@ def draw_latency(
         What a call is given, and what its length counts: ("windows", "tokens") of text.
     """
     batches = ratios["batch"].tolist()
-    figure, axes = new_figure(1, len(batches) + 1, width=3.2, height=3.0, squeeze=False)
+    figure, axes = new_figure(1, len(batches) + 1, width=3.2, height=3.5, squeeze=False)
     for panel, batch in zip(axes[0], batches, strict=False):
         _draw_samples(panel, samples[samples["batch"] == batch], names)
-        panel.set_title(_setting(ratios[ratios["batch"] == batch].iloc[0], units), loc="left", fontsize=8.5)
+        _explain(panel, _setting(ratios[ratios["batch"] == batch].iloc[0], units))
     axes[0, 0].set_ylabel("time of a call (ms)")
     _draw_ratios(axes[0, -1], ratios, names)
     axes[0, -1].set_xlabel(f"{units[0]} a call")
@@ -62,7 +62,14 @@ def _draw_samples(panel: Axes, samples: pd.DataFrame, names: tuple[str, str]) ->
     # A few calls that something else interrupted would squeeze all others into a line.
     panel.set_ylim(0, 1.6 * np.quantile(samples["nanoseconds"], 0.9) / 1e6)
     panel.set_xlabel("pair, in the order measured")
-    panel.legend(loc="upper left")
+
+
+def _explain(panel: Axes, setting: str) -> None:
+    # Above the panel: a slow call may lie anywhere in it.
+    panel.legend(
+        title=setting, title_fontsize=8.5, alignment="left", loc="lower left", bbox_to_anchor=(0, 1),
+        borderpad=0, borderaxespad=0.3,
+    )  # fmt: skip
 
 
 def _draw_ratios(panel: Axes, ratios: pd.DataFrame, names: tuple[str, str]) -> None:

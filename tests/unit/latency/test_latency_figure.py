@@ -1,8 +1,10 @@
 """The figure of the time measurement."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
+from softjet.figures import latency
 from softjet.figures.latency import draw_latency
 from softjet.latency import measure_pair, summarise
 
@@ -15,3 +17,25 @@ def test_the_figure_shows_measured_and_noisy_settings_alike(tmp_path):
     ratios.loc[1, ["ratio", "low", "high"]] = np.nan
     draw_latency(samples, ratios, tmp_path / "latency.png")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["latency.pdf", "latency.png"]
+
+
+def _calls(panel):
+    """Where a panel's calls lie on the figure, without the lines of medians."""
+    lines = [line.get_xydata() for line in panel.lines if line.get_linestyle() == "None"]
+    return panel.transData.transform(np.concatenate(lines))
+
+
+def test_no_legend_lies_over_a_call(monkeypatch):
+    kept = []
+    monkeypatch.setattr(latency, "save_figure", lambda figure, target: kept.append(figure))
+    samples = pd.concat([measure_pair(lambda: None, lambda: None, 40, 1, batch=b) for b in (1, 64)])
+    samples["nanoseconds"] = np.where(samples["order"] % 20, 1e6, 1.5e6)
+    draw_latency(samples, summarise(samples), "latency.png")
+    figure = kept[0]
+    figure.draw_without_rendering()
+    for panel in figure.axes[:2]:
+        legend, calls = panel.get_legend().get_window_extent(), _calls(panel)
+        assert len(calls) == 80
+        assert not any(legend.contains(*call) for call in calls)
+        assert all(figure.bbox.contains(*corner) for corner in legend.corners())
+    plt.close(figure)
