@@ -139,7 +139,7 @@ def draw_topk(table: pd.DataFrame, target: str | Path) -> None:
     target : path
         PNG; a PDF stands beside it.
     """
-    figure, (accuracy, rejection, time) = new_figure(1, 3, width=3.5, height=3.2)
+    figure, (accuracy, rejection, time) = new_figure(1, 3, width=3.5, height=3.8)
     for place, (weights, rows) in enumerate(table[table.metric == "accuracy"].groupby("weights", sort=False)):
         _draw_against_k(accuracy, rows, str(weights), place)
     quoted = table[table.metric.str.startswith("rejection") & table.change.notna()]
@@ -195,5 +195,5 @@ def _finish(panel: Axes, level: float, kept: Sequence[int]) -> None:
     panel.tick_params(axis="x", which="minor", length=0)
     panel.set(xlabel="weights kept of each query", xlim=(min(kept) / 1.4, max(kept) * 1.6))
     if panel.get_legend_handles_labels()[0]:
-        # What is kept gains with the number kept, and so leaves this corner.
-        panel.legend(fontsize=7.5, loc="lower right", bbox_to_anchor=(1, 0.08))
+        # Below the panel: with a curve a class there is no free corner in it.
+        panel.legend(fontsize=7.5, loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=3, frameon=False)

@@ -168,6 +168,20 @@ def test_top_k_panels_say_what_they_are_measured_on(axes):
     assert axes()[1].get_title() == ""
 
 
+def test_no_legend_of_top_k_lies_in_a_panel(axes):
+    table = top_k()
+    one = table[table.metric == "rejection_50"]
+    nine = [one.assign(**{"class": f"class {i}", "k": k, "change": i / 10}) for i in range(9) for k in (1, 4)]
+    draw_topk(pd.concat([table, *nine]), "topk.png")
+    figure = axes()[0].figure
+    figure.draw_without_rendering()
+    for panel in axes():
+        legend = panel.get_legend().get_window_extent()
+        assert not any(legend.overlaps(other.get_window_extent()) for other in axes())
+        assert not legend.overlaps(panel.xaxis.label.get_window_extent())
+        assert all(figure.bbox.contains(*corner) for corner in legend.corners())
+
+
 def test_empty_panels_say_why(axes):
     table = top_k(note="too noisy")
     draw_topk(table[~table.metric.str.startswith("rejection")], "topk.png")
