@@ -19,6 +19,7 @@ from softjet.lowrank.export import save_compressed
 from softjet.lowrank.fusion import fuse
 from softjet.lowrank.learn import learn_ranks
 from softjet.lowrank.price import Times
+from softjet.lowrank.shared import selection_of
 from softjet.provenance.files import write_tables
 from softjet.provenance.job import job
 
@@ -33,12 +34,13 @@ with job(snakemake) as step:
     tokenizer = load_tokenizer(folder, model.config.vocab_size)
     table = pd.read_parquet(snakemake.input.train)
     loader = loader_of(task, table, tokenizer, settings.batch_size, settings.seed)
-    dense = parameter_counts(model, FAMILIES[family], settings.embeddings)
+    selection = selection_of(model, FAMILIES[family], settings)
+    dense = parameter_counts(model, selection, settings.embeddings)
     price = Times(pd.read_parquet(snakemake.input.times[0])) if snakemake.input.times else None
     learned = learn_ranks(
-        model, FAMILIES[family], loader.training, task_loss, settings, step.state, base, answer, price
+        model, selection, loader.training, task_loss, settings, step.state, base, answer, price
     )
-    kept = parameter_counts(fuse(model.cpu()), FAMILIES[family], settings.embeddings).over(dense)
+    kept = parameter_counts(fuse(model.cpu()), selection, settings.embeddings).over(dense)
     save_compressed(
         Path(snakemake.output.model).parent,
         model,

@@ -14,6 +14,7 @@ from softjet.lowrank.export import save_compressed
 from softjet.lowrank.fusion import fuse
 from softjet.lowrank.learn import learn_ranks
 from softjet.lowrank.price import Times
+from softjet.lowrank.shared import selection_of
 from softjet.part.checkpoint import load_part
 from softjet.part.train import class_logits, class_loss
 from softjet.provenance.files import write_tables
@@ -22,8 +23,9 @@ from softjet.provenance.job import job
 with job(snakemake) as step:
     torch.set_num_threads(snakemake.threads)
     settings = RankLearning.model_validate(step.section["learning"])
-    selection, base = FAMILIES["part"], step.section["base"]
+    base = step.section["base"]
     model = to_device(load_part(Path(snakemake.input.model).parent), settings.device)
+    selection = selection_of(model, FAMILIES["part"], settings)
     dense = parameter_counts(model, selection)
     loader = JetLoader.for_model(snakemake.input.train, model.config, settings.batch_size, settings.seed)
     price = Times(pd.read_parquet(snakemake.input.times[0])) if snakemake.input.times else None

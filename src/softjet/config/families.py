@@ -13,6 +13,11 @@ def _within(
     return tuple(Matrices(path=f"{stack}.*.{path}", pieces=names.get(path, ())) for path in paths)
 
 
+def _shared(stack: str, *groups: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
+    """Layers of every block of a stack that have the same inputs."""
+    return tuple(tuple(f"{stack}.*.{path}" for path in group) for group in groups)
+
+
 _PART_LAYERS = ("attention.in_proj", "attention.out_proj", "expand", "contract")
 _PART_PACKED = {"attention.in_proj": ("query", "key", "value")}
 
@@ -33,6 +38,9 @@ FAMILIES = {
             "output.dense",
         ),
         blocks=("bert.encoder.layer",),
+        shared=_shared(
+            "bert.encoder.layer", ("attention.self.query", "attention.self.key", "attention.self.value")
+        ),
         embeddings=("bert.embeddings.word_embeddings",),
     ),
     "mpnet": Selection(
@@ -46,6 +54,7 @@ FAMILIES = {
             "output.dense",
         ),
         blocks=("mpnet.encoder.layer",),
+        shared=_shared("mpnet.encoder.layer", ("attention.attn.q", "attention.attn.k", "attention.attn.v")),
         embeddings=("mpnet.embeddings.word_embeddings",),
     ),
     "gpt2": Selection(
@@ -72,6 +81,11 @@ FAMILIES = {
             "mlp.down_proj",
         ),
         blocks=("model.layers",),
+        shared=_shared(
+            "model.layers",
+            ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+            ("mlp.gate_proj", "mlp.up_proj"),
+        ),
         embeddings=("model.embed_tokens",),
     ),
     "mamba": Selection(

@@ -50,6 +50,8 @@ class Selection(Section):
     """The linear layers; every path names at least one."""
     blocks: tuple[str, ...]
     """Paths of the lists of blocks; every selected layer lies in one of them."""
+    shared: tuple[tuple[str, ...], ...] = ()
+    """Paths of layers that have the same inputs, and could be one."""
     embeddings: tuple[str, ...] = ()
     """Paths of embedding tables that are factored too; an output layer tied to one follows it."""
     one_length: bool = False
@@ -70,6 +72,8 @@ class Recipe(Computed):
     """Factor the embedding tables too."""
     form: Form = "pair"
     """Store matrices as pairs of factors, or in pivot form: more rank in as many parameters, slower."""
+    share_inputs: bool = False
+    """One rank, and one first factor, for matrices of the same inputs: query, key and value; gate and up."""
     learn_steps: int = Field(150, ge=1)
     """Most steps of the learning phase; it ends when the budget is met, and must meet it."""
     recover_steps: int = Field(150, ge=0)
@@ -118,9 +122,11 @@ class Recipe(Computed):
         return self
 
     @model_validator(mode="after")
-    def _pairs_were_timed(self) -> "Recipe":
+    def _single_pairs_were_timed(self) -> "Recipe":
         if self.of == "time" and self.form != "pair":
             raise ValueError("form: pivot was not timed, pairs are; not with of: time")
+        if self.of == "time" and self.share_inputs:
+            raise ValueError("share_inputs: matrices are timed one by one; not with of: time")
         return self
 
 

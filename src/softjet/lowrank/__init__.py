@@ -11,6 +11,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "pivot": ["PivotLinear"],
         "learn": ["learn_ranks", "Learned"],
         "fusion": ["fuse"],
+        "shared": ["share_inputs"],
         "export": ["load_compressed", "save_compressed"],
         "budget": ["parameter_counts", "choose_ranks", "Counts", "Shares"],
         "cost": ["linear_macs"],

@@ -17,6 +17,7 @@ from softjet.lowrank.embedding import LowRankEmbedding
 from softjet.lowrank.low_rank import LowRankLinear, Piece
 from softjet.lowrank.pivot import PivotLinear
 from softjet.lowrank.selection import replace
+from softjet.lowrank.shared import join, joint_layers
 from softjet.provenance.files import whole_file
 from softjet.weights import check_finite
 
@@ -67,6 +68,7 @@ def save_compressed(
         "kept": kept._asdict(),
         "architecture": dict(architecture),
         "ranks": _ranks(model),
+        "joint": list(joint_layers(model)),
     }
     with whole_file(Path(folder) / "model.safetensors") as partial:
         save_model(model, str(partial))
@@ -114,6 +116,8 @@ def load_compressed(folder: str | Path, skeleton: nn.Module | None = None) -> nn
     config, weights = Path(folder) / "config.json", Path(folder) / "model.safetensors"
     about = _read(config)
     model = _build(about, config) if skeleton is None else skeleton
+    for path in about["joint"]:
+        _join(model, path, config)
     for path, ranks in about["ranks"].items():
         _make_low_rank(model, path, ranks, config)
     try:
@@ -136,7 +140,8 @@ def _check_orders(model: nn.Module, weights: Path) -> None:
 def _read(config: Path) -> dict[str, Any]:
     try:
         about = json.loads(config.read_text(encoding="utf-8"))
-        return {"architecture": about.get("architecture"), "ranks": dict(about["ranks"])}
+        kept = {"ranks": dict(about["ranks"]), "joint": [str(path) for path in about.get("joint", [])]}
+        return {"architecture": about.get("architecture"), **kept}
     except FileNotFoundError:
         raise InputError(config, "file", "does not exist; compress the model first") from None
     except OSError as error:
@@ -162,6 +167,14 @@ def _build(about: Mapping[str, Any], config: Path) -> nn.Module:
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(config, "architecture", f"builds no model: {error}") from None
     return model
+
+
+def _join(skeleton: nn.Module, path: str, config: Path) -> None:
+    try:
+        join(skeleton, path)
+    except InputError:
+        problem = "names no layers of the base model that could be one; give the model it was made from"
+        raise InputError(config, path, problem) from None
 
 
 def _make_low_rank(skeleton: nn.Module, path: str, ranks: Mapping[str, Any], config: Path) -> None:
