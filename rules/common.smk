@@ -320,8 +320,12 @@ def crossover_section(model):
     own = CONFIG.latency.model_dump(
         mode="json", include={"rows", "precision", "samples", "noise"}
     )
-    multiple = CONFIG.compress[model].learning.rank_multiple
-    return own | {"family": family_of(model), "multiple": multiple}
+    learning = CONFIG.compress[model].learning
+    return own | {
+        "family": family_of(model),
+        "multiple": learning.rank_multiple,
+        "form": learning.form,
+    }
 
 
 def crossover_file(model):

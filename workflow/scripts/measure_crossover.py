@@ -1,4 +1,4 @@
-"""Time the matrices of a dense model against pairs of factors, rank by rank."""
+"""Time the matrices of a dense model against ones of low rank, rank by rank."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import torch
 
 from softjet.config.families import FAMILIES
 from softjet.language.models import load_model
-from softjet.latency.crossover import measure_crossover
+from softjet.lowrank.crossover import measure_crossover
 from softjet.lowrank.selection import matrix_shapes
 from softjet.part.checkpoint import load_part
 from softjet.provenance.files import write_tables
@@ -25,5 +25,6 @@ with job(snakemake) as step:
         noise=own["noise"],
         dtype=getattr(torch, own["precision"]),
         multiple=own["multiple"],
+        form=own["form"],
     )
     write_tables({snakemake.output.times: times})

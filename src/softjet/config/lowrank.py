@@ -122,9 +122,7 @@ class Recipe(Computed):
         return self
 
     @model_validator(mode="after")
-    def _single_pairs_were_timed(self) -> "Recipe":
-        if self.of == "time" and self.form != "pair":
-            raise ValueError("form: pivot was not timed, pairs are; not with of: time")
+    def _single_matrices_are_timed(self) -> "Recipe":
         if self.of == "time" and self.share_inputs:
             raise ValueError("share_inputs: matrices are timed one by one; not with of: time")
         return self

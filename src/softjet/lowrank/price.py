@@ -38,13 +38,13 @@ class Parameters:
 class Times:
     """Times measured on this machine, between measured ranks interpolated.
 
-    A pair pays up to the largest rank measured faster than dense (its interval above 1) with all smaller
+    A form pays up to the largest rank measured faster than dense (its interval above 1) with all smaller
     ones, and never at or above the break-even of parameters.
 
     Parameters
     ----------
     table : DataFrame
-        Of :func:`softjet.latency.crossover.measure_crossover`.
+        Of :func:`softjet.lowrank.crossover.measure_crossover`.
 
     Raises
     ------
@@ -55,9 +55,11 @@ class Times:
     def __init__(self, table: pd.DataFrame) -> None:
         if table.empty:
             raise InputError("table of times", "m, n", "holds no shape; measure the model's own")
+        kinds = table[["m", "n", "form"]].drop_duplicates().to_numpy().tolist()
+        measured = table[table["ratio"].notna()]
         self._known = {
-            (m, n): _prices(m, n, table[(table["m"] == m) & (table["n"] == n) & table["ratio"].notna()])
-            for m, n in table[["m", "n"]].drop_duplicates().to_numpy().tolist()
+            (m, n, form): _prices(m, n, form, measured.query("m == @m and n == @n and form == @form"))
+            for m, n, form in kinds
         }
 
     def __call__(self, rank: int, m: int, n: int, form: Form = "pair") -> float:
@@ -70,20 +72,19 @@ class Times:
         return int((prices[1:] < prices[-1]).sum()) + 1
 
     def _of(self, m: int, n: int, form: Form) -> NDArray[np.float64]:
-        if form != "pair":
-            raise InputError("rank learning", "form", f"{form} was not timed, pairs are; take pair")
-        if (m, n) not in self._known:
-            raise InputError("table of times", f"{m} x {n}", "was not measured; take the model's own table")
-        return self._known[m, n]
+        if (m, n, form) not in self._known:
+            problem = f"was not measured as a {form}; take the model's own table"
+            raise InputError("table of times", f"{m} x {n}", problem)
+        return self._known[m, n, form]
 
 
-def _prices(m: int, n: int, rows: pd.DataFrame) -> NDArray[np.float64]:
+def _prices(m: int, n: int, form: Form, rows: pd.DataFrame) -> NDArray[np.float64]:
     """Nanoseconds at every rank from 0 to min(m, n): rising to the last that pays, then of the dense."""
     if rows.empty:
         raise InputError("table of times", f"{m} x {n}", "was too noisy; measure on a quiet machine")
     rows, dense = rows.sort_values("rank"), float(rows["median_a"].median())
     pays = (rows["low"] > 1).to_numpy().cumprod().astype(bool)
-    last = min(int(rows["rank"][pays].max()) if pays.any() else 0, Parameters().dense_from(m, n) - 1)
+    last = min(int(rows["rank"][pays].max()) if pays.any() else 0, Parameters().dense_from(m, n, form) - 1)
     prices = np.full(min(m, n) + 1, dense)
     rising = np.maximum.accumulate(dense / rows["ratio"].to_numpy())
     prices[: last + 1] = np.interp(np.arange(last + 1), rows["rank"], rising)

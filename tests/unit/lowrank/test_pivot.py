@@ -7,14 +7,12 @@ import pytest
 import safetensors.torch
 import torch
 from method_settings import run
-from pydantic import ValidationError
 from scipy.linalg import interpolative
 from small_network import SELECTION, network
 from tiny_transformers import tiny
 from torch import nn
 
 from softjet.config.families import FAMILIES
-from softjet.config.lowrank import RankLearning
 from softjet.errors import InputError
 from softjet.lowrank import Shares, fuse, linear_macs, load_compressed, parameter_counts, save_compressed
 from softjet.lowrank.baselines import by_share
@@ -227,11 +225,6 @@ def test_an_order_that_is_none_is_one_line(folder):
     with pytest.raises(InputError, match=r"blocks\.0\.packed\.order: is no order of the inputs") as caught:
         load_compressed(folder[0], network())
     assert "\n" not in str(caught.value)
-
-
-def test_a_budget_of_time_knows_no_pivots():
-    with pytest.raises(ValidationError, match="form: pivot was not timed"):
-        RankLearning(of="time", form="pivot")
 
 
 def test_it_prints_its_ranks():

@@ -9,9 +9,9 @@ from small_network import SELECTION, SETTINGS, Network, batches, loss, network
 
 from softjet.config.lowrank import Recipe
 from softjet.errors import InputError
-from softjet.latency.crossover import ranks_measured
 from softjet.lowrank import fuse, learn_ranks
 from softjet.lowrank.budget import possible_ranks
+from softjet.lowrank.crossover import ranks_measured
 from softjet.lowrank.low_rank import LowRankLinear
 from softjet.lowrank.price import PARAMETERS, Times
 from softjet.lowrank.selection import matrix_shapes
@@ -19,15 +19,15 @@ from softjet.lowrank.selection import matrix_shapes
 DENSE = 100.0
 
 
-def times_of(shapes, ratio=lambda share: 1 / share, low=lambda ratio: 0.99 * ratio):
-    """A table as if a pair's time were a share of the dense one's, at every eighth of break-even."""
+def times_of(shapes, ratio=lambda share: 1 / share, low=lambda ratio: 0.99 * ratio, form="pair"):
+    """A table as if the time of a form were a share of the dense one's, at every eighth of break-even."""
     rows = []
     for m, n in shapes:
-        most = math.ceil(m * n / (m + n))
+        most = PARAMETERS.dense_from(m, n, form)
         for part in range(1, 9):
             found = ratio(part / 8)
             row = {"m": m, "n": n, "rank": max(1, round(most * part / 8)), "ratio": found, "low": low(found)}
-            rows.append(row | {"median_a": DENSE, "median_b": DENSE / found})
+            rows.append(row | {"form": form, "median_a": DENSE, "median_b": DENSE / found})
     return pd.DataFrame(rows)
 
 
@@ -89,26 +89,37 @@ def test_a_table_that_tells_nothing_is_refused(change, message):
 
 
 def test_a_shape_that_was_not_measured_is_named():
-    with pytest.raises(InputError, match="32 x 64: was not measured"):
-        Times(times_of([(64, 64)]))(4, 32, 64)
+    times = Times(times_of([(64, 64)]))
+    with pytest.raises(InputError, match="32 x 64: was not measured as a pair"):
+        times(4, 32, 64)
+    with pytest.raises(InputError, match="64 x 64: was not measured as a pivot"):
+        times(4, 64, 64, "pivot")
+
+
+def test_a_pivot_form_may_pay_beyond_the_break_even_of_a_pair():
+    times = Times(times_of([(64, 64)], form="pivot"))
+    assert times.dense_from(64, 64, "pivot") == 57  # the last that is faster is measured at seven eighths
+    assert times(32, 64, 64, "pivot") == pytest.approx(50)
+    assert possible_ranks(64, 64, 16, 8, times, "pivot") == [16, 32, 48, 64]
 
 
 def test_shapes_of_packed_matrices_count_apart():
     assert matrix_shapes(network(), SELECTION) == {(16, 16): 6, (32, 16): 2}
 
 
+@pytest.mark.parametrize("form", ["pair", "pivot"])
 @pytest.mark.parametrize("method", ["soft-threshold", "svd", "dense"])
-def test_a_budget_of_time_is_met(tmp_path, method):
+def test_a_budget_of_time_is_met(tmp_path, method, form):
     shapes = matrix_shapes(network(), SELECTION)
     # Square matrices gain nothing by factors: all must come from the others.
-    table = pd.concat([times_of([(16, 16)], ratio=lambda _: 0.9), times_of([(32, 16)])])
-    times = Times(table)
-    model, _, ranks = run(method, tmp_path, of="time", keep=0.85, price=times)
+    parts = times_of([(16, 16)], ratio=lambda _: 0.9, form=form), times_of([(32, 16)], form=form)
+    times = Times(pd.concat(parts))
+    model, _, ranks = run(method, tmp_path, of="time", keep=0.85, price=times, form=form)
     fuse(model)
     if method == "dense":
         assert ranks["dense"].all()
         return
-    spent = sum(times(row["rank"], row["m"], row["n"]) for _, row in ranks.iterrows())
+    spent = sum(times(row["rank"], row["m"], row["n"], form) for _, row in ranks.iterrows())
     whole = DENSE * sum(shapes.values())
     assert 0.8 * whole < spent <= 0.85 * whole
     assert ranks.groupby("m")["dense"].all().to_dict() == {16: True, 32: False}
@@ -126,7 +137,8 @@ def test_a_budget_of_time_in_multiples_is_priced_by_their_own_times(tmp_path):
     for m, n in matrix_shapes(model, SELECTION):
         for rank in ranks_measured(m, n, 8, multiple=16):
             ratio = DENSE / tiled(rank)
-            rows.append({"m": m, "n": n, "rank": rank, "ratio": ratio, "low": ratio, "median_a": DENSE})
+            row = {"m": m, "n": n, "form": "pair", "rank": rank, "ratio": ratio, "low": ratio}
+            rows.append(row | {"median_a": DENSE})
     times = Times(pd.DataFrame(rows))
     _, _, ranks = run("svd", tmp_path, model, of="time", keep=0.13, price=times, rank_multiple=16)
     assert set(ranks["rank"]) == {16, 32}  # and none dense

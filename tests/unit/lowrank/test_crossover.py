@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from softjet.latency.crossover import measure_crossover, ranks_measured
+from softjet.lowrank.crossover import WARMUP, measure_crossover, ranks_measured
+from softjet.lowrank.pivot import PivotLinear
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +24,7 @@ def products(monkeypatch):
         seen.append((x, weight))
         return x @ weight.T
 
-    monkeypatch.setattr("softjet.latency.crossover.functional.linear", product)
+    monkeypatch.setattr("softjet.lowrank.crossover.functional.linear", product)
     return seen
 
 
@@ -51,6 +52,23 @@ def test_every_shape_is_measured_at_every_rank(table):
     ]  # fmt: skip
     assert (table["pairs"] == 5).all()
     assert (table["rows"] == 5).all()
+
+
+def test_a_pivot_form_is_measured_up_to_full_rank():
+    table = measure_crossover({(12, 4): 1, (8, 8): 2}, rows=5, samples=5, parts=2, form="pivot")
+    assert table[["m", "rank"]].to_numpy().tolist() == [[12, 2], [12, 4], [8, 4], [8, 8]]
+    assert table["parameters"].tolist() == [2 * 14 / 48, 1, 4 * 12 / 64, 1]
+    assert set(table["form"]) == {"pivot"}
+
+
+def test_pivot_forms_are_called_as_the_layer_is(monkeypatch):
+    called = []
+    forward = PivotLinear.forward
+    monkeypatch.setattr(
+        PivotLinear, "forward", lambda layer, x: called.append((layer.layout, x.shape)) or forward(layer, x)
+    )
+    measure_crossover({(12, 4): 3}, rows=5, samples=5, parts=1, form="pivot")
+    assert called == [([(12, 4)], (5, 4))] * 3 * (WARMUP + 5)
 
 
 def test_products_are_those_of_the_shape(products):
