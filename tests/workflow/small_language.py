@@ -27,6 +27,8 @@ LEARNING = {
     "rank_floor": 1,
     **SAVED,
 }
+SMALLEST = {"form": "pivot", "share_inputs": True}
+"""What stores a given rank in the fewest numbers."""
 METHODS = ("soft-threshold", "svd", "energy-svd", "whitened-svd", "learned-mask")
 
 
@@ -42,7 +44,7 @@ def config():
         }
         for family, sizes in SIZES.items()
     }
-    learning = dict.fromkeys(SIZES, LEARNING)
+    learning = dict.fromkeys(SIZES, LEARNING) | {"llama": LEARNING | SMALLEST}
     one, every = ([{"methods": list(m), "keeps": [0.5], "seeds": [1]}] for m in (METHODS[:1], METHODS))
     return {
         "datasets": None,

@@ -47,6 +47,18 @@ def test_a_compressed_folder_says_what_it_is(finished):
     assert about["how"]["method"] == "soft-threshold"
 
 
+def test_layers_of_the_same_inputs_are_one_where_the_recipe_says_so(finished):
+    run = finished / "lowrank" / "llama" / "soft-threshold-0.5-1"
+    about = json.loads((run / "config.json").read_text())
+    joint = ["self_attn.q_proj+k_proj+v_proj", "mlp.gate_proj+up_proj"]
+    assert about["joint"] == [f"model.layers.0.{name}" for name in joint]
+    ranks = pd.read_parquet(run / "ranks.parquet").set_index("type")
+    assert set(ranks.index) == {*joint, "self_attn.o_proj", "mlp.down_proj"}
+    low = ranks[~ranks["dense"]]
+    assert (low["parameters"] == low["rank"] * (low["m"] + low["n"] - low["rank"])).all()
+    assert all(about["ranks"][path]["form"] == "pivot" for path in low["module"])
+
+
 def test_the_report_names_every_family_and_what_it_is(finished):
     page = (finished / "report.html").read_text(encoding="utf-8")
     for heading in ("Fewer parameters", "Speed", "Half of the parameters"):
