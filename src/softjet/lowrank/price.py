@@ -7,6 +7,7 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.optimize import isotonic_regression
 
 from softjet.config.lowrank import Form
 from softjet.errors import InputError
@@ -86,7 +87,8 @@ def _prices(m: int, n: int, form: Form, rows: pd.DataFrame) -> NDArray[np.float6
     pays = (rows["low"] > 1).to_numpy().cumprod().astype(bool)
     last = min(int(rows["rank"][pays].max()) if pays.any() else 0, Parameters().dense_from(m, n, form) - 1)
     prices = np.full(min(m, n) + 1, dense)
-    rising = np.maximum.accumulate(dense / rows["ratio"].to_numpy())
+    # Of a rank measured slower than a larger one no more is known than that both take about as long.
+    rising = isotonic_regression(dense / rows["ratio"].to_numpy()).x
     prices[: last + 1] = np.interp(np.arange(last + 1), rows["rank"], rising)
     return prices
 

@@ -74,6 +74,8 @@ def test_time_never_falls_as_the_rank_rises():
     times = Times(table)
     prices = [times(rank, 64, 64) for rank in range(1, 65)]
     assert prices == sorted(prices)
+    # Measured to take 25 and 5: the same time for both, so that the larger costs nothing more.
+    assert [times(rank, 64, 64) for rank in (4, 8, 12, 16)] == pytest.approx([12.5, 15, 15, 50])
 
 
 @pytest.mark.parametrize(
