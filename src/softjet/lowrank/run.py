@@ -175,8 +175,7 @@ def take_up(run: Run, source: Path) -> None:
 def _take_up(run: Run, state: Mapping[str, Any], source: Path) -> None:
     if state["identity"] != _identity(run):
         raise InputError(source, "settings", "belong to another run; give another folder or remove this file")
-    # States of older versions name no teacher.
-    if state.get("teacher", run.teacher) != run.teacher:
+    if state["teacher"] != run.teacher:
         problem = "is not the one that this run is distilled from; give that one or remove this file"
         raise InputError(source, "dense model", problem)
     run.phase, run.step, run.began, run.weight = state["place"]

@@ -105,14 +105,6 @@ def test_a_distilled_run_does_not_go_on_with_another_teacher(tmp_path, part):
     assert len(run("svd", tmp_path, with_buffer(), distillation=0.5)[1]) == TOTAL
 
 
-def test_a_state_that_names_no_teacher_goes_on(tmp_path):
-    state = stopped(tmp_path, network())
-    content = torch.load(state)
-    del content["teacher"]
-    torch.save(content, state)
-    assert len(run("svd", tmp_path, network(seed=5), distillation=0.5)[1]) == TOTAL
-
-
 @pytest.mark.parametrize(("share", "read"), [(0.0, 0), (0.5, 1)])
 def test_the_dense_model_is_read_for_its_digest_only_where_it_teaches(tmp_path, monkeypatch, share, read):
     models = []
