@@ -10,7 +10,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "low_rank": ["LowRankLinear"],
         "pivot": ["PivotLinear"],
         "learn": ["learn_ranks", "Learned"],
-        "fusion": ["fuse"],
+        "fusion": ["as_pairs", "fuse"],
         "shared": ["share_inputs"],
         "export": ["load_compressed", "save_compressed"],
         "budget": ["parameter_counts", "choose_ranks", "Counts", "Shares"],

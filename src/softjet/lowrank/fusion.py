@@ -79,6 +79,29 @@ def fuse(model: nn.Module) -> nn.Module:
     return model
 
 
+def as_pairs(model: nn.Module) -> nn.Module:
+    """Replace every layer in pivot form by one of pairs of factors of the same rank, in place.
+
+    For whoever has the memory, r^2 numbers more a matrix: a pair need not put its inputs in order.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Fused, or loaded by :func:`softjet.lowrank.load_compressed`.
+
+    Returns
+    -------
+    nn.Module
+        The same model.
+    """
+    made: dict[nn.Module, nn.Module] = {}  # a module may stand at several paths
+    for path, layer in list(model.named_modules(remove_duplicate=False)):
+        if isinstance(layer, PivotLinear):
+            made.setdefault(layer, layer.as_pair())
+            replace(model, path, made[layer])
+    return model
+
+
 def _fused(factors: list[Factors], transposed: bool) -> Fused | FusedPivots:
     layout = [_piece(f) for f in factors]
     pairs = [_pair(f, piece) for f, piece in zip(factors, layout, strict=True)]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from softjet.lowrank.low_rank import Piece
+from softjet.lowrank.low_rank import LowRankLinear, Piece
 
 
 class Pivots(NamedTuple):
@@ -94,6 +94,23 @@ class PivotLinear(nn.Module):
         low = zip(self.inner, self.order, strict=True)
         for piece, outer in zip(self.layout, self.outer, strict=True):
             yield outer, *((None, None) if piece.rank is None else next(low))
+
+    @torch.no_grad()
+    def as_pair(self) -> LowRankLinear:
+        """The same function as a layer of pairs of factors, which hold the columns of the unit matrix too."""
+        rows = []
+        for outer, inner, order in self._parts():
+            if inner is None or order is None:
+                rows.append(outer)
+            else:
+                unit = torch.eye(len(inner)).to(inner)
+                rows.append(torch.cat((unit, inner), dim=1)[:, order.argsort()])
+        with torch.device("meta"):
+            pair = LowRankLinear(self.in_features, self.layout, self.bias is not None)
+        pair.inner, pair.bias = nn.Parameter(torch.cat(rows)), self.bias
+        low = zip(self.outer, self.layout, strict=True)
+        pair.outer = nn.ParameterList(outer for outer, piece in low if piece.rank is not None)
+        return pair
 
     @property
     def weight(self) -> Tensor:

@@ -14,7 +14,15 @@ from torch import nn
 
 from softjet.config.families import FAMILIES
 from softjet.errors import InputError
-from softjet.lowrank import Shares, fuse, linear_macs, load_compressed, parameter_counts, save_compressed
+from softjet.lowrank import (
+    Shares,
+    as_pairs,
+    fuse,
+    linear_macs,
+    load_compressed,
+    parameter_counts,
+    save_compressed,
+)
 from softjet.lowrank.baselines import by_share
 from softjet.lowrank.budget import choose_ranks, possible_ranks
 from softjet.lowrank.embedding import LowRankEmbedding
@@ -102,6 +110,21 @@ def test_the_fused_model_answers_as_in_training_and_says_its_weight(learning):
     for place in ("packed", "wide"):
         ours, theirs = (getattr(model.blocks[1], place).weight for model in (fused, learning))
         torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
+
+
+def test_as_pairs_it_answers_the_same_from_more_numbers(learning):
+    fused = in_pivot_form(learning)
+    fused.blocks.append(fused.blocks[0])  # the same layer at two paths
+    x = torch.randn(7, 5, 6, dtype=torch.float64)
+    want, small = fused(x), parameter_counts(fused, SELECTION).total
+    assert as_pairs(fused) is fused
+    assert not any(isinstance(m, PivotLinear) for m in fused.modules())
+    torch.testing.assert_close(fused(x), want, rtol=1e-9, atol=1e-9)
+    assert fused.blocks[2].packed is fused.blocks[0].packed
+    assert [piece.rank for piece in fused.blocks[0].packed.layout] == [5, None, 5]
+    assert parameter_counts(fused, SELECTION).total == small + 6 * 5 * 5
+    fused(x).sum().backward()
+    assert all(p.grad is not None for p in fused.parameters())
 
 
 def test_gradients_reach_every_parameter(learning):
