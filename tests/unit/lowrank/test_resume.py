@@ -1,5 +1,6 @@
 """A run that is stopped at any point goes on and ends with the same bits, whatever the method."""
 
+import copy
 import multiprocessing
 import os
 import random
@@ -9,7 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 from method_settings import METHODS, TOTAL, run
-from small_network import batches, loss, network
+from small_network import SELECTION, batches, loss, network
+
+from softjet.lowrank import fuse, parameter_counts
 
 
 class InterruptionError(Exception):
@@ -69,6 +72,21 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_bits(tmp_path, whole)
     assert same_weights(model, resumed)
     assert its_history.equals(history)
     assert its_ranks.equals(ranks)
+
+
+@pytest.mark.parametrize("method", ["soft-threshold", "whitened-svd"])
+def test_a_run_in_pivot_form_goes_on_in_pivot_form(tmp_path, method):
+    given = {"form": "pivot", "save_every": 1e-9}
+    whole, history, ranks = run(method, tmp_path / "whole", **given)
+    for folder, stop in (("early", 3), ("late", last_of(history, "learning") + 2)):
+        with pytest.raises(InterruptionError):
+            run(method, tmp_path / folder, stream=stopping_at(stop), **given)
+        model, _, its_ranks = run(method, tmp_path / folder, **given)
+        assert its_ranks.equals(ranks)
+        assert same_weights(model, whole)
+        counts = [parameter_counts(fuse(copy.deepcopy(m)), SELECTION) for m in (model, whole)]
+        assert counts[0] == counts[1]
+        assert counts[0].total == history["parameters"].iloc[-1]
 
 
 @pytest.mark.parametrize("method", ["soft-threshold", "whitened-soft-threshold", "svd"])
