@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from numpy.typing import NDArray
 
 from softjet.figures.style import COLOURS, LINES, new_figure, save_figure
 
@@ -59,9 +60,18 @@ def _draw_samples(panel: Axes, samples: pd.DataFrame, names: tuple[str, str]) ->
             label=f"{name}: median {median:.1f} ms",
         )
         panel.axhline(median, color=COLOURS[i], linestyle=LINES[i], linewidth=1)
-    # A few calls that something else interrupted would squeeze all others into a line.
-    panel.set_ylim(0, 1.6 * np.quantile(samples["nanoseconds"], 0.9) / 1e6)
+    _cut(panel, samples["nanoseconds"].to_numpy() / 1e6)
     panel.set_xlabel("pair, in the order measured")
+
+
+def _cut(panel: Axes, times: NDArray[np.float64]) -> None:
+    """End the axis before a few calls that were interrupted, and would squeeze all others into a line."""
+    highest = 1.6 * np.quantile(times, 0.9)
+    panel.set_ylim(0, highest)
+    if hidden := int((times > highest).sum()):
+        calls = "1 call" if hidden == 1 else f"{hidden} calls"
+        note = f"{calls} of up to {times.max():.3g} ms above"
+        panel.text(0.98, 0.97, note, ha="right", va="top", fontsize=7.5, transform=panel.transAxes)
 
 
 def _explain(panel: Axes, setting: str) -> None:

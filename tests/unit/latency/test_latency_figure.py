@@ -3,6 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import pytest
 
 from softjet.figures import latency
 from softjet.figures.latency import draw_latency
@@ -23,6 +24,17 @@ def _calls(panel):
     """Where a panel's calls lie on the figure, without the lines of medians."""
     lines = [line.get_xydata() for line in panel.lines if line.get_linestyle() == "None"]
     return panel.transData.transform(np.concatenate(lines))
+
+
+@pytest.mark.parametrize(("slow", "said"), [(0, []), (1, ["1 call of"]), (3, ["3 calls of"])])
+def test_calls_above_the_axis_are_told(monkeypatch, slow, said):
+    kept = []
+    monkeypatch.setattr(latency, "save_figure", lambda figure, target: kept.append(figure))
+    samples = measure_pair(lambda: None, lambda: None, 40, 1)
+    samples["nanoseconds"] = np.where(samples.index < slow, 7e6, 1e6)
+    draw_latency(samples, summarise(samples), "latency.png")
+    assert [text.get_text() for text in kept[0].axes[0].texts] == [f"{s} up to 7 ms above" for s in said]
+    plt.close(kept[0])
 
 
 def test_no_legend_lies_over_a_call(monkeypatch):
