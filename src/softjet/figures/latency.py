@@ -71,7 +71,7 @@ def _cut(panel: Axes, times: NDArray[np.float64]) -> None:
     if hidden := int((times > highest).sum()):
         calls = "1 call" if hidden == 1 else f"{hidden} calls"
         note = f"{calls} of up to {times.max():.3g} ms above"
-        panel.text(0.98, 0.97, note, ha="right", va="top", fontsize=7.5, transform=panel.transAxes)
+        panel.text(0.95, 0.95, note, ha="right", va="top", fontsize=7.5, transform=panel.transAxes)
 
 
 def _explain(panel: Axes, setting: str) -> None:
