@@ -56,8 +56,7 @@ def fuse(model: nn.Module) -> nn.Module:
     Each matrix becomes the pair U[m, r] and (S V)[r, n], with S exactly what the layer multiplies with in
     training, or the pivot form of that pair; where this is not smaller than the matrix, it stays dense. A
     layer whose matrices are all dense becomes again what it was, any other a LowRankLinear, PivotLinear or
-    LowRankEmbedding. Layers that share their
-    matrices share what these become.
+    LowRankEmbedding. Layers that share their matrices share what these become.
 
     Parameters
     ----------

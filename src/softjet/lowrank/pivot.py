@@ -129,7 +129,8 @@ class PivotLinear(nn.Module):
 
     def in_order(self) -> bool:
         """Whether each order names every input once, as one that was read from a file may not."""
-        return bool((self.order.sort(dim=-1).values == torch.arange(self.in_features)).all())
+        places = torch.arange(self.in_features, device=self.order.device)
+        return bool((self.order.sort(dim=-1).values == places).all())
 
     def forward(self, x: Tensor) -> Tensor:
         """Multiply; shapes (..., in) -> (..., out)."""
