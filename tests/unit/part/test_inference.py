@@ -14,7 +14,9 @@ from softjet.errors import InputError
 from softjet.latency.work import work_of
 from softjet.lowrank import fuse
 from softjet.lowrank.low_rank import LowRankLinear
-from softjet.lowrank.selection import all_factors, decompose
+from softjet.lowrank.pivot import PivotLinear
+from softjet.lowrank.selection import all_factors, decompose, set_form
+from softjet.lowrank.shared import share_inputs
 from softjet.part import speed
 from softjet.part.inference import InferenceModel
 from softjet.part.model import ParticleTransformer
@@ -82,11 +84,16 @@ def test_float32_gives_the_same_logits(lengths, changes, prepared):
     torch.testing.assert_close(prepared(model)(*jets.inputs), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("form", "kind", "joint"),
+    [("pair", LowRankLinear, False), ("pivot", PivotLinear, False), ("pivot", PivotLinear, True)],
+)
 @pytest.mark.parametrize("lengths", [(5, 1, 12), (7, 7)])
 @pytest.mark.parametrize("prepared", [InferenceModel, StaticModel])
-def test_factored_matrices_stay_factored(lengths, prepared):
+def test_factored_matrices_stay_factored(lengths, prepared, form, kind, joint):
     model, jets = trained(embed_dims=(16, 32, 16)), Jets(lengths)
-    decompose(model, FAMILIES["part"])
+    decompose(model, share_inputs(model, FAMILIES["part"]) if joint else FAMILIES["part"])
+    set_form(model, form)
     for rank, factors in enumerate(all_factors(model)):
         factors.fix((3, 5, 16)[rank % 3])
     fuse(model)
@@ -97,7 +104,7 @@ def test_factored_matrices_stay_factored(lengths, prepared):
     rough = prepared(model, "bfloat16")(*jets.inputs)
     assert 0 < (rough - expected).abs().max() < 0.1 * expected.std()
     layers = Counter(type(module) for module in ready.modules())
-    assert layers[LowRankLinear] >= 8
+    assert layers[kind] >= 8
 
 
 def test_pairs_go_through_in_pieces(monkeypatch):
