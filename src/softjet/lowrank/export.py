@@ -14,7 +14,7 @@ from softjet.errors import InputError
 from softjet.lowrank.budget import Shares
 from softjet.lowrank.dense import dense_bias, dense_weight, is_linear, sharers
 from softjet.lowrank.embedding import LowRankEmbedding
-from softjet.lowrank.low_rank import LowRankLinear, Piece
+from softjet.lowrank.low_rank import LowRankLinear, PackedLinear, Piece
 from softjet.lowrank.pivot import PivotLinear
 from softjet.lowrank.selection import replace
 from softjet.lowrank.shared import join, joint_layers
@@ -84,7 +84,7 @@ def _ranks(model: nn.Module) -> dict[str, Any]:
         path: {"in": m.in_features, "pieces": [piece._asdict() for piece in m.layout]}
         | ({"form": "pivot"} if isinstance(m, PivotLinear) else {})
         for path, m in model.named_modules()
-        if isinstance(m, (LowRankLinear, PivotLinear)) and id(m.inner) not in shared
+        if isinstance(m, PackedLinear) and id(m.inner) not in shared
     }
     return layers | {
         path: {"rows": m.num_embeddings, "width": m.embedding_dim, "rank": len(m.inner)}

@@ -20,7 +20,28 @@ class Piece(NamedTuple):
         return self.outputs if self.rank is None else self.rank
 
 
-class LowRankLinear(nn.Module):
+class PackedLinear(nn.Module):
+    """A linear layer whose outputs are those of several matrices of the same inputs, one behind the other.
+
+    Parameters
+    ----------
+    in_features : int
+    layout : sequence of Piece
+        The matrices in the order of the outputs.
+    """
+
+    def __init__(self, in_features: int, layout: Sequence[Piece]) -> None:
+        super().__init__()
+        self.in_features, self.layout = in_features, [Piece(*piece) for piece in layout]
+        self.out_features = sum(piece.outputs for piece in self.layout)
+
+    def extra_repr(self) -> str:
+        """Sizes and ranks, for print(model)."""
+        ranks = ", ".join("dense" if piece.rank is None else str(piece.rank) for piece in self.layout)
+        return f"in_features={self.in_features}, out_features={self.out_features}, ranks=[{ranks}]"
+
+
+class LowRankLinear(PackedLinear):
     """A linear layer as two smaller ones, with one first product shared by all matrices packed in it.
 
     The first product gives every low-rank piece its r inner values and every dense piece its outputs; the
@@ -36,19 +57,12 @@ class LowRankLinear(nn.Module):
     """
 
     def __init__(self, in_features: int, layout: Sequence[Piece], bias: bool = True) -> None:
-        super().__init__()
-        self.in_features, self.layout = in_features, [Piece(*piece) for piece in layout]
-        self.out_features = sum(piece.outputs for piece in self.layout)
+        super().__init__(in_features, layout)
         self.inner = nn.Parameter(torch.empty(sum(piece.width for piece in self.layout), in_features))
         self.outer = nn.ParameterList(
             torch.empty(piece.outputs, piece.rank) for piece in self.layout if piece.rank is not None
         )
         self.bias = nn.Parameter(torch.empty(self.out_features)) if bias else None
-
-    def extra_repr(self) -> str:
-        """Sizes and ranks, for print(model)."""
-        ranks = ", ".join("dense" if piece.rank is None else str(piece.rank) for piece in self.layout)
-        return f"in_features={self.in_features}, out_features={self.out_features}, ranks=[{ranks}]"
 
     @property
     def weight(self) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from softjet.lowrank.low_rank import LowRankLinear, Piece
+from softjet.lowrank.low_rank import LowRankLinear, PackedLinear, Piece
 
 
 class Pivots(NamedTuple):
@@ -54,7 +54,7 @@ def pivots(left: Tensor, right: Tensor) -> Pivots:
     return Pivots(left @ right[:, places[:rank]], torch.from_numpy(inner).to(right), places)
 
 
-class PivotLinear(nn.Module):
+class PivotLinear(PackedLinear):
     """A linear layer whose low-rank matrices are stored in pivot form.
 
     With C the pivot columns, x_p their inputs, x_o the other ones and T what the other columns are of them,
@@ -72,9 +72,7 @@ class PivotLinear(nn.Module):
     order: Tensor
 
     def __init__(self, in_features: int, layout: Sequence[Piece], bias: bool = True) -> None:
-        super().__init__()
-        self.in_features, self.layout = in_features, [Piece(*piece) for piece in layout]
-        self.out_features = sum(piece.outputs for piece in self.layout)
+        super().__init__(in_features, layout)
         ranks = [piece.rank for piece in self.layout if piece.rank is not None]
         self.inner = nn.ParameterList(torch.empty(rank, in_features - rank) for rank in ranks)
         self.outer = nn.ParameterList(
@@ -84,20 +82,14 @@ class PivotLinear(nn.Module):
         self.register_buffer("order", torch.arange(in_features).repeat(len(ranks), 1))
         self.bias = nn.Parameter(torch.empty(self.out_features)) if bias else None
 
-    def extra_repr(self) -> str:
-        """Sizes and ranks, for print(model)."""
-        ranks = ", ".join("dense" if piece.rank is None else str(piece.rank) for piece in self.layout)
-        return f"in_features={self.in_features}, out_features={self.out_features}, ranks=[{ranks}]"
-
     def _parts(self) -> Iterator[tuple[Tensor, Tensor | None, Tensor | None]]:
         """Columns of each matrix, and where it is of low rank what the others are of them, and the order."""
         low = zip(self.inner, self.order, strict=True)
         for piece, outer in zip(self.layout, self.outer, strict=True):
             yield outer, *((None, None) if piece.rank is None else next(low))
 
-    @torch.no_grad()
-    def as_pair(self) -> LowRankLinear:
-        """The same function as a layer of pairs of factors, which hold the columns of the unit matrix too."""
+    def _first(self) -> list[Tensor]:
+        """What each matrix of a pair multiplies the inputs with first: of a dense one its weight."""
         rows = []
         for outer, inner, order in self._parts():
             if inner is None or order is None:
@@ -105,9 +97,14 @@ class PivotLinear(nn.Module):
             else:
                 unit = torch.eye(len(inner)).to(inner)
                 rows.append(torch.cat((unit, inner), dim=1)[:, order.argsort()])
+        return rows
+
+    @torch.no_grad()
+    def as_pair(self) -> LowRankLinear:
+        """The same function as a layer of pairs of factors, which hold the columns of the unit matrix too."""
         with torch.device("meta"):
             pair = LowRankLinear(self.in_features, self.layout, self.bias is not None)
-        pair.inner, pair.bias = nn.Parameter(torch.cat(rows)), self.bias
+        pair.inner, pair.bias = nn.Parameter(torch.cat(self._first())), self.bias
         low = zip(self.outer, self.layout, strict=True)
         pair.outer = nn.ParameterList(outer for outer, piece in low if piece.rank is not None)
         return pair
@@ -115,13 +112,8 @@ class PivotLinear(nn.Module):
     @property
     def weight(self) -> Tensor:
         """The weight as one matrix, shape (out, in), for code that multiplies with it by itself."""
-        parts = []
-        for outer, inner, order in self._parts():
-            if inner is None or order is None:
-                parts.append(outer)
-            else:
-                parts.append(torch.cat((outer, outer @ inner), dim=1)[:, order.argsort()])
-        return torch.cat(parts)
+        parts = zip(self.layout, self.outer, self._first(), strict=True)
+        return torch.cat([rows if piece.rank is None else outer @ rows for piece, outer, rows in parts])
 
     def weights(self) -> int:
         """Parameters without the offset."""

@@ -14,8 +14,7 @@ from softjet.lowrank.embedding import LowRankEmbedding, SoftThresholdEmbedding
 from softjet.lowrank.factors import Factors, Start, Train, factorised
 from softjet.lowrank.gates import NewGate, soft_gate
 from softjet.lowrank.layer import LOW_RANK, SOFT, SoftThresholdLinear
-from softjet.lowrank.low_rank import LowRankLinear
-from softjet.lowrank.pivot import PivotLinear
+from softjet.lowrank.low_rank import PackedLinear
 
 EMBEDDINGS = "embeddings"
 """Stack of embedding tables, which lie in no block."""
@@ -79,7 +78,7 @@ def matrix_shapes(model: nn.Module, selection: Selection) -> Counter[tuple[int, 
 
 
 def _paths(modules: dict[str, nn.Module], pattern: str, found: dict[str, Place]) -> list[str]:
-    paths = [path for path in modules if _matches(path, pattern)]
+    paths = [path for path in modules if matches(path, pattern)]
     if not paths:
         raise InputError("selection", pattern, "names no layer of the model; compare its named_modules()")
     for path in paths:
@@ -190,14 +189,15 @@ def all_factors(model: nn.Module) -> list[Factors]:
     return [module for module in model.modules() if isinstance(module, Factors)]
 
 
-def _matches(path: str, pattern: str) -> bool:
+def matches(path: str, pattern: str) -> bool:
+    """Whether a pattern names this path; `*` stands for one component."""
     return re.fullmatch(re.escape(pattern).replace(r"\*", r"[^.]+"), path) is not None
 
 
 def _check_linear(path: str, module: nn.Module, pieces: int) -> None:
     if is_linear(module):
         outputs = len(dense_weight(module))
-    elif isinstance(module, (SoftThresholdLinear, LowRankLinear, PivotLinear)):
+    elif isinstance(module, (SoftThresholdLinear, PackedLinear)):
         outputs = module.out_features
     else:
         problem = f"is a {type(module).__name__}; name a torch.nn.Linear or a Conv1D of transformers"

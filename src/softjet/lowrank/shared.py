@@ -1,7 +1,6 @@
 """Linear layers with the same inputs as one layer: one first product, and one rank, for all of them."""
 
 import copy
-import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from softjet.config.lowrank import RankLearning, Selection
 from softjet.errors import InputError
 from softjet.lowrank.dense import dense_linear
+from softjet.lowrank.selection import matches
 
 JOINT = "+"
 """What stands between the names of layers in that of the one that they become."""
@@ -135,8 +135,7 @@ def joint_path(group: Sequence[str]) -> str:
 
 def _joint_paths(model: nn.Module, pattern: str) -> list[str]:
     parent, _, name = pattern.rpartition(".")
-    expression = re.escape(parent).replace(r"\*", r"[^.]+")
-    paths = [path for path, _ in model.named_modules() if re.fullmatch(expression, path)]
+    paths = [path for path, _ in model.named_modules() if matches(path, parent)]
     if not paths:
         raise InputError("selection", pattern, "names no layers of the model; compare its named_modules()")
     return [f"{path}.{name}" for path in paths]
