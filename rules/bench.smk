@@ -314,7 +314,12 @@ rule bench_gpu:
                 "compared": 5000,
                 "samples": 30,
                 "steps": 4,
-                "peaks": {**PEAKS, "size": 8192, "length": 2**28},
+                "peaks": {
+                    "precisions": ["float32", "bfloat16", "float16"],
+                    "samples": 15,
+                    "size": 8192,
+                    "length": 2**28,
+                },
                 "noise": 0.2,
             },
         ),

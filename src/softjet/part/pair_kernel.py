@@ -16,9 +16,10 @@ from softjet.part.pairs import EPSILON, PairEmbedding, cylindrical, momenta
 TILE = 8
 """A program works on as many particles by as many."""
 
-WARPS = {torch.bfloat16: 2, torch.float32: 8}
-"""Of a program. With four, Hopper multiplies bfloat16 by groups of warps, for which the ptxas of Triton 3.6
-(12.8.93) made code that reads operands from the wrong place, silently; float32 has no such products."""
+WARPS = {torch.bfloat16: 2, torch.float16: 2, torch.float32: 8}
+"""Of a program. With four, Hopper multiplies 16-bit numbers by groups of warps, for which the ptxas of
+Triton 3.6 (12.8.93) made code that reads operands from the wrong place, silently; float32 has no such
+products."""
 
 WIDTHS = (16, 32, 64)
 """Of layers that a program multiplies with."""
@@ -48,7 +49,7 @@ class FusedPairBias(nn.Module):
         One that :func:`fits`.
     mass : "published" or "stable"
         As of :func:`softjet.part.pairs.pair_features`.
-    dtype : torch.float32 or torch.bfloat16
+    dtype : torch.float32, torch.bfloat16 or torch.float16
         Of products and result.
     """
 

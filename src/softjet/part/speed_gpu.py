@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from softjet.device import autocast, device_of_model
 from softjet.latency.pairs import Call, finished, measure_turns
 from softjet.latency.work import Work, work_of
+from softjet.part.inference import InferencePrecision
 from softjet.part.model import ParticleTransformer
 from softjet.part.prediction import JetBatch
 from softjet.part.speed import KEPT, THEIRS, WARMUP, Given, Network, agreements, moved, rates_of
@@ -36,9 +37,7 @@ class Way(NamedTuple):
     theirs: bool = False
 
 
-def compiled(
-    model: ParticleTransformer, precision: Literal["float32", "bfloat16"] = "bfloat16"
-) -> StaticModel:
+def compiled(model: ParticleTransformer, precision: InferencePrecision = "float16") -> StaticModel:
     """A model for inference whose blocks are compiled, once for all shapes."""
     ready = StaticModel(model, precision)
     for block in (*ready.blocks, *ready.class_blocks):
@@ -66,13 +65,14 @@ GPU_WAYS: Mapping[str, Way] = {
     "model, float32": Way(lambda model: model.eval()),
     "inference, float32": Way(StaticModel),
     "inference, bfloat16": Way(partial(StaticModel, precision="bfloat16")),
-    "inference, bfloat16, pairs by PyTorch": Way(partial(StaticModel, precision="bfloat16", fused=False)),
-    "inference, bfloat16, compiled": Way(compiled, like="inference, bfloat16"),
-    "inference, bfloat16, CUDA graph": Way(
-        lambda model: Replays(StaticModel(model, "bfloat16")), like="inference, bfloat16"
+    "inference, float16": Way(partial(StaticModel, precision="float16")),
+    "inference, float16, pairs by PyTorch": Way(partial(StaticModel, precision="float16", fused=False)),
+    "inference, float16, compiled": Way(compiled, like="inference, float16"),
+    "inference, float16, CUDA graph": Way(
+        lambda model: Replays(StaticModel(model, "float16")), like="inference, float16"
     ),
-    "inference, bfloat16, compiled, CUDA graph": Way(
-        lambda model: Replays(compiled(model)), like="inference, bfloat16"
+    "inference, float16, compiled, CUDA graph": Way(
+        lambda model: Replays(compiled(model)), like="inference, float16"
     ),
 }
 """weaver-core in the lower precision, the model as it is trained, and prepared for inference."""

@@ -2,13 +2,13 @@
 
 import logging
 from importlib.util import find_spec
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from softjet.part.inference import InferenceModel
+from softjet.part.inference import InferenceModel, InferencePrecision
 from softjet.part.model import ParticleTransformer
 from softjet.part.pairs import dense_pair_features, mask_keys
 
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 CHECKED = 8
 """Jets on which the kernel is checked before it is trusted: what compiles it has been seen to err."""
 
-LIMITS = {torch.float32: 1e-3, torch.bfloat16: 3e-2}
+LIMITS = {torch.float32: 1e-3, torch.bfloat16: 3e-2, torch.float16: 4e-3}
 """Distance of its bias from PyTorch's, relative to the latter, that a precision may make."""
 
 MULTIPLE = 8
@@ -35,7 +35,7 @@ class StaticModel(InferenceModel):
     ----------
     model : ParticleTransformer
         Trained.
-    precision : "float32" or "bfloat16"
+    precision : "float32", "bfloat16" or "float16"
     fused : bool
         Whether pairs may go through the kernel.
 
@@ -48,7 +48,7 @@ class StaticModel(InferenceModel):
     def __init__(
         self,
         model: ParticleTransformer,
-        precision: Literal["float32", "bfloat16"] = "float32",
+        precision: InferencePrecision = "float32",
         fused: bool = True,
     ) -> None:
         super().__init__(model, precision)

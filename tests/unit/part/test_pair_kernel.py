@@ -49,6 +49,7 @@ def distance(found, expected):
     ("dtype", "limit"),
     [
         (torch.float32, 1e-6),
+        (torch.float16, 1e-3),
         # The interpreter does not know bfloat16.
         pytest.param(torch.bfloat16, 1e-2, marks=pytest.mark.skipif(not GPU, reason="no GPU here")),
     ],

@@ -17,7 +17,7 @@ def test_no_shape_depends_on_data():
     assert model.to("meta")(*inputs).shape == (3, 10)
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
 def test_a_kernel_that_errs_is_found_out(precision):
     model, jets = StaticModel(trained(), precision), Jets((5, 1, 12))
     real = jets.mask.squeeze(1)
@@ -49,17 +49,20 @@ def test_ways_are_timed_beside_weaver_core():
     ways = {
         "model": GPU_WAYS["model, float32"],
         "static": GPU_WAYS["inference, bfloat16"],
+        "nearer": GPU_WAYS["inference, float16"],
         "again": Way(StaticModel, like="static"),
     }
     table = measure_on_gpu(
         model, batches, iter(batches), samples=2, size=3, device=torch.device("cpu"), noise=1e9, ways=ways
     )
-    assert table["way"].tolist() == ["model", "static", "again"]
-    assert table["compared"].tolist() == [5, 5, 5]
-    assert table["flops_bfloat16"].tolist()[0] == 0
-    assert table["flops_bfloat16"].tolist()[1] == table["flops_bfloat16"].tolist()[2] > 0
+    assert table["way"].tolist() == ["model", "static", "nearer", "again"]
+    assert table["compared"].tolist() == [5, 5, 5, 5]
+    flops = table.set_index("way")[["flops_bfloat16", "flops_float16"]].fillna(0.0)
+    assert flops.loc["model"].tolist() == [0, 0]
+    assert flops.loc["static", "flops_bfloat16"] == flops.loc["again", "flops_bfloat16"] > 0
+    assert flops.loc["nearer", "flops_float16"] == flops.loc["static", "flops_bfloat16"]
     assert table["microseconds"].tolist() == pytest.approx((1e6 / table["jets_per_second"]).tolist())
-    assert table["largest"][2] < 1e-4 < table["largest"][1] < 0.1
+    assert table["largest"][3] < 1e-4 < 4 * table["largest"][2] < table["largest"][1] < 0.1
 
 
 @ON_GPU
@@ -75,7 +78,7 @@ def test_replays_give_the_same_logits_for_every_shape(make):
 
 
 @ON_GPU
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
 def test_the_kernel_is_not_given_up(precision):
     pytest.importorskip("triton")
     model, jets = trained(pair_embed_dims=(64, 64, 64), heads=8), Jets((117,) * 300)
