@@ -269,6 +269,7 @@ rule bench_training:
             "bench_training",
             {
                 "run": with_batches_of(BENCH_RUN, 128).model_dump(mode="json"),
+                "device": "cpu",
                 "samples": 30,
                 "peaks": PEAKS,
                 "steps": 4,
@@ -282,21 +283,27 @@ rule bench_training:
         "../workflow/scripts/bench_training.py"
 
 
-rule bench_gpu:
+# Peaks of a GPU, likewise.
+GPU_PEAKS = {
+    "precisions": ["float32", "bfloat16", "float16"],
+    "samples": 15,
+    "size": 8192,
+    "length": 2**28,
+}
+
+
+rule bench_inference_gpu:
     input:
         model=f"<results>/part/{next(iter(CONFIG.part))}/model.safetensors",
         config=f"<results>/part/{next(iter(CONFIG.part))}/config.json",
-        train=jet_files(BENCH_RUN.dataset, "train"),
         test=jet_files(BENCH_RUN.dataset, "test"),
     output:
         **recorded(
             inference="<results>/bench/gpu_inference.parquet",
-            training="<results>/bench/gpu_training.parquet",
-            losses="<results>/bench/gpu_losses.parquet",
             peaks="<results>/bench/gpu_peaks.parquet",
         ),
     log:
-        "<logs>/bench_gpu.log",
+        "<logs>/bench_inference_gpu.log",
     conda:
         "../envs/softjet.yaml"
     threads: all_cores()
@@ -306,27 +313,57 @@ rule bench_gpu:
         gpu=1,
     params:
         spec=spec(
-            "bench_gpu",
+            "bench_inference_gpu",
             {
-                "run": with_batches_of(BENCH_RUN, 512).model_dump(mode="json"),
                 # Of batches of such a size, so many a call.
                 "batches": {64: 8, 4096: 3},
                 "compared": 5000,
                 "samples": 30,
-                "steps": 4,
-                "peaks": {
-                    "precisions": ["float32", "bfloat16", "float16"],
-                    "samples": 15,
-                    "size": 8192,
-                    "length": 2**28,
-                },
+                "peaks": GPU_PEAKS,
                 "noise": 0.2,
             },
         ),
     message:
-        "Measure inference and training on a GPU against weaver-core there"
+        "Measure inference on a GPU against weaver-core there"
     script:
-        "../workflow/scripts/bench_gpu.py"
+        "../workflow/scripts/bench_inference_gpu.py"
+
+
+rule bench_training_gpu:
+    input:
+        train=jet_files(BENCH_RUN.dataset, "train"),
+    output:
+        **recorded(
+            rates="<results>/bench/gpu_training.parquet",
+            losses="<results>/bench/gpu_training_losses.parquet",
+            peaks="<results>/bench/gpu_training_peaks.parquet",
+        ),
+    log:
+        "<logs>/bench_training_gpu.log",
+    conda:
+        "../envs/softjet.yaml"
+    threads: all_cores()
+    resources:
+        mem_mb=16000,
+        runtime=60,
+        gpu=1,
+    params:
+        spec=spec(
+            "bench_training",
+            {
+                "run": with_batches_of(BENCH_RUN, 512).model_dump(mode="json"),
+                "device": "cuda",
+                "samples": 30,
+                "peaks": GPU_PEAKS,
+                "steps": 4,
+                "their_batch_size": 512,
+                "noise": 0.2,
+            },
+        ),
+    message:
+        "Measure training on a GPU against weaver-core there"
+    script:
+        "../workflow/scripts/bench_training.py"
 
 
 rule bench_factored:
@@ -490,6 +527,12 @@ rule bench_dry_run:
         "Measure the plan of 5,000 jobs"
     script:
         "../workflow/scripts/bench_dry_run.py"
+
+
+rule bench_gpu:
+    input:
+        rules.bench_inference_gpu.output,
+        rules.bench_training_gpu.output,
 
 
 rule bench:

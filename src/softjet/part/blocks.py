@@ -94,8 +94,17 @@ class Attention(nn.Module):
         mixed = []
         for group, projected in rows_of(groups, self.in_proj(rows)):
             q, k, v = group.split(projected)
-            mixed.append(group.joined(self._mix(_logits(q, k, group.bias), v)))
+            mix = self._fused if q.is_cuda and self.edit is None else self._written_out
+            mixed.append(group.joined(mix(q, k, v, group.bias)))
         return self.out_proj(torch.cat(mixed))
+
+    def _written_out(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+        return self._mix(_logits(q, k, bias), v)
+
+    def _fused(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+        """The same by PyTorch's one operation, which keeps no weights; slower on a processor."""
+        dropout = self.dropout if self.training else 0.0
+        return functional.scaled_dot_product_attention(q, k, v, bias, dropout_p=dropout)
 
     def _mix(self, logits: Tensor, values: Tensor) -> Tensor:
         """Values weighted by the softmax; shapes (B, H, T, S), (B, H, S, D) -> (B, H, T, D)."""

@@ -7,14 +7,15 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from softjet.part.pairs import Pairs, symmetric_bias
 
 GROUP = 32
 """Jets whose attention is taken together: from short to long, so that little is padding."""
 
-GROUPS_ON_GPU = 4
-"""On a GPU groups are as many at most: it is slower with many small calls than with some padding."""
+ALIGNED = 8
+"""On a GPU particles are filled up to a multiple of so many: PyTorch's fused attention wants its bias so."""
 
 
 class Moves(NamedTuple):
@@ -118,7 +119,8 @@ def grouped(real: Tensor, pairs: Pairs, embedded: Tensor) -> list[Group]:
     for index, first in enumerate(range(0, len(real), size)):
         own = slice(ends[index], ends[index + 1])
         inside = Pairs(pairs.jet[own] - first, pairs.first[own], pairs.second[own])
-        kept = real[first : first + size, : max(lengths[first : first + size])]
+        most = padded_length(max(lengths[first : first + size]), real.device.type)
+        kept = functional.pad(real, (0, max(0, most - real.shape[1])))[first : first + size, :most]
         groups.append(_group(kept, inside, parts[index]))
     return groups
 
@@ -153,5 +155,13 @@ def _moves(places: Tensor, jets: int, heads: int, most: int) -> tuple[Moves, Mov
 
 
 def group_size(jets: int, device: str) -> int:
-    """Jets of a batch whose attention is taken together in training, on this kind of device."""
-    return GROUP if device == "cpu" else max(GROUP, math.ceil(jets / GROUPS_ON_GPU))
+    """Jets of a batch whose attention is taken together in training, on this kind of device.
+
+    On a GPU all: many small calls cost more there than padding does.
+    """
+    return GROUP if device == "cpu" else jets
+
+
+def padded_length(longest: int, device: str) -> int:
+    """Particles that the jets of a group are padded to, on this kind of device."""
+    return longest if device == "cpu" else longest + -longest % ALIGNED

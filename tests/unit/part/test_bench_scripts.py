@@ -71,7 +71,8 @@ def test_inference(run):
 
 
 def test_training(run):
-    section = {"run": RUN, "samples": 3, "steps": 2, "their_batch_size": 8, "noise": 1e9, "peaks": PEAKS}
+    calls = {"samples": 3, "steps": 2, "their_batch_size": 8}
+    section = {"run": RUN, "device": "cpu", **calls, "noise": 1e9, "peaks": PEAKS}
     table, losses, peaks = run("bench_training", section, ["train"], "rates", "losses", "peaks")
     assert table["jets"].between(12, 16).all()
     assert peaks["n"].eq(4).all()

@@ -4,9 +4,10 @@ import torch
 import vector
 
 from softjet.config.part import ParTModel
+from softjet.part.blocks import Attention, _logits
 from softjet.part.model import ParticleTransformer
 from softjet.part.norm import BatchRenorm1d
-from softjet.part.packing import group_size
+from softjet.part.packing import group_size, padded_length
 from softjet.part.pairs import pair_features, real_pairs
 
 LOGITS = {"rtol": 0, "atol": 1e-9}
@@ -116,9 +117,18 @@ def packed_and_padded(model, inputs):
         yield logits, torch.autograd.grad(logits.square().sum(), list(model.parameters()))
 
 
-@pytest.mark.parametrize("size", [1, 2, 32])
+def as_on_a_gpu(monkeypatch):
+    monkeypatch.setattr("softjet.part.packing.group_size", lambda jets, _: group_size(jets, "cuda"))
+    monkeypatch.setattr("softjet.part.packing.padded_length", lambda most, _: padded_length(most, "cuda"))
+    monkeypatch.setattr(Attention, "_written_out", Attention._fused)
+
+
+@pytest.mark.parametrize("size", [1, 2, 32, "a GPU's"])
 def test_training_without_padding_is_the_same_function(model64, batch, size, monkeypatch):
-    monkeypatch.setattr("softjet.part.packing.GROUP", size)
+    if size == "a GPU's":
+        as_on_a_gpu(monkeypatch)
+    else:
+        monkeypatch.setattr("softjet.part.packing.GROUP", size)
     for module in model64.modules():  # the running averages stand where they are
         if isinstance(module, BatchRenorm1d):
             monkeypatch.setattr(module, "_follow", lambda *_, m=module: (m.running_mean, m.running_var))
@@ -140,9 +150,24 @@ def test_layers_see_no_padding_in_training_and_attention_that_of_its_group(model
     assert shapes == [(len(group), attention.heads, max(group), max(group)) for group in groups]
 
 
-def test_a_gpu_gets_fewer_and_larger_groups():
+def test_a_gpu_gets_one_group_of_aligned_length():
     assert [group_size(jets, "cpu") for jets in (20, 512)] == [32, 32]
-    assert [group_size(jets, "cuda") for jets in (20, 512, 514)] == [32, 128, 129]
+    assert [group_size(jets, "cuda") for jets in (20, 512)] == [20, 512]
+    assert [padded_length(most, "cpu") for most in (1, 8, 127)] == [1, 8, 127]
+    assert [padded_length(most, "cuda") for most in (1, 8, 127)] == [8, 8, 128]
+
+
+def test_fused_attention_drops_weights_in_training_alone(model64, batch, monkeypatch):
+    as_on_a_gpu(monkeypatch)
+    attention = model64.blocks[0].attention
+    monkeypatch.setattr(attention, "dropout", 0.5)
+    q, k, v = torch.randn(3, 2, 8, 5, 16, dtype=torch.float64)
+    bias = torch.randn(2, 8, 5, 5, dtype=torch.float64)
+    attention.eval()
+    expected = attention._fused(q, k, v, bias)
+    torch.testing.assert_close(expected, attention._mix(_logits(q, k, bias), v), **LOGITS)
+    attention.train()
+    assert not torch.allclose(attention._fused(q, k, v, bias), expected)
 
 
 def test_dropout_is_in_the_particle_blocks_only():

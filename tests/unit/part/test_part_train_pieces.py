@@ -141,9 +141,19 @@ def test_devices():
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+def test_gpu_has_the_gradients_of_the_processor():
+    batch = Jets(17).take(torch.arange(17))
+    here, there = (_Job(run_of(device=device), 6, None) for device in ("cpu", "cuda"))
+    losses = [_gradients(job, batch, 17) for job in (here, there)]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
+    torch.testing.assert_close(gradients(there).cpu(), gradients(here), rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 def test_gpu_trains_as_the_processor(tmp_path):
     histories = [train(tmp_path / device, run_of(device=device)) for device in ("cpu", "cuda")]
-    torch.testing.assert_close(*(torch.tensor(h["loss"].to_numpy()) for h in histories), rtol=0, atol=1e-3)
+    # The first steps of Adam go by the sign of a gradient, also of one that is nothing but rounding.
+    torch.testing.assert_close(*(torch.tensor(h["loss"].to_numpy()) for h in histories), rtol=0.02, atol=0)
     assert load_part(tmp_path / "cuda/out").head.weight.device.type == "cpu"
 
 
