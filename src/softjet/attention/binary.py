@@ -97,5 +97,5 @@ def _choices(seen: Seen, loads: Tensor) -> list[Ratio]:
 
 def _expected(seen: Seen, chance: Chance) -> dict[str, tuple[Tensor, Tensor]]:
     """Sums over queries of what random logits give, and their errors, each (B, H), by name."""
-    values, errors = (part.movedim(-1, 0) for part in chance.expect(seen.jets.n, seen.variance))
+    values, errors = (part.movedim(-1, 0) for part in chance.expect(seen.jets.n, seen.described.variance))
     return dict(zip(chance.names, zip(values, errors, strict=True), strict=True))

@@ -17,35 +17,33 @@ class Described(NamedTuple):
     largest : largest weight.
     key : its key, the first of equal ones, int64.
     rise : how far the logit of that key lies above the mean logit, weighted by the weights.
-    variance : variance of qk over the real keys.
-    covariance : covariance of qk with the bias over the real keys.
+    variance : variance of the logits over the real keys.
     """
 
     largest: Tensor
     key: Tensor
     rise: Tensor
     variance: Tensor
-    covariance: Tensor
 
 
-def describe(weights: Tensor, qk: Tensor, bias: Tensor, n: Tensor) -> Described:
+def describe(weights: Tensor, logits: Tensor, n: Tensor) -> Described:
     """Describe every row of a layer's attention.
 
     On a processor, whichever device the attention is on: each operation of PyTorch would pass over all of it.
 
     Parameters
     ----------
-    weights, qk, bias : (B, H, P, P)
-        Softmax of qk + bias; rows are queries, columns keys. None is NaN.
+    weights, logits : (B, H, P, P)
+        The one is the softmax of the other; rows are queries, columns keys. None is NaN.
     n : (B,) int
         Particles of each jet; they stand before its padding.
     """
-    w, x, u = (part.cpu().contiguous().numpy() for part in (weights, qk, bias))
+    w, x = (part.cpu().contiguous().numpy() for part in (weights, logits))
     key = np.zeros(w.shape[:3], np.int64)
-    largest, rise, variance, covariance = (np.zeros(w.shape[:3], w.dtype) for _ in range(4))
-    _describe(w, x, u, n.cpu().numpy(), largest, key, rise, variance, covariance)
+    largest, rise, variance = (np.zeros(w.shape[:3], w.dtype) for _ in range(3))
+    _describe(w, x, n.cpu().numpy(), largest, key, rise, variance)
     return Described(
-        *(torch.from_numpy(found).to(weights.device) for found in (largest, key, rise, variance, covariance))
+        *(torch.from_numpy(found).to(weights.device) for found in (largest, key, rise, variance))
     )
 
 
@@ -53,34 +51,31 @@ def describe(weights: Tensor, qk: Tensor, bias: Tensor, n: Tensor) -> Described:
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nnan", "nsz"})
 def _describe(
     weights: Values,
-    qk: Values,
-    bias: Values,
+    logits: Values,
     n: NDArray[np.int64],
     largest: Values,
     key: NDArray[np.int64],
     rise: Values,
     variance: Values,
-    covariance: Values,
 ) -> None:
     zero = weights.dtype.type(0)
     for jet in range(len(n)):
         size = n[jet]
         for head in range(weights.shape[1]):
             for query in range(size):
-                w, x, u = weights[jet, head, query], qk[jet, head, query], bias[jet, head, query]
+                w, x = weights[jet, head, query], logits[jet, head, query]
                 top, total, mean_logit = zero, zero, zero
                 for j in range(size):
                     top = max(top, w[j])
                     total += x[j]
-                    mean_logit += w[j] * (x[j] + u[j])
+                    mean_logit += w[j] * x[j]
                 place = 0
                 while place < size - 1 and w[place] < top:
                     place += 1
-                mean, spread, joint = total / size, zero, zero
+                mean, spread = total / size, zero
                 for j in range(size):
                     off = x[j] - mean
                     spread += off * off
-                    joint += off * u[j]
                 largest[jet, head, query], key[jet, head, query] = top, place
-                rise[jet, head, query] = x[place] + u[place] - mean_logit
-                variance[jet, head, query], covariance[jet, head, query] = spread / size, joint / size
+                rise[jet, head, query] = x[place] - mean_logit
+                variance[jet, head, query] = spread / size

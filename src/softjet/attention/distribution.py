@@ -54,7 +54,7 @@ class _Draw:
 
 
 def _distribution(seen: Seen, draw: _Draw) -> list[Ratio]:
-    logits = seen.shared.once(draw) * seen.variance.sqrt()[..., None]
+    logits = seen.shared.once(draw) * seen.described.variance.sqrt()[..., None]
     random = (logits + without_padding(seen.jets.real, logits)).softmax(-1)
     found, null = (binned(weights, seen.jets.real) for weights in (seen.weights, random))
     pairs = seen.queries.square()

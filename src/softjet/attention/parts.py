@@ -71,11 +71,11 @@ def _alone(seen: Seen, name: str, largest: Tensor, key: Tensor, thresholds: Sequ
 
 
 def _variances(seen: Seen) -> list[Ratio]:
-    whole = seen.over_queries(seen.variance)
+    whole = seen.over_queries(seen.described.variance)
     shares = {
-        "qk": seen.described.variance,
+        "qk": seen.qk_variance,
         "bias": seen.shared.variance,
-        "both": 2 * seen.described.covariance,
+        "both": seen.described.variance - seen.qk_variance - seen.shared.variance,
     }
     return [Ratio(f"variance_{name}", seen.over_queries(share), whole) for name, share in shares.items()]
 

@@ -137,10 +137,11 @@ class JetReader:
                 yield Jets(features, vectors, mask, label[rows], key[rows], classes, group, rows)
 
     def _batches(self, lengths: NDArray[np.int64], key: NDArray[np.uint64]) -> Iterator[NDArray[np.int64]]:
-        """Jets from short to long; those that few statistics look at stand in batches of their own."""
+        """Jets from long to short; those that few statistics look at stand in batches of their own."""
         looked_at = chosen(key, TOGETHER)
         for part in (np.flatnonzero(looked_at), np.flatnonzero(~looked_at)):
-            order = part[np.argsort(lengths[part], kind="stable")]
+            # Long ones first, so that no core is left with one at the end.
+            order = part[np.argsort(-lengths[part], kind="stable")]
             yield from (order[i : i + self.batch_size] for i in range(0, len(order), self.batch_size))
 
     def _row_groups(self) -> Iterator[tuple[pa.Table, tuple[str, ...]]]:

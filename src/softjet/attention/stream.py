@@ -23,6 +23,9 @@ from softjet.progress import Progress
 
 T = TypeVar("T")
 
+CHECKED = 16
+"""One jet in this many of each batch is held to the output of the block, in every layer."""
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -32,23 +35,30 @@ class Seen:
     ----------
     layer : int
         Place of the layer.
-    weights, qk, bias : (B, H, P, P)
-        As the model computes them: softmax of qk + bias; rows are queries, columns keys; 0 at padding.
+    weights, logits, bias : (B, H, P, P)
+        As the model computes them: softmax of logits, which are `qk` + bias; rows are queries, columns keys;
+        0 at padding, where logits are anything.
     jets : Jets
         The batch.
     """
 
     layer: int
     weights: Tensor
-    qk: Tensor
+    logits: Tensor
     bias: Tensor
     jets: Jets
     shared: "Shared"
+    _qk: Callable[[], Tensor]
+
+    @cached_property
+    def qk(self) -> Tensor:
+        """The part of the logits that the particles give, (B, H, P, P); 0 at padding."""
+        return self._qk()
 
     @cached_property
     def described(self) -> Described:
         """What one look at each query's row tells, (B, H, P) each."""
-        return describe(self.weights, self.qk, self.bias, self.jets.n)
+        return describe(self.weights, self.logits, self.jets.n)
 
     @property
     def largest(self) -> Tensor:
@@ -81,10 +91,9 @@ class Seen:
         return centred(self.qk, self.jets)
 
     @cached_property
-    def variance(self) -> Tensor:
-        """Variance of each query's logits over its real keys, (B, H, P)."""
-        both = self.shared.variance + self.described.variance + 2 * self.described.covariance
-        return both.clamp_min_(0)
+    def qk_variance(self) -> Tensor:
+        """Variance of each row of `qk` over real keys, (B, H, P)."""
+        return variance(self.centred_qk, self.jets)
 
     def over_queries(self, values: Tensor) -> Tensor:
         """Sum of (B, H, P) over the real queries, float32 (B, H)."""
@@ -119,7 +128,7 @@ class Shared:
     @cached_property
     def variance(self) -> Tensor:
         """Variance of each row of the bias over real keys, (B, H, P)."""
-        return self.centred_bias.square().sum(-1) / self.jets.n.to(self.bias)[:, None, None]
+        return variance(self.centred_bias, self.jets)
 
     @cached_property
     def largest(self) -> tuple[Tensor, Tensor]:
@@ -134,6 +143,11 @@ def centred(logits: Tensor, jets: Jets) -> Tensor:
     if not jets.real.all():
         shifted.mul_(jets.real[:, None, None])
     return shifted
+
+
+def variance(shifted: Tensor, jets: Jets) -> Tensor:
+    """Variance over real keys of rows (B, H, P, P) that were centred, (B, H, P)."""
+    return shifted.square().sum(-1) / jets.n.to(shifted)[:, None, None]
 
 
 def largest_weight(logits: Tensor, jets: Jets) -> tuple[Tensor, Tensor]:
@@ -163,7 +177,7 @@ class Statistic(NamedTuple):
 
 
 class Streamed(NamedTuple):
-    """Sums by name of the statistic, and the largest residual |out_proj(A V) - block output|."""
+    """Sums by name of the statistic, and the largest residual (`softjet.attention.recording.Layer`)."""
 
     sums: dict[str, Sums]
     residual: float
@@ -190,7 +204,8 @@ def stream(
     resamples, seed : int
         Of the bootstrap over jets.
     bound : float
-        Largest residual |out_proj(A V) - block output| accepted, in every layer of every batch.
+        Largest residual accepted (`softjet.attention.recording.Layer`), of one jet in CHECKED of each batch,
+        in every layer.
     total : int
         Jets to come, for the progress shown.
 
@@ -206,7 +221,7 @@ def stream(
         for name, one in statistics.items()
     }
     read, residual = _Reading(model, statistics, bound), 0.0
-    with watching(model, read.see), Progress(total, "read attention", "jets") as progress:
+    with watching(model, read.see, CHECKED), Progress(total, "read attention", "jets") as progress:
         for gathered in side_by_side(read, batches, device_of_model(model)):
             for name, added in gathered.added.items():
                 sums[name].add(*added)
@@ -254,7 +269,9 @@ class _Watch:
     def __init__(self, statistics: Mapping[str, Statistic], bound: float, jets: Jets) -> None:
         self.jets, self.bound, self.residual, self.layer = jets, bound, 0.0, 0
         self.shared: Shared | None = None
-        self.views = {name: _View(jets, statistic) for name, statistic in statistics.items()}
+        self.samples = {every: _Sample(jets, every) for every in {one.every for one in statistics.values()}}
+        self.statistics = statistics
+        self.layers: dict[str, list[Sequence[Ratio]]] = {name: [] for name in statistics}
 
     def see(self, name: str, layer: Layer) -> None:
         """Check a layer and, of the particle layers, show it to the statistics."""
@@ -264,42 +281,43 @@ class _Watch:
         if layer.bias is None:
             return
         self.shared = self.shared or Shared(layer.bias, self.jets)
-        seen = Seen(self.layer, layer.weights, layer.qk, layer.bias, self.jets, self.shared)
-        for view in self.views.values():
-            view.see(seen)
+        seen = Seen(
+            self.layer, layer.weights, layer.logits, layer.bias, self.jets, self.shared, lambda: layer.qk
+        )
+        parts = {every: sample.part(seen) for every, sample in self.samples.items() if len(sample.places)}
+        for which, statistic in self.statistics.items():
+            if statistic.every in parts and (statistic.by_layer or self.layer == 0):
+                self.layers[which].append(statistic.measure(parts[statistic.every]))
         self.layer += 1
 
     def gathered(self) -> _Gathered:
         """What all layers gave."""
-        views = {name: view for name, view in self.views.items() if view.layers}
-        return _Gathered({name: view.added() for name, view in views.items()}, len(self.jets), self.residual)
+        added = {
+            name: self.samples[self.statistics[name].every].added(layers)
+            for name, layers in self.layers.items()
+            if layers
+        }
+        return _Gathered(added, len(self.jets), self.residual)
 
 
-class _View:
-    """What one statistic gathers over the layers of a batch."""
+class _Sample:
+    """The jets of a batch that statistics look at which look at one in so many."""
 
-    def __init__(self, jets: Jets, statistic: Statistic) -> None:
-        self.statistic = statistic
-        self.places = np.flatnonzero(chosen(jets.key, statistic.every))
+    def __init__(self, jets: Jets, every: int) -> None:
+        self.places = np.flatnonzero(chosen(jets.key, every))
         self.jets = jets.take(self.places) if len(self.places) < len(jets) else jets
         self.shared: Shared | None = None
-        self.layers: list[Sequence[Ratio]] = []
 
-    def see(self, seen: Seen) -> None:
-        """Ask the statistic."""
-        if len(self.places) and (self.statistic.by_layer or seen.layer == 0):
-            self.layers.append(self.statistic.measure(self._part(seen)))
-
-    def _part(self, seen: Seen) -> Seen:
-        """The jets that the statistic looks at."""
+    def part(self, seen: Seen) -> Seen:
+        """The same of these jets."""
         if self.jets is seen.jets:
             return seen
         rows = torch.from_numpy(self.places).to(seen.weights.device)
-        parts = {name: getattr(seen, name)[rows] for name in ("weights", "qk", "bias")}
+        parts = {name: getattr(seen, name)[rows] for name in ("weights", "logits", "bias")}
         self.shared = self.shared or Shared(parts["bias"], self.jets)
-        return replace(seen, **parts, jets=self.jets, shared=self.shared)
+        return replace(seen, **parts, jets=self.jets, shared=self.shared, _qk=lambda: seen.qk[rows])
 
-    def added(self) -> tuple[Any, ...]:
+    def added(self, layers: list[Sequence[Ratio]]) -> tuple[Any, ...]:
         """What `Sums.add` is to be given."""
         jets = self.jets
-        return self.layers, jets.key, jets.label, jets.n.cpu().numpy(), jets.classes
+        return layers, jets.key, jets.label, jets.n.cpu().numpy(), jets.classes

@@ -79,7 +79,7 @@ class Attention(nn.Module):
         # An exported graph cannot choose by the data.
         if torch.compiler.is_exporting() or not real.all():
             logits += without_padding(real, logits)
-        return self.out_proj(self._mix(logits, v).transpose(1, 2).flatten(2))
+        return self.out_proj(self.mix(logits, v).transpose(1, 2).flatten(2))
 
     def forward_rows(self, rows: Tensor, groups: Sequence[Group]) -> Tensor:
         """Let the particles of each jet attend to each other; shapes (n, W) -> (n, W).
@@ -99,15 +99,15 @@ class Attention(nn.Module):
         return self.out_proj(torch.cat(mixed))
 
     def _written_out(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
-        return self._mix(_logits(q, k, bias), v)
+        return self.mix(_logits(q, k, bias), v)
 
     def _fused(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
         """The same by PyTorch's one operation, which keeps no weights; slower on a processor."""
         dropout = self.dropout if self.training else 0.0
         return functional.scaled_dot_product_attention(q, k, v, bias, dropout_p=dropout)
 
-    def _mix(self, logits: Tensor, values: Tensor) -> Tensor:
-        """Values weighted by the softmax; shapes (B, H, T, S), (B, H, S, D) -> (B, H, T, D)."""
+    def mix(self, logits: Tensor, values: Tensor) -> Tensor:
+        """Values weighted by the softmax of logits; shapes (B, H, T, S), (B, H, S, D) -> (B, H, T, D)."""
         # In bfloat16 a processor takes twice as long.
         weights = logits.softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32))
         if self.edit is not None:

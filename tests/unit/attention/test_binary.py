@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -30,7 +31,7 @@ def random_seen(lengths, heads):
         none, none.astype(np.uint64), ("a", "b"), pa.table({}), none,
     )  # fmt: skip
     qk, bias = weights.clamp_min(1e-30).log() * (weights > 0), torch.zeros_like(weights)
-    return Seen(0, weights, qk, bias, jets, Shared(bias, jets))
+    return Seen(0, weights, qk, bias, jets, Shared(bias, jets), lambda: qk)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +68,7 @@ def test_random_logits_are_what_the_null_says(random_rows):
 def test_a_part_that_chooses_blindly_agrees_as_often_as_chance(random_rows):
     shifted = random_rows.weights.roll(1, 1)
     other = torch.where(shifted > 0, shifted.clamp_min(1e-30).log(), 0)
-    seen = Seen(0, random_rows.weights, other, random_rows.bias, random_rows.jets, random_rows.shared)
+    seen = replace(random_rows, _qk=lambda: other)
     same = next(r for r in parts(THRESHOLDS)["parts"].measure(seen) if r.name == "same_key_qk")
     per_jet = (same.top - same.null).sum(1)
     assert abs(float(per_jet.sum())) < 4 * float(per_jet.std()) * len(per_jet) ** 0.5

@@ -43,19 +43,55 @@ def test_record_reproduces_every_block_and_leaves_the_model_as_it_was(model, jet
     assert not any(module._forward_hooks for module in model.modules())
 
 
-def test_a_record_that_is_not_what_the_model_computed_is_named(model, jets, monkeypatch):
+def scaled_keys(projected, logits, weights):
+    q, k, v = projected
+    return (q, k * 1.1, v), logits, weights
+
+
+def other_weights(projected, logits, weights):
+    return projected, logits, weights.roll(1, 1)
+
+
+def other_values(projected, logits, weights):
+    q, k, v = projected
+    return (q, k, v * 1.1), logits, weights
+
+
+@pytest.mark.parametrize("change", [scaled_keys, other_weights, other_values])
+def test_a_record_that_is_not_what_the_model_computed_is_named(model, jets, monkeypatch, change):
     inputs, _ = jets
     attend, out_proj = recording.attend, model.blocks[1].attention.out_proj
 
-    def attend_with_scaled_keys(projected, module, *rest):
-        q, k, v = projected
-        return attend((q, k * 1.1 if module is out_proj else k, v), module, *rest)
+    def attend_otherwise(projected, logits, weights, module, *rest):
+        given = projected, logits, weights
+        return attend(*(change(*given) if module is out_proj else given), module, *rest)
 
-    monkeypatch.setattr(recording, "attend", attend_with_scaled_keys)
+    monkeypatch.setattr(recording, "attend", attend_otherwise)
     seen = record(model, *inputs)
     assert seen.residual == float(seen.residuals["blocks.1"].max()) > 1e-4
     with pytest.raises(ArithmeticError, match=r"blocks\.1: .* miss .*, more than 1e-04"):
         seen.check(1e-4)
+
+
+def test_one_jet_in_so_many_is_held_to_the_output(model, jets):
+    inputs, _ = jets
+    whole, some = {}, {}
+    for every, layers in ((1, whole), (3, some)):
+        with recording.watching(model, layers.__setitem__, every):
+            model(*inputs)
+    for name, layer in some.items():
+        assert layer.residual.shape == (2,)
+        assert torch.equal(layer.qk, whole[name].qk)
+        assert torch.equal(layer.weights, whole[name].weights)
+
+
+def test_what_changes_the_weights_is_seen_and_stays(model, jets, monkeypatch):
+    inputs, _ = jets
+    monkeypatch.setattr(model.blocks[0].attention, "edit", turned := lambda weights: weights.roll(1, 1))
+    seen = record(model, *inputs)
+    assert float(seen.residuals["blocks.0"].max()) > 1e-2 > float(seen.residuals["blocks.1"].max())
+    assert model.blocks[0].attention.edit is turned
+    assert model.blocks[1].attention.edit is None
 
 
 def test_a_residual_that_is_no_number_fails(model, jets):

@@ -165,7 +165,7 @@ def test_fused_attention_drops_weights_in_training_alone(model64, batch, monkeyp
     bias = torch.randn(2, 8, 5, 5, dtype=torch.float64)
     attention.eval()
     expected = attention._fused(q, k, v, bias)
-    torch.testing.assert_close(expected, attention._mix(_logits(q, k, bias), v), **LOGITS)
+    torch.testing.assert_close(expected, attention.mix(_logits(q, k, bias), v), **LOGITS)
     attention.train()
     assert not torch.allclose(attention._fused(q, k, v, bias), expected)
 
