@@ -41,6 +41,7 @@ def test_record_reproduces_every_block_and_leaves_the_model_as_it_was(model, jet
     assert [model.training, model.blocks[0].training, model.embed.training] == [True, True, False]
     assert torch.equal(model.embed.norm.running_mean, before)
     assert not any(module._forward_hooks for module in model.modules())
+    assert not any({"project", "mix"} & vars(module).keys() for module in model.modules())
 
 
 def scaled_keys(projected, logits, weights):

@@ -165,6 +165,29 @@ def test_a_share_of_the_jets_is_chosen_by_their_keys_and_all_layers_can_share_a_
     assert (whole.sum(), times, shape) == (30, batches, (10, 21, 2, 1, 2))
 
 
+def test_a_share_of_the_jets_is_seen_as_all_are(paths, model):
+    seen = {}
+
+    def statistic(every):
+        def keep(part):
+            for place, key in enumerate(part.jets.key):
+                n = int(part.jets.n[place])
+                rows = [getattr(part, name)[place, :, :n, :n] for name in ("weights", "logits", "qk", "bias")]
+                seen.setdefault((int(key), part.layer), {})[every] = torch.stack(rows)
+            return [Ratio("jets", torch.ones_like(part.queries), torch.ones_like(part.queries))]
+
+        return Statistic(keep, every)
+
+    stream(model, read(paths, model, 11), {"all": statistic(1), "some": statistic(3)}, 20, 1, 1e-4)
+    both = [found for found in seen.values() if len(found) == 2]
+    assert 0 < len(both) < len(seen)
+    for found in both:
+        assert torch.equal(found[1], found[3])
+        weights, logits, qk, bias = found[1]
+        torch.testing.assert_close(logits, qk + bias)
+        torch.testing.assert_close(weights, logits.softmax(-1))
+
+
 def test_jets_that_few_statistics_look_at_stand_together(paths, model):
     for jets in read(paths, model, 4):
         assert len(set(chosen(jets.key, TOGETHER).tolist())) == 1

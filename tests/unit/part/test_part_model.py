@@ -120,7 +120,12 @@ def packed_and_padded(model, inputs):
 def as_on_a_gpu(monkeypatch):
     monkeypatch.setattr("softjet.part.packing.group_size", lambda jets, _: group_size(jets, "cuda"))
     monkeypatch.setattr("softjet.part.packing.padded_length", lambda most, _: padded_length(most, "cuda"))
-    monkeypatch.setattr(Attention, "_written_out", Attention._fused)
+
+    def fused(attention, q, *rest):
+        assert q.shape[2] % 8 == 0
+        return Attention._fused(attention, q, *rest)
+
+    monkeypatch.setattr(Attention, "_written_out", fused)
 
 
 @pytest.mark.parametrize("size", [1, 2, 32, "a GPU's"])
