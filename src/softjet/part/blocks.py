@@ -94,9 +94,13 @@ class Attention(nn.Module):
         mixed = []
         for group, projected in rows_of(groups, self.in_proj(rows)):
             q, k, v = group.split(projected)
-            mix = self._fused if q.is_cuda and self.edit is None else self._written_out
+            mix = self._fused if q.is_cuda and self._may_fuse() else self._written_out
             mixed.append(group.joined(mix(q, k, v, group.bias)))
         return self.out_proj(torch.cat(mixed))
+
+    def _may_fuse(self) -> bool:
+        # The fused operation's gradients may come in any order, and nobody sees its weights.
+        return self.edit is None and not torch.are_deterministic_algorithms_enabled()
 
     def _written_out(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
         return self.mix(_logits(q, k, bias), v)

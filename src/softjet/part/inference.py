@@ -18,7 +18,7 @@ from softjet.part.rows import through
 Module = TypeVar("Module", bound=nn.Module)
 
 InferencePrecision = Literal["float32", "bfloat16", "float16"]
-"""Of weights and activations. float16 is ten times as near to float32 as bfloat16, and fast on GPUs alone."""
+"""Of weights and activations. float16 has three bits more than bfloat16, and is fast on GPUs alone."""
 
 
 class InferenceModel(nn.Module):

@@ -4,6 +4,7 @@ import torch
 import vector
 
 from softjet.config.part import ParTModel
+from softjet.device import determinism
 from softjet.part.blocks import Attention, _logits
 from softjet.part.model import ParticleTransformer
 from softjet.part.norm import BatchRenorm1d
@@ -160,6 +161,15 @@ def test_a_gpu_gets_one_group_of_aligned_length():
     assert [group_size(jets, "cuda") for jets in (20, 512)] == [20, 512]
     assert [padded_length(most, "cpu") for most in (1, 8, 127)] == [1, 8, 127]
     assert [padded_length(most, "cuda") for most in (1, 8, 127)] == [8, 8, 128]
+
+
+def test_attention_is_not_fused_where_weights_are_edited_or_bits_count(model64):
+    attention = model64.blocks[0].attention
+    assert attention._may_fuse()
+    with determinism(True):
+        assert not attention._may_fuse()
+    attention.edit = torch.relu
+    assert not attention._may_fuse()
 
 
 def test_fused_attention_drops_weights_in_training_alone(model64, batch, monkeypatch):
