@@ -94,7 +94,7 @@ def compare_attention(
     Raises
     ------
     ArithmeticError
-        A residual |out_proj(A V) - block output| is above the bound.
+        A residual (`softjet.attention.recording.Layer`) is above the bound.
     """
     compared = tuple(pairs)
     parts = []

@@ -35,7 +35,7 @@ JETS = pa.schema(
         ("residual", pa.float32()),
     ]
 )
-"""A jet of the sample; residual is the largest |out_proj(A V) - block output| in it, over all layers."""
+"""A jet of the sample; residual is the largest of recording.Layer in it, over all layers."""
 
 _MAP = pa.list_(pa.float16())
 MAPS = pa.schema(
@@ -100,7 +100,7 @@ def record_dataset(
     Returns
     -------
     float
-        Largest residual |out_proj(A V) - block output| of all jets and layers.
+        Largest residual (`softjet.attention.recording.Layer`) of all jets and layers.
 
     Raises
     ------

@@ -40,7 +40,7 @@ def growth_table(
         step and the columns of `softjet.attention.statistics.statistics_table` but for its tests; a row a
         statistic, layer (-1: all) and checkpoint, the first of step 0. All see the same jets and resamples.
     residual : float
-        Largest |out_proj(A V) - block output| of all networks.
+        Largest residual (`softjet.attention.recording.Layer`) of all networks.
     """
     settings = settings.model_copy(update={"statistics_jets": settings.growth_jets})
     statistic = {"binary": {"binary": binary(settings.thresholds, chance_of(settings, _most(untrained)))}}

@@ -193,8 +193,7 @@ def attend(
         _missed_output(weights[some], v[some], out_proj, output[some]),
         _missed_weights(weights[some], qk, None if bias is None else bias[some], real[some]),
     ).masked_fill_(~queries[some], 0)
-    whole = partial(_products, q, k, queries, real)
-    return Layer(weights, logits, bias, missed.amax(-1), (lambda: qk) if every == 1 else whole)
+    return Layer(weights, logits, bias, missed.amax(-1), partial(_products, q, k, queries, real))
 
 
 def _products(q: Tensor, k: Tensor, queries: Tensor, keys: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ class Held:
     states : (J, D, W), depth by depth: particle states pooled (mean over real particles) after the embedding
         and after each of L particle layers, and last the class token as the classifier reads it; D = L + 2.
     summaries : (J, S, L), attention summaries in the order of `softjet.attention.summaries.SUMMARIES`.
-    residual : (J,), largest |out_proj(A V) - block output| over all layers.
+    residual : (J,), largest residual (`softjet.attention.recording.Layer`) over all layers.
     """
 
     states: NDArray[np.float32]
@@ -59,7 +59,7 @@ class Readings:
 
     @property
     def residual(self) -> float:
-        """Largest |out_proj(A V) - block output| of all networks, jets and layers."""
+        """Largest residual of all networks, jets and layers."""
         return max(float(held.residual.max()) for held in self.networks.values())
 
     def defined(self) -> "Readings":
@@ -90,7 +90,7 @@ def read(
     Raises
     ------
     ArithmeticError
-        A residual |out_proj(A V) - block output| is above the bound.
+        A residual (`softjet.attention.recording.Layer`) is above the bound.
     """
     parts: list[Readings] = []
     with Progress(reader.n_jets, "read states", "jets") as progress:

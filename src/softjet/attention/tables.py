@@ -110,7 +110,7 @@ def attention_tables(
         By name, as `softjet.attention.statistics.statistics_table` makes them; planes as
         `softjet.attention.planes.planes_table` does.
     residual : float
-        Largest |out_proj(A V) - block output|.
+        Largest residual (`softjet.attention.recording.Layer`).
     """
     columns, chance = columns_of(paths), chance_of(settings, model.config.max_particles)
     here, there = (

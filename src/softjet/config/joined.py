@@ -15,7 +15,7 @@ class Joined(Section):
     batch_size: int = Field(32, ge=1)
     """Jets at a time."""
     residual: float = Field(1e-4, gt=0)
-    """Largest |out_proj(A V) - block output| that is accepted (float32)."""
+    """Largest |out_proj(A V) - block output|, or |softmax(logits) - A|, that is accepted (float32)."""
     thresholds: tuple[float, ...] = (0.5, 0.8, 0.9)
     """A query counts as binary above these largest weights."""
     bootstrap: int = Field(300, ge=100)

@@ -19,7 +19,7 @@ class Observables(Section):
     batch_size: int = Field(64, ge=1)
     """Jets at a time."""
     residual: float = Field(1e-4, gt=0)
-    """Largest |out_proj(A V) - block output| that is accepted (float32)."""
+    """Largest |out_proj(A V) - block output|, or |softmax(logits) - A|, that is accepted (float32)."""
     bootstrap: int = Field(300, ge=100)
     """Bootstrap resamples of jets for every interval."""
     seed: int = Field(1, ge=0)

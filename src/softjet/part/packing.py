@@ -115,12 +115,13 @@ def grouped(real: Tensor, pairs: Pairs, embedded: Tensor) -> list[Group]:
     size = group_size(len(real), real.device.type)
     ends, groups = _pair_ends(pairs, len(real), size), []
     parts = embedded.split([end - start for start, end in pairwise(ends)])
+    filled = functional.pad(real, (0, padded_length(real.shape[1], real.device.type) - real.shape[1]))
     lengths = (real * torch.arange(1, real.shape[1] + 1, device=real.device)).amax(1).tolist()
     for index, first in enumerate(range(0, len(real), size)):
         own = slice(ends[index], ends[index + 1])
         inside = Pairs(pairs.jet[own] - first, pairs.first[own], pairs.second[own])
         most = padded_length(max(lengths[first : first + size]), real.device.type)
-        kept = functional.pad(real, (0, max(0, most - real.shape[1])))[first : first + size, :most]
+        kept = filled[first : first + size, :most]
         groups.append(_group(kept, inside, parts[index]))
     return groups
 

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from softjet.part.inference import InferenceModel, InferencePrecision
 from softjet.part.model import ParticleTransformer
+from softjet.part.packing import ALIGNED
 from softjet.part.pairs import dense_pair_features, mask_keys
 
 log = logging.getLogger(__name__)
@@ -19,9 +20,6 @@ CHECKED = 8
 
 LIMITS = {torch.float32: 1e-3, torch.bfloat16: 3e-2, torch.float16: 4e-3}
 """Distance of its bias from PyTorch's, relative to the latter, that a precision may make."""
-
-MULTIPLE = 8
-"""Particles are filled up to a multiple: PyTorch's fused attention wants its bias aligned."""
 
 
 class StaticModel(InferenceModel):
@@ -56,7 +54,7 @@ class StaticModel(InferenceModel):
 
     def forward(self, features: Tensor, vectors: Tensor, mask: Tensor) -> Tensor:
         """Logits of the classes, float32; arguments as of :meth:`ParticleTransformer.forward`."""
-        spare = -mask.shape[-1] % MULTIPLE
+        spare = -mask.shape[-1] % ALIGNED
         return super().forward(*(functional.pad(tensor, (0, spare)) for tensor in (features, vectors, mask)))
 
     def embedded(self, features: Tensor, real: Tensor) -> Tensor:
