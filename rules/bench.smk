@@ -34,7 +34,7 @@ STACKS = {
             "hidden_size": 768,
             "vocab_size": 1000,
         },
-        "dense": ["dt_proj"],
+        "dense": ["backbone.layers.*.mixer.dt_proj"],
     },
 }
 

@@ -325,6 +325,7 @@ def crossover_section(model):
         "family": family_of(model),
         "multiple": learning.rank_multiple,
         "form": learning.form,
+        "leave_dense": list(learning.leave_dense),
     }
 
 

@@ -25,7 +25,7 @@ with job(snakemake) as step:
             model = new_stack(stack["family"], stack["architecture"], precision)
             row = measure_factored(
                 model,
-                FAMILIES[stack["family"]].without(stack["dense"]),
+                FAMILIES[stack["family"]].leaving(stack["dense"]),
                 partial(states, random_ids(model, batch, tokens)),
                 own["share"],
                 own["samples"],

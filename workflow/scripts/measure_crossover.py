@@ -17,7 +17,7 @@ with job(snakemake) as step:
     own, folder = step.section, Path(snakemake.input.model).parent
     family = own["family"]
     model = load_part(folder) if family == "part" else load_model(folder, family)
-    shapes = matrix_shapes(model, FAMILIES[family])
+    shapes = matrix_shapes(model, FAMILIES[family].leaving(own["leave_dense"]))
     times = measure_crossover(
         shapes,
         own["rows"],

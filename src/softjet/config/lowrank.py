@@ -1,6 +1,6 @@
 """Sections of the configuration about learned ranks."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -56,11 +56,12 @@ class Selection(Section):
     """Paths of embedding tables that are factored too; an output layer tied to one follows it."""
     one_length: bool = False
     """The model goes through its input place by place, so that an exported graph is of one length."""
+    dense: tuple[str, ...] = ()
+    """Paths of modules (a layer, a block, a list of blocks) whose matrices get no rank all the same."""
 
-    def without(self, names: Collection[str]) -> "Selection":
-        """The selection less the linear layers of these names (the last component of their path)."""
-        kept = tuple(m for m in self.matrices if m.path.rpartition(".")[2] not in names)
-        return self.model_copy(update={"matrices": kept})
+    def leaving(self, dense: Iterable[str]) -> "Selection":
+        """The selection with these modules dense."""
+        return self.model_copy(update={"dense": (*self.dense, *dense)})
 
 
 class Recipe(Computed):
@@ -74,6 +75,8 @@ class Recipe(Computed):
     """Store matrices as pairs of factors, or in pivot form: more rank in as many parameters, slower."""
     share_inputs: bool = False
     """One rank, and one first factor, for matrices of the same inputs: query, key and value; gate and up."""
+    leave_dense: tuple[str, ...] = ()
+    """Modules that stay dense, by path; `*` is one component: class_blocks, or blocks.0, blocks.*.expand."""
     learn_steps: int = Field(150, ge=1)
     """Most steps of the learning phase; it ends when the budget is met, and must meet it."""
     recover_steps: int = Field(150, ge=0)

@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 from torch import nn
@@ -45,8 +46,8 @@ def find_layers(model: nn.Module, selection: Selection, embeddings: bool = False
     ------
     InputError
         A selection of nothing, a path that names nothing, or something other than a linear layer (or a
-        table), a layer outside all blocks, one named twice, or one whose outputs do not divide into its
-        pieces.
+        table), a layer outside all blocks, one named twice, one whose outputs do not divide into its pieces,
+        or a module to leave dense that holds no selected layer.
     """
     modules = dict(model.named_modules())
     found: dict[str, Place] = {}
@@ -54,6 +55,8 @@ def find_layers(model: nn.Module, selection: Selection, embeddings: bool = False
         for path in _paths(modules, matrices.path, found):
             _check_linear(path, modules[path], len(matrices.pieces) or 1)
             found[path] = Place(path, *_locate(path, selection), matrices.pieces or ("",))
+    for pattern in selection.dense:
+        _leave(found, pattern)
     for pattern in selection.embeddings if embeddings else ():
         for path in _paths(modules, pattern, found):
             _check_table(path, modules[path])
@@ -66,6 +69,20 @@ def find_layers(model: nn.Module, selection: Selection, embeddings: bool = False
         if path in found:
             first.setdefault(_content(modules[path]), found[path])
     return list(first.values())
+
+
+def _leave(found: dict[str, Place], pattern: str) -> None:
+    """Take out the layers that are, or lie in, the modules that a pattern names."""
+    left = [path for path in found if any(matches(module, pattern) for module in _holding(path))]
+    if not left:
+        raise InputError("leave_dense", pattern, "names no layer that would get a rank; give another path")
+    for path in left:
+        del found[path]
+
+
+def _holding(path: str) -> Iterator[str]:
+    """Paths of the modules that hold a layer, and its own."""
+    return accumulate(path.split("."), "{}.{}".format)
 
 
 def matrix_shapes(model: nn.Module, selection: Selection) -> Counter[tuple[int, int]]:

@@ -87,8 +87,12 @@ class Share(nn.Module):
 
 
 def selection_of(model: nn.Module, selection: Selection, settings: RankLearning) -> Selection:
-    """What a run compresses: the selection, or with `share_inputs` what it becomes with joint layers."""
-    return share_inputs(model, selection) if settings.share_inputs else selection
+    """What a run compresses: the selection with `share_inputs` and `leave_dense` as the settings say.
+
+    Layers are joined first, so a joint one is left dense by its own path, or that of a module it lies in.
+    """
+    chosen = share_inputs(model, selection) if settings.share_inputs else selection
+    return chosen.leaving(settings.leave_dense)
 
 
 def share_inputs(model: nn.Module, selection: Selection) -> Selection:

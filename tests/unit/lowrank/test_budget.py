@@ -12,7 +12,7 @@ from softjet.errors import InputError
 from softjet.lowrank import choose_ranks, linear_macs, parameter_counts
 from softjet.lowrank.budget import Counts, possible_ranks, weights_allowed
 from softjet.lowrank.factors import Factors, kept_parameters
-from softjet.lowrank.selection import decompose, find_layers
+from softjet.lowrank.selection import decompose, find_layers, soft_layers
 
 
 def selection(*paths, blocks=("blocks",)):
@@ -48,6 +48,39 @@ def test_a_selection_that_does_not_fit_is_one_line(chosen, message):
     with pytest.raises(InputError, match=re.escape(message)) as caught:
         decompose(network(), chosen)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("dense", "left"),
+    [
+        (["blocks.1"], ["blocks.0.packed", "blocks.0.wide"]),
+        (["blocks.*.wide"], ["blocks.0.packed", "blocks.1.packed"]),
+        (["blocks.0.wide", "blocks.1.packed"], ["blocks.0.packed", "blocks.1.wide"]),
+    ],
+)
+def test_modules_can_be_left_dense(dense, left):
+    chosen = SELECTION.leaving(dense)
+    assert [place.path for place in find_layers(network(), chosen)] == left
+    model = network()
+    decompose(model, chosen)
+    assert list(soft_layers(model)) == left
+    counts, whole = (parameter_counts(network(), s) for s in (chosen, SELECTION))
+    assert counts.linears < whole.linears
+    assert counts[1:] == whole[1:]
+
+
+@pytest.mark.parametrize(
+    ("dense", "message"),
+    [
+        (["blocks.7"], "leave_dense: blocks.7: names no layer that would get a rank"),
+        (["block"], "leave_dense: block: names no layer"),
+        (["blocks.0.dropout"], "leave_dense: blocks.0.dropout: names no layer"),
+        (["blocks"], "name no matrix of the model"),
+    ],
+)
+def test_a_module_to_leave_dense_that_is_none_is_one_line(dense, message):
+    with pytest.raises(InputError, match=re.escape(message)):
+        find_layers(network(), SELECTION.leaving(dense))
 
 
 def test_counts_of_the_dense_network_by_hand():

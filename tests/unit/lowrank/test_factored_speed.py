@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import nn
 
-from softjet.config.families import FAMILIES
 from softjet.config.lowrank import Matrices, Selection
 from softjet.lowrank.low_rank import LowRankLinear
 from softjet.lowrank.speed import factored, measure_factored, table_of
@@ -118,12 +117,6 @@ def test_stacks_are_called_before_the_clock_counts():
     # Beside timed calls: one of each whose work is counted, one of the dense for what its layers are given.
     assert called.count(False) > 1 + 4
     assert called.count(True) > 2 + 2 * 4
-
-
-def test_layers_that_are_read_by_their_weight_can_be_left_out():
-    kept = FAMILIES["mamba"].without(["dt_proj"])
-    assert [m.path.rpartition(".")[2] for m in kept.matrices] == ["in_proj", "x_proj", "out_proj"]
-    assert kept.blocks == FAMILIES["mamba"].blocks
 
 
 def test_a_factored_layer_has_the_offset_of_the_dense_one():

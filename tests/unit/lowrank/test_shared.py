@@ -242,12 +242,20 @@ def test_ranks_of_joint_layers_are_learned(method, tmp_path):
     assert parameter_counts(fuse(model), selection).over(dense).blocks <= 0.6
 
 
+def test_joint_layers_of_a_block_can_be_left_dense():
+    model, dense = tiny("llama"), tiny("llama")
+    settings = SETTINGS.model_copy(update={"share_inputs": True, "leave_dense": ("model.layers.0",)})
+    selection = selection_of(model, FAMILIES["llama"], settings)
+    assert {place.block for place in find_layers(model, selection)} == {1}
+    torch.testing.assert_close(logits(model), logits(dense), rtol=1e-5, atol=1e-5)
+    decompose(model, selection)
+    assert isinstance(model.get_submodule(FIRST["llama"]), nn.Linear)
+
+
 def test_without_the_setting_nothing_is_joined():
     model = tiny("llama")
-    assert (
-        selection_of(model, FAMILIES["llama"], SETTINGS.model_copy(update={"share_inputs": False}))
-        is (FAMILIES["llama"])
-    )
+    apart = SETTINGS.model_copy(update={"share_inputs": False})
+    assert selection_of(model, FAMILIES["llama"], apart) == FAMILIES["llama"]
     assert not list(joint_layers(model))
 
 
