@@ -7,7 +7,9 @@ jet's mean pair: the mean of each of the four over its pairs of different partic
 and these four are, a Shapley value says what the function does with each, not what could be done without it.
 """
 
+from collections.abc import Mapping
 from math import factorial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -42,38 +44,63 @@ def attribution(model: ParticleTransformer) -> Statistic:
     shapley = _Shapley(model)
 
     def measure(seen: Seen) -> list[Ratio]:
-        others, found = seen.shared.once(shapley)
-        values = {f"shapley_{name}": part for name, part in zip(FEATURES, found.unbind(-1), strict=True)}
-        values |= {"bias_rise": found.sum(-1), "qk_rise": seen.centred_qk}
-        counted = ~seen.to_itself
-        queries = seen.over_queries(counted)
-        keys = others.sum(-1).clamp_min(1)[:, None]
-        return [
-            Ratio(
-                name,
-                seen.over_queries(seen.at(value, seen.key) * counted),
-                queries,
-                seen.over_queries((value * others[:, None]).sum(-1) / keys * counted),
-            )
-            for name, value in values.items()
-        ]
+        others, parts = seen.shared.once(shapley)
+        return _ratios(seen, parts | {"qk_rise": _rise(seen, others)})
 
     return Statistic(measure, EVERY)
 
 
+class _Part(NamedTuple):
+    """A value of every pair (B, H, P, P), and its mean over the other particles than the query (B, H, P)."""
+
+    value: Tensor
+    blindly: Tensor
+
+
+def _ratios(seen: Seen, parts: Mapping[str, _Part]) -> list[Ratio]:
+    counted = ~seen.to_itself
+    queries = seen.over_queries(counted)
+    return [
+        Ratio(
+            name,
+            seen.over_queries(seen.at(part.value, seen.key) * counted),
+            queries,
+            seen.over_queries(part.blindly * counted),
+        )
+        for name, part in parts.items()
+    ]
+
+
+def _rise(seen: Seen, others: Tensor) -> _Part:
+    """QK above the mean of its row; over all keys it adds up to 0, so the others' is that of the query."""
+    rise = seen.qk - seen.qk_alone.mean[..., None]
+    return _Part(rise, -rise.diagonal(dim1=-2, dim2=-1) / _keys(others))
+
+
+def _keys(others: Tensor) -> Tensor:
+    """How many keys a query has other than itself, at least 1, (B, 1, P)."""
+    return others.sum(-1).clamp_min(1)[:, None]
+
+
 class _Shapley:
-    """Of a batch: pairs of different particles (B, P, P) and the Shapley values of each, (B, H, P, P, 4)."""
+    """Of a batch: pairs of different particles (B, P, P), and Shapley values of the bias and their sum."""
 
     def __init__(self, model: ParticleTransformer) -> None:
         self.model = model
 
-    def __call__(self, jets: Jets) -> tuple[Tensor, Tensor]:
+    def __call__(self, jets: Jets) -> tuple[Tensor, dict[str, _Part]]:
         others = other_pairs(jets.real)
         pairs = Pairs(*others.tril().nonzero(as_tuple=True))
         features = pair_features(jets.vectors, pairs, self.model.config.pair_mass)
         values = shapley_values(self.model.pair_embed, features, mean_pairs(features, pairs, len(jets)))
+        named = dict(zip((f"shapley_{name}" for name in FEATURES), values.unbind(-1), strict=True))
+        named["bias_rise"] = values.sum(-1)
         shape = (len(jets), jets.real.shape[1])
-        return others, torch.stack([symmetric_bias(part, pairs, shape) for part in values.unbind(-1)], -1)
+        return others, {name: _part(symmetric_bias(v, pairs, shape), others) for name, v in named.items()}
+
+
+def _part(value: Tensor, others: Tensor) -> _Part:
+    return _Part(value, (value * others[:, None]).sum(-1) / _keys(others))
 
 
 def mean_pairs(features: Tensor, pairs: Pairs, jets: int) -> Tensor:

@@ -1,8 +1,12 @@
 """Is attention binary? How sharply each query attends, and to whom (arXiv 2412.03673, 2512.00210)."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
+import numpy as np
 import torch
+from numba import njit
+from numpy.typing import NDArray
 from torch import Tensor
 
 from softjet.attention.chance import Chance, is_extreme, most_chosen
@@ -29,22 +33,26 @@ def binary(thresholds: Sequence[float], chance: Chance) -> Statistic:
     loads = most_chosen(int(chance.sizes[-1])).float()
 
     def measure(seen: Seen) -> list[Ratio]:
-        expected = _expected(seen, chance)
+        expected, n = _expected(seen, chance), seen.queries
+        choices = choose(seen, thresholds)
         found = [
             ratio
-            for threshold in thresholds
-            for ratio in _above(seen, threshold, *expected[f"above_{threshold:g}"])
+            for place, threshold in enumerate(thresholds)
+            for ratio in _above(choices, place, n, threshold, *expected[f"above_{threshold:g}"])
         ]
         measured = {
-            "extreme": is_extreme(seen.largest),
-            "effective_keys": effective_keys(seen),
-            "largest": seen.largest,
+            "extreme": seen.over_queries(is_extreme(seen.largest)),
+            "effective_keys": seen.over_queries(effective_keys(seen)),
+            "largest": choices.largest,
         }
-        found += [
-            Ratio(name, seen.over_queries(values), seen.queries, *expected[name])
-            for name, values in measured.items()
+        found += [Ratio(name, total, n, *expected[name]) for name, total in measured.items()]
+        # By chance every key is chosen, alike, and so the expectations of these are exact.
+        return [
+            *found,
+            Ratio("self", choices.itself, n, torch.ones_like(n)),
+            Ratio("mutual", choices.mutual, n, 1 - 1 / n),
+            Ratio("hub", choices.hub, n, loads.to(n.device)[n.long()]),
         ]
-        return found + _choices(seen, loads)
 
     return Statistic(measure)
 
@@ -57,41 +65,68 @@ def effective_keys(seen: Seen) -> Tensor:
     return (seen.described.rise - seen.largest.log()).exp()
 
 
-def is_mutual(seen: Seen) -> Tensor:
-    """Queries whose key's largest weight is on them, and which are not that key; bool (B, H, P)."""
-    return (seen.key.gather(-1, seen.key) == seen.places) & ~seen.to_itself
+class Choices(NamedTuple):
+    """Queries of a jet by what they choose, float32 (B, H) each.
+
+    above, above_other : lists of them, by threshold: queries whose largest weight exceeds it, and those of
+        them that choose another particle.
+    largest : sum of the largest weights.
+    itself : queries that choose themselves.
+    mutual : those that are chosen by the key that they choose, another particle.
+    hub : those that choose the key that most queries choose.
+    """
+
+    above: list[Tensor]
+    above_other: list[Tensor]
+    largest: Tensor
+    itself: Tensor
+    mutual: Tensor
+    hub: Tensor
 
 
-def queries_on_hub(seen: Seen) -> Tensor:
-    """Queries whose largest weight is on the key that most queries of the jet choose, (B, H)."""
-    chosen = torch.zeros_like(seen.largest)
-    chosen.scatter_add_(-1, seen.key, seen.jets.real[:, None].to(chosen).expand(chosen.shape))
-    return chosen.amax(-1)
+def choose(seen: Seen, thresholds: Sequence[float]) -> Choices:
+    """Count the queries of a layer by what they choose; on a processor, as `describe` does."""
+    largest, key, n = (part.cpu().numpy() for part in (seen.largest, seen.key, seen.jets.n))
+    limits = np.array(thresholds, largest.dtype)
+    sums = np.zeros((2 * len(limits) + 4, *largest.shape[:2]), np.float32)
+    _count(largest, key, n, limits, sums)
+    counts = list(torch.from_numpy(sums).to(seen.largest.device))
+    return Choices(counts[: len(limits)], counts[len(limits) : -4], *counts[-4:])
 
 
-def _above(seen: Seen, threshold: float, null: Tensor, error: Tensor) -> list[Ratio]:
-    above, n = seen.largest > threshold, seen.queries
+@njit(cache=True, nogil=True)
+def _count(
+    largest: NDArray[np.float32],
+    key: NDArray[np.int64],
+    n: NDArray[np.int64],
+    limits: NDArray[np.float32],
+    sums: NDArray[np.float32],
+) -> None:
+    some = len(limits)
+    for jet in range(len(n)):
+        for head in range(largest.shape[1]):
+            top, choice, own = largest[jet, head], key[jet, head], sums[:, jet, head]
+            chosen = np.zeros(n[jet], np.int64)
+            for query in range(n[jet]):
+                other = choice[query] != query
+                for place in range(some):
+                    above = top[query] > limits[place]
+                    own[place] += above
+                    own[some + place] += above and other
+                own[-4] += top[query]
+                own[-3] += not other
+                own[-2] += other and choice[choice[query]] == query
+                chosen[choice[query]] += 1
+            own[-1] = chosen.max() if n[jet] else 0
+
+
+def _above(
+    choices: Choices, place: int, n: Tensor, threshold: float, null: Tensor, error: Tensor
+) -> list[Ratio]:
     other = 1 - 1 / n
     return [
-        Ratio("above", seen.over_queries(above), n, null, error, threshold),
-        Ratio(
-            "above_other",
-            seen.over_queries(above & ~seen.to_itself),
-            n,
-            null * other,
-            error * other,
-            threshold,
-        ),
-    ]
-
-
-def _choices(seen: Seen, loads: Tensor) -> list[Ratio]:
-    """Who is chosen. By chance every key is, alike, and so the expectations are exact."""
-    n = seen.queries
-    return [
-        Ratio("self", seen.over_queries(seen.to_itself), n, torch.ones_like(n)),
-        Ratio("mutual", seen.over_queries(is_mutual(seen)), n, 1 - 1 / n),
-        Ratio("hub", queries_on_hub(seen), n, loads.to(n.device)[n.long()]),
+        Ratio("above", choices.above[place], n, null, error, threshold),
+        Ratio("above_other", choices.above_other[place], n, null * other, error * other, threshold),
     ]
 
 

@@ -17,12 +17,13 @@ class Described(NamedTuple):
     largest : largest weight.
     key : its key, the first of equal ones, int64.
     rise : how far the logit of that key lies above the mean logit, weighted by the weights.
-    variance : variance of the logits over the real keys.
+    mean, variance : of the logits over the real keys.
     """
 
     largest: Tensor
     key: Tensor
     rise: Tensor
+    mean: Tensor
     variance: Tensor
 
 
@@ -40,11 +41,10 @@ def describe(weights: Tensor, logits: Tensor, n: Tensor) -> Described:
     """
     w, x = (part.cpu().contiguous().numpy() for part in (weights, logits))
     key = np.zeros(w.shape[:3], np.int64)
-    largest, rise, variance = (np.zeros(w.shape[:3], w.dtype) for _ in range(3))
-    _describe(w, x, n.cpu().numpy(), largest, key, rise, variance)
-    return Described(
-        *(torch.from_numpy(found).to(weights.device) for found in (largest, key, rise, variance))
-    )
+    largest, rise, mean, variance = (np.zeros(w.shape[:3], w.dtype) for _ in range(4))
+    found = largest, key, rise, mean, variance
+    _describe(w, x, n.cpu().numpy(), *found)
+    return Described(*(torch.from_numpy(one).to(weights.device) for one in found))
 
 
 # Sums in any order, so that several terms are added at once.
@@ -56,6 +56,7 @@ def _describe(
     largest: Values,
     key: NDArray[np.int64],
     rise: Values,
+    mean: Values,
     variance: Values,
 ) -> None:
     zero = weights.dtype.type(0)
@@ -64,18 +65,17 @@ def _describe(
         for head in range(weights.shape[1]):
             for query in range(size):
                 w, x = weights[jet, head, query], logits[jet, head, query]
-                top, total, mean_logit = zero, zero, zero
+                top, total, weighted = zero, zero, zero
                 for j in range(size):
                     top = max(top, w[j])
                     total += x[j]
-                    mean_logit += w[j] * x[j]
-                place = 0
-                while place < size - 1 and w[place] < top:
-                    place += 1
-                mean, spread = total / size, zero
-                for j in range(size):
-                    off = x[j] - mean
+                    weighted += w[j] * x[j]
+                middle, spread, place = total / size, zero, np.int32(size)
+                for j in range(np.int32(size)):
+                    off = x[j] - middle
                     spread += off * off
+                    # Not a search that ends when it has found, which takes one key at a time.
+                    place = min(place, np.int32(j) if w[j] == top else np.int32(size))
                 largest[jet, head, query], key[jet, head, query] = top, place
-                rise[jet, head, query] = x[place] - mean_logit
-                variance[jet, head, query] = spread / size
+                rise[jet, head, query] = x[place] - weighted
+                mean[jet, head, query], variance[jet, head, query] = middle, spread / size

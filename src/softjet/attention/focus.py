@@ -7,6 +7,7 @@ and from how much weight each query gives to others.
 
 from collections.abc import Callable, Collection
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -130,42 +131,62 @@ def share_of_others(member: Tensor, worth: Tensor) -> Tensor:
 def _focus(seen: Seen, tell: _Kinds) -> list[Ratio]:
     member, even, by_pt = seen.shared.once(tell)
     itself = seen.weights.diagonal(dim1=-2, dim2=-1)
-    given = seen.weights.sum(-1) - itself
-    received = seen.weights.sum(-2) - itself
-    some = member.any(-1)
+    away = seen.weights.sum(-1) - itself
+    # (B, H, K) each: of all kinds at once.
+    top = (seen.weights.sum(-2) - itself) @ member.mT
+    whole = away.sum(-1, keepdim=True) * member.any(-1)[:, None]
+    null, null_by_pt = away @ even.mT, away @ by_pt.mT
     found = []
     for place, kind in enumerate(tell.tell):
-        top = (received * member[:, None, place]).sum(-1)
-        bottom = given.sum(-1) * some[:, place, None]
-        for ending, share in (("", even), ("_pt", by_pt)):
-            null = (given * share[:, None, place]).sum(-1)
-            found.append(Ratio(f"to_{kind}{ending}", top, bottom, null))
+        received, given = top[..., place], whole[..., place]
+        for ending, expected in (("", null), ("_pt", null_by_pt)):
+            found.append(Ratio(f"to_{kind}{ending}", received, given, expected[..., place]))
     return found
 
 
+class _Pairs(NamedTuple):
+    """Pairs of different particles.
+
+    same, both : (B, P, P) bool
+        Within a group, and within any group.
+    chance : (B, P)
+        Share of the former in the latter, of each query.
+    sides : (B, P * P, 3)
+        Both as numbers, and how many of a query's would be within its group by that share.
+    """
+
+    same: Tensor
+    both: Tensor
+    chance: Tensor
+    sides: Tensor
+
+
 class _Groups:
-    """Pairs of different particles within a group and within any group, both (B, P, P), of a batch."""
+    """Pairs of a batch within groups of particles."""
 
     def __init__(self, label: Callable[[Jets], Tensor]) -> None:
         self.label = label
 
-    def __call__(self, jets: Jets) -> tuple[Tensor, Tensor]:
+    def __call__(self, jets: Jets) -> _Pairs:
         label = self.label(jets)
         some = label >= 0
         both = some[:, :, None] & some[:, None, :]
         both.diagonal(dim1=-2, dim2=-1).zero_()
         same = both & (label[:, :, None] == label[:, None, :])
         several = (both & ~same).flatten(1).any(1)[:, None, None]
-        return same & several, both & several
+        same, both = same & several, both & several
+        chance = same.sum(-1) / both.sum(-1).clamp_min(1)
+        sides = torch.stack((same, both, both * chance[..., None]), -1).float()
+        return _Pairs(same, both, chance, sides.flatten(1, 2))
 
 
 def _within(seen: Seen, name: str, groups: _Groups) -> list[Ratio]:
-    same, both = seen.shared.once(groups)
-    chance = same.sum(-1) / both.sum(-1).clamp_min(1)
-    sides = torch.stack((same, both, both * chance[..., None]), -1).to(seen.weights)
-    mass, whole, expected = (seen.weights.flatten(2) @ sides.flatten(1, 2)).unbind(-1)
-    hit, counted = (seen.at(side[:, None].expand(seen.weights.shape), seen.key) for side in (same, both))
-    queries, blindly = seen.over_queries(counted), seen.over_queries(counted * chance[:, None])
+    pairs = seen.shared.once(groups)
+    mass, whole, expected = (seen.weights.flatten(2) @ pairs.sides).unbind(-1)
+    hit, counted = (
+        seen.at(side[:, None].expand(seen.weights.shape), seen.key) for side in (pairs.same, pairs.both)
+    )
+    queries, blindly = seen.over_queries(counted), seen.over_queries(counted * pairs.chance[:, None])
     return [
         Ratio(f"mass_{name}", mass, whole, expected),
         Ratio(f"argmax_{name}", seen.over_queries(hit), queries, blindly),

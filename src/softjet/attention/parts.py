@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from softjet.attention.stream import Seen, Statistic, largest_weight
+from softjet.attention.described import Described
+from softjet.attention.stream import Seen, Statistic
 from softjet.attention.sums import Ratio
 
 DECADES = (0.01, 0.1, 1.0, 10.0, 100.0)
@@ -47,12 +48,9 @@ def parts(thresholds: Sequence[float]) -> dict[str, Statistic]:
 
 
 def _parts(seen: Seen, thresholds: Sequence[float]) -> list[Ratio]:
-    alone = {"qk": largest_weight(seen.qk, seen.jets), "bias": seen.shared.largest}
-    winner = {
-        "qk": seen.at(seen.centred_qk, seen.key),
-        "bias": seen.at(seen.shared.centred_bias, seen.key),
-    }
-    found = [ratio for name, one in alone.items() for ratio in _alone(seen, name, *one, thresholds)]
+    parts = {"qk": (seen.qk, seen.qk_alone), "bias": (seen.bias, seen.shared.bias_alone)}
+    winner = {name: seen.at(logits, seen.key) - one.mean for name, (logits, one) in parts.items()}
+    found = [ratio for name, (_, one) in parts.items() for ratio in _alone(seen, name, one, thresholds)]
     found += [
         Ratio(f"winner_{name}", seen.over_queries(height), seen.queries) for name, height in winner.items()
     ]
@@ -60,24 +58,23 @@ def _parts(seen: Seen, thresholds: Sequence[float]) -> list[Ratio]:
     return found + _variances(seen)
 
 
-def _alone(seen: Seen, name: str, largest: Tensor, key: Tensor, thresholds: Sequence[float]) -> list[Ratio]:
+def _alone(seen: Seen, name: str, one: Described, thresholds: Sequence[float]) -> list[Ratio]:
     """How a part of the logits does alone."""
     n = seen.queries
+    above = [Ratio(f"above_{name}", seen.over_queries(one.largest > t), n, threshold=t) for t in thresholds]
     return [
-        Ratio(f"same_key_{name}", seen.over_queries(key == seen.key), n, torch.ones_like(n)),
-        Ratio(f"largest_{name}", seen.over_queries(largest), n),
-        *(Ratio(f"above_{name}", seen.over_queries(largest > t), n, threshold=t) for t in thresholds),
+        Ratio(f"same_key_{name}", seen.over_queries(one.key == seen.key), n, torch.ones_like(n)),
+        Ratio(f"largest_{name}", seen.over_queries(one.largest), n),
+        *above,
     ]
 
 
 def _variances(seen: Seen) -> list[Ratio]:
-    whole = seen.over_queries(seen.described.variance)
-    shares = {
-        "qk": seen.qk_variance,
-        "bias": seen.shared.variance,
-        "both": seen.described.variance - seen.qk_variance - seen.shared.variance,
-    }
-    return [Ratio(f"variance_{name}", seen.over_queries(share), whole) for name, share in shares.items()]
+    whole, qk, bias = (
+        seen.over_queries(one.variance) for one in (seen.described, seen.qk_alone, seen.shared.bias_alone)
+    )
+    shares = {"qk": qk, "bias": bias, "both": whole - qk - bias}
+    return [Ratio(f"variance_{name}", share, whole) for name, share in shares.items()]
 
 
 def _ratio(seen: Seen) -> list[Ratio]:

@@ -60,6 +60,11 @@ class Jets:
         return self.mask[:, 0]
 
     @cached_property
+    def padding(self) -> Tensor | None:
+        """Where no particle is, bool (B, 1, P); None where every jet has as many."""
+        return None if bool(self.real.all()) else ~self.real[:, None]
+
+    @cached_property
     def n(self) -> Tensor:
         """Particles of each jet, int64 (B,)."""
         return self.real.sum(1)

@@ -86,20 +86,16 @@ class Seen:
         return self.jets.n.to(self.weights)[:, None].expand(self.weights.shape[:2])
 
     @cached_property
-    def centred_qk(self) -> Tensor:
-        """`qk` with each row's mean over real keys taken away, (B, H, P, P); 0 at padding."""
-        return centred(self.qk, self.jets)
-
-    @cached_property
-    def qk_variance(self) -> Tensor:
-        """Variance of each row of `qk` over real keys, (B, H, P)."""
-        return variance(self.centred_qk, self.jets)
+    def qk_alone(self) -> Described:
+        """What the rows of `qk` tell, and the weights that they alone would make."""
+        return alone(self.qk, self.jets)
 
     def over_queries(self, values: Tensor) -> Tensor:
         """Sum of (B, H, P) over the real queries, float32 (B, H)."""
-        if values.dtype == torch.bool:
-            return (values & self.jets.real[:, None]).sum(-1, dtype=torch.float32)
-        return values.masked_fill(~self.jets.real[:, None], 0).sum(-1)
+        padding = self.jets.padding
+        if padding is not None:
+            values = values.masked_fill(padding, 0)
+        return values.sum(-1, dtype=torch.float32)
 
     def at(self, values: Tensor, key: Tensor) -> Tensor:
         """The entry of (B, H, P, P) at each query's `key` (B, H, P)."""
@@ -121,40 +117,15 @@ class Shared:
         return self._made[make]
 
     @cached_property
-    def centred_bias(self) -> Tensor:
-        """The bias with each row's mean over real keys taken away, (B, H, P, P); 0 at padding."""
-        return centred(self.bias, self.jets)
-
-    @cached_property
-    def variance(self) -> Tensor:
-        """Variance of each row of the bias over real keys, (B, H, P)."""
-        return variance(self.centred_bias, self.jets)
-
-    @cached_property
-    def largest(self) -> tuple[Tensor, Tensor]:
-        """Largest weight of each query if the bias alone made the logits, and its key, both (B, H, P)."""
-        return largest_weight(self.bias, self.jets)
+    def bias_alone(self) -> Described:
+        """What the rows of the bias tell, and the weights that it alone would make."""
+        return alone(self.bias, self.jets)
 
 
-def centred(logits: Tensor, jets: Jets) -> Tensor:
-    """Take each row's mean over real keys away from (B, H, P, P), which are 0 at padding, and stay so."""
-    mean = logits.sum(-1, keepdim=True) / jets.n.to(logits)[:, None, None, None]
-    shifted = logits - mean
-    if not jets.real.all():
-        shifted.mul_(jets.real[:, None, None])
-    return shifted
-
-
-def variance(shifted: Tensor, jets: Jets) -> Tensor:
-    """Variance over real keys of rows (B, H, P, P) that were centred, (B, H, P)."""
-    return shifted.square().sum(-1) / jets.n.to(shifted)[:, None, None]
-
-
-def largest_weight(logits: Tensor, jets: Jets) -> tuple[Tensor, Tensor]:
-    """Largest softmax weight of each row of logits (B, H, P, P) over real keys, and its key, (B, H, P)."""
-    if not jets.real.all():
-        logits = logits + without_padding(jets.real, logits)
-    return tuple(logits.softmax(-1).max(-1))  # type: ignore[return-value]
+def alone(logits: Tensor, jets: Jets) -> Described:
+    """What rows (B, H, P, P), 0 at padding, tell, and the weights that they would make as logits."""
+    masked = logits if jets.padding is None else logits + without_padding(jets.real, logits)
+    return describe(masked.softmax(-1), logits, jets.n)
 
 
 class Statistic(NamedTuple):

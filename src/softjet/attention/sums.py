@@ -49,6 +49,17 @@ class Ratio(NamedTuple):
     threshold: float = float("nan")
 
 
+COLUMNS = ("top", "bottom", "null", "null_error")
+"""What a ratio adds."""
+
+
+class _Place(NamedTuple):
+    """Of a tensor: which ratio has it, and under which name."""
+
+    row: int
+    name: str
+
+
 def draws(key: NDArray[np.uint64], resamples: int, seed: int) -> Floats:
     """How often each jet counts: once in the sample itself, and in each resample.
 
@@ -97,6 +108,7 @@ class Sums:
     by_length: Floats = field(default_factory=lambda: np.zeros(0))
     jets: Floats = field(default_factory=lambda: np.zeros(0))
     jets_of_length: Floats = field(default_factory=lambda: np.zeros(0))
+    _places: list[_Place] = field(default_factory=list)
     _waiting: list[tuple[Floats, NDArray, NDArray, NDArray]] = field(default_factory=list)
 
     def add(
@@ -120,7 +132,7 @@ class Sums:
         """
         if not self.names:
             self._begin(layers, classes)
-        values = torch.stack([torch.stack(_unique(ratios)[0], 1) for ratios in layers], 2)
+        values = torch.stack([torch.stack(_taken(ratios, self._places), 1) for ratios in layers], 2)
         self._waiting.append((values.cpu().double().numpy(), key, label, n))
         jets = sum(len(part[1]) for part in self._waiting)
         size = sum(part[0].nbytes for part in self._waiting)
@@ -139,10 +151,11 @@ class Sums:
         _add(cells, jets, values.sum(-1), counts, label * len(MULTIPLICITIES) + length_bin(n))
 
     def _begin(self, layers: Sequence[Sequence[Ratio]], classes: tuple[str, ...]) -> None:
-        columns, self.columns = _unique(layers[0])
+        self._places, self.columns = _unique(layers[0])
         self.names = [(ratio.name, ratio.threshold) for ratio in layers[0]]
         self.classes = classes
-        shape, resamples = (len(columns), len(layers), columns[0].shape[1]), 1 + self.resamples
+        heads = layers[0][0].top.shape[1]
+        shape, resamples = (len(self._places), len(layers), heads), 1 + self.resamples
         self.by_class = np.zeros((len(classes), resamples, *shape))
         bins = (len(classes), len(MULTIPLICITIES), resamples)
         self.by_length = np.zeros((*bins, *shape[:2]))
@@ -164,17 +177,23 @@ def _add(sums: Floats, jets: Floats, values: Floats, counts: Floats, group: NDAr
         jets[one] += counts[:, these].sum(1)
 
 
-def _unique(ratios: Sequence[Ratio]) -> tuple[list[Tensor], NDArray[np.int64]]:
-    """Different tensors of some ratios, and where each ratio's top, bottom and null stand among them."""
+def _unique(ratios: Sequence[Ratio]) -> tuple[list[_Place], NDArray[np.int64]]:
+    """Where the different tensors of some ratios stand, and each ratio's top, bottom and null among them."""
     found: dict[int, int] = {}
-    tensors: list[Tensor] = []
-    places = np.full((len(ratios), 4), -1)
+    places: list[_Place] = []
+    columns = np.full((len(ratios), len(COLUMNS)), -1)
     for row, ratio in enumerate(ratios):
-        for place, tensor in enumerate((ratio.top, ratio.bottom, ratio.null, ratio.null_error)):
+        for place, name in enumerate(COLUMNS):
+            tensor = getattr(ratio, name)
             if tensor is None:
                 continue
             if id(tensor) not in found:
-                found[id(tensor)] = len(tensors)
-                tensors.append(tensor.expand(ratio.top.shape))
-            places[row, place] = found[id(tensor)]
-    return tensors, places
+                found[id(tensor)] = len(places)
+                places.append(_Place(row, name))
+            columns[row, place] = found[id(tensor)]
+    return places, columns
+
+
+def _taken(ratios: Sequence[Ratio], places: Sequence[_Place]) -> list[Tensor]:
+    """Tensors that stand in these places."""
+    return [getattr(ratios[row], name).expand(ratios[row].top.shape) for row, name in places]

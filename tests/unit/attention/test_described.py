@@ -31,7 +31,7 @@ def test_a_description_is_that_of_numpy(dtype, precision):
     for jet, n in enumerate(lengths):
         for head, query in np.ndindex(3, n):
             w, x = (part[jet, head, query, :n] for part in (weights, logits))
-            wanted = w.max(), w.argmax(), x[w.argmax()] - w @ x, x.var()
+            wanted = w.max(), w.argmax(), x[w.argmax()] - w @ x, x.mean(), x.var()
             for value, one in zip(found, wanted, strict=True):
                 torch.testing.assert_close(
                     value[jet, head, query].double(), torch.tensor(one).double(), **precision
