@@ -114,10 +114,11 @@ def test_contributions_are_those_of_the_winning_pairs(look, model, truth_table):
         others = key != row
         won = bias[0][row, key][others].sum()
         blindly = (bias[0] * apart).sum(1)[others].sum() / (n - 1)
-        qk = (seen.qk[jet, 0, :n, :n] - seen.qk[jet, 0, :n, :n].mean(1, keepdim=True))[row, key]
+        qk = seen.qk[jet, 0, :n, :n] - seen.qk[jet, 0, :n, :n].mean(1, keepdim=True)
+        qk_blindly = (qk * apart).sum(1)[others].sum() / (n - 1)
         one, other = found["bias_rise"], found["qk_rise"]
-        got = [one.top[jet, 0], one.null[jet, 0], one.bottom[jet, 0], other.top[jet, 0]]
-        expected = [won, blindly, others.sum(), qk[others].sum()]
+        got = [one.top[jet, 0], one.null[jet, 0], one.bottom[jet, 0], other.top[jet, 0], other.null[jet, 0]]
+        expected = [won, blindly, others.sum(), qk[row, key][others].sum(), qk_blindly]
         assert [float(x) for x in got] == pytest.approx([float(x) for x in expected], abs=1e-3)
 
 
