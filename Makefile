@@ -2,7 +2,7 @@
 # make test  style, types, architecture and tests, from the same .venv
 # make test-slurm  the workflow on a real Slurm of one node, which root on Debian installs with it
 # make test-long kills every stage in every way, and what else takes too long for each change
-# make bench measures speed and agreement with published values, apart from the report
+# make bench measures speed (and agreement with published jets, where a dataset names some), apart from the report
 # make fuzz  feeds spoiled files to all readers for ten minutes, or MINUTES=1
 # make verify compares results with their sidecars (RESULTS=folder)
 # make report writes Snakemake's own report of a finished run, report.zip
@@ -24,7 +24,7 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12; do \
 
 run: $(READY)
 	@$(BIN)/snakemake $(if $(SNAKEMAKE_OUTPUT_CACHE),--cache) --cores $(or $(CORES),all) $(if $(CONFIG),--configfile $(CONFIG)) $(ARGS)
-	@echo "The report: results/report.html"
+	@echo "The report is report.html in the folder of results (results/, unless the configuration names another)"
 
 test: $(READY) $(VALIDATOR)/ready
 	$(BIN)/ruff check .

@@ -1,15 +1,12 @@
 """Is attention binary? How sharply each query attends, and to whom (arXiv 2412.03673, 2512.00210)."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
-import numpy as np
 import torch
-from numba import njit
-from numpy.typing import NDArray
 from torch import Tensor
 
 from softjet.attention.chance import Chance, is_extreme, most_chosen
+from softjet.attention.described import Choices, choose
 from softjet.attention.stream import Seen, Statistic
 from softjet.attention.sums import Ratio
 
@@ -34,7 +31,7 @@ def binary(thresholds: Sequence[float], chance: Chance) -> Statistic:
 
     def measure(seen: Seen) -> list[Ratio]:
         expected, n = _expected(seen, chance), seen.queries
-        choices = choose(seen, thresholds)
+        choices = choose(seen.described, seen.jets.n, thresholds)
         found = [
             ratio
             for place, threshold in enumerate(thresholds)
@@ -63,61 +60,6 @@ def effective_keys(seen: Seen) -> Tensor:
     The entropy is -ln of the largest weight plus how far its logit lies above the mean one, weighted.
     """
     return (seen.described.rise - seen.largest.log()).exp()
-
-
-class Choices(NamedTuple):
-    """Queries of a jet by what they choose, float32 (B, H) each.
-
-    above, above_other : lists of them, by threshold: queries whose largest weight exceeds it, and those of
-        them that choose another particle.
-    largest : sum of the largest weights.
-    itself : queries that choose themselves.
-    mutual : those that are chosen by the key that they choose, another particle.
-    hub : those that choose the key that most queries choose.
-    """
-
-    above: list[Tensor]
-    above_other: list[Tensor]
-    largest: Tensor
-    itself: Tensor
-    mutual: Tensor
-    hub: Tensor
-
-
-def choose(seen: Seen, thresholds: Sequence[float]) -> Choices:
-    """Count the queries of a layer by what they choose; on a processor, as `describe` does."""
-    largest, key, n = (part.cpu().numpy() for part in (seen.largest, seen.key, seen.jets.n))
-    limits = np.array(thresholds, largest.dtype)
-    sums = np.zeros((2 * len(limits) + 4, *largest.shape[:2]), np.float32)
-    _count(largest, key, n, limits, sums)
-    counts = list(torch.from_numpy(sums).to(seen.largest.device))
-    return Choices(counts[: len(limits)], counts[len(limits) : -4], *counts[-4:])
-
-
-@njit(cache=True, nogil=True)
-def _count(
-    largest: NDArray[np.float32],
-    key: NDArray[np.int64],
-    n: NDArray[np.int64],
-    limits: NDArray[np.float32],
-    sums: NDArray[np.float32],
-) -> None:
-    some = len(limits)
-    for jet in range(len(n)):
-        for head in range(largest.shape[1]):
-            top, choice, own = largest[jet, head], key[jet, head], sums[:, jet, head]
-            chosen = np.zeros(n[jet], np.int64)
-            for query in range(n[jet]):
-                other = choice[query] != query
-                for place in range(some):
-                    above = top[query] > limits[place]
-                    own[place] += above
-                    own[some + place] += above and other
-                own[-4] += top[query]
-                own[-3] += not other
-                own[-2] += other and choice[choice[query]] == query
-                chosen[choice[query]] += 1
-            own[-1] = chosen.max() if n[jet] else 0
 
 
 def _above(

@@ -86,7 +86,7 @@ class Recipe(Computed):
     learning_rate: float = Field(0.0002, gt=0)
     """Learning rate of weights while ranks are learned."""
     threshold_rate: float = Field(0.02, gt=0)
-    """Learning rate of the thresholds, in units of each matrix's scale, the median size of its directions."""
+    """Learning rate of the thresholds, in units of each matrix's scale (docs/compress.md, the mechanism)."""
     recover_rate: float = Field(0.0005, gt=0)
     """Learning rate at the start of the recovery phase; it falls linearly to zero."""
     train: Literal["all", "spectrum"] = "all"

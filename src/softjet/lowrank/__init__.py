@@ -11,7 +11,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "pivot": ["PivotLinear"],
         "learn": ["learn_ranks", "Learned"],
         "fusion": ["as_pairs", "fuse"],
-        "shared": ["share_inputs"],
+        "shared": ["selection_of", "share_inputs"],
         "export": ["load_compressed", "save_compressed"],
         "budget": ["parameter_counts", "choose_ranks", "Counts", "Shares"],
         "cost": ["linear_macs"],
