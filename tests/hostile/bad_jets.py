@@ -317,6 +317,7 @@ ROOT_CASES = {
     "nan": Case(jetclass, partial(tree, part_deta=with_value(np.nan)), ("part_deta of entry 2", "not finite")),
     "infinity": Case(jetclass, partial(tree, part_energy=with_value(np.inf)), ("part_energy of entry 2", "not finite")),
     "negative energy": Case(jetclass, partial(tree, part_energy=with_value(-1)), ("part_energy of entry 2", "not positive")),
+    "along the beam": Case(jetclass, partial(tree, part_px=with_value(0), part_py=with_value(0), part_energy=with_value(9), part_pz=with_value(-9)), ("part_pz of entry 2", "along the beam")),
     "no particle": Case(jetclass, partial(tree, **{name: lambda v: [np.empty(0, i.dtype) if n == 2 else i for n, i in enumerate(v)] for name in jet_arrays(1, 1) if name.startswith("part_")}), ("part_px of entry 2", "no particle")),
     "lists of other lengths": Case(jetclass, partial(tree, part_d0val=lambda v: [np.r_[i, 0.0] for i in v]), ("part_d0val of entry 0", "longer or shorter")),
     "infinite jet": Case(jetclass, partial(tree, jet_pt=lambda v: np.where(np.arange(JETS) == 3, np.inf, v)), ("jet_pt of entry 3", "not finite")),

@@ -77,6 +77,7 @@ def _describe(
                     spread += off * off
                     # Not a search that ends when it has found, which takes one key at a time.
                     place = min(place, np.int32(j) if w[j] == top else np.int32(size))
+                place = min(place, size - 1)  # of rows that are not numbers, which the caller finds
                 largest[jet, head, query], key[jet, head, query] = top, place
                 rise[jet, head, query] = x[place] - weighted
                 mean[jet, head, query], variance[jet, head, query] = middle, spread / size

@@ -28,12 +28,14 @@ class Layer:
     bias : (B, H, T, S) or None, the part that the pair features give, as the module got it.
     residual : (B,), or of those jets that were looked at: largest |out_proj(A V) - block output|, or
         |softmax(qk + bias) - A| if that is more, over the real queries of each jet.
+    finite : (B,) bool, whether what the module gave is a number everywhere.
     """
 
     weights: Tensor
     logits: Tensor
     bias: Tensor | None
     residual: Tensor
+    finite: Tensor
     _qk: Callable[[], Tensor]
 
     @cached_property
@@ -193,7 +195,8 @@ def attend(
         _missed_output(weights[some], v[some], out_proj, output[some]),
         _missed_weights(weights[some], qk, None if bias is None else bias[some], real[some]),
     ).masked_fill_(~queries[some], 0)
-    return Layer(weights, logits, bias, missed.amax(-1), partial(_products, q, k, queries, real))
+    finite = output.sum((1, 2)).isfinite()
+    return Layer(weights, logits, bias, missed.amax(-1), finite, partial(_products, q, k, queries, real))
 
 
 def _products(q: Tensor, k: Tensor, queries: Tensor, keys: Tensor) -> Tensor:

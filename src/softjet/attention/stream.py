@@ -183,7 +183,7 @@ def stream(
     Raises
     ------
     ArithmeticError
-        A residual is above the bound, or not a number.
+        A residual is above the bound, or attention to a jet is not a number.
     InputError
         The jets are so few that a statistic saw none of them.
     """
@@ -246,6 +246,8 @@ class _Watch:
 
     def see(self, name: str, layer: Layer) -> None:
         """Check a layer and, of the particle layers, show it to the statistics."""
+        if not layer.finite.all():
+            raise _no_number(name, self.jets, int(layer.finite.int().argmin()))
         residual = float(layer.residual.max())
         check_residual(name, residual, self.bound)
         self.residual = max(self.residual, residual)
@@ -269,6 +271,12 @@ class _Watch:
             if layers
         }
         return _Gathered(added, len(self.jets), self.residual)
+
+
+def _no_number(layer: str, jets: Jets, place: int) -> ArithmeticError:
+    source, entry = (jets.table[column][place].as_py() for column in ("source", "entry"))
+    advice = "look at the particles of this jet, or convert its file again"
+    return ArithmeticError(f"attention of {layer} to entry {entry} of {source} is no number; {advice}")
 
 
 class _Sample:

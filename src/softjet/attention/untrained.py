@@ -34,13 +34,13 @@ def untrained(config: ParTModel, seed: int, batches: Iterable[JetBatch]) -> Part
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = ParticleTransformer(config).eval()
-    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm1d)]
-    for norm in norms:
-        # Without a momentum, PyTorch keeps the plain average over batches.
+    momenta = {module: module.momentum for module in model.modules() if isinstance(module, nn.BatchNorm1d)}
+    for norm in momenta:
+        # Without a momentum, a norm keeps the plain average over batches.
         norm.train().momentum = None
     with torch.no_grad():
         for batch in batches:
             model(batch.features, batch.vectors, batch.mask)
-    for norm in norms:
-        norm.momentum = nn.BatchNorm1d(1).momentum
+    for norm, momentum in momenta.items():
+        norm.momentum = momentum
     return model.eval()

@@ -125,6 +125,12 @@ class Recipe(Computed):
         return self
 
     @model_validator(mode="after")
+    def _tables_lie_in_no_block(self) -> "Recipe":
+        if self.of == "blocks" and self.embeddings:
+            raise ValueError("embeddings: tables lie in no block; with of: total (or linears) they count")
+        return self
+
+    @model_validator(mode="after")
     def _single_matrices_are_timed(self) -> "Recipe":
         if self.of == "time" and self.share_inputs:
             raise ValueError("share_inputs: matrices are timed one by one; not with of: time")

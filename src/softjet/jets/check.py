@@ -87,6 +87,20 @@ def _particle_faults(table: pa.Table) -> Iterator[Fault]:
         if name in table.column_names:
             yield _any(table, name, ~np.isfinite(list_values(table, name))), name, "not finite"
     yield _any(table, "part_energy", list_values(table, "part_energy") <= 0), "part_energy", "not positive"
+    yield (
+        _any(table, "part_pz", _without_rapidity(table)),
+        "part_pz",
+        "along the beam, where there is no rapidity",
+    )
+
+
+def _without_rapidity(table: pa.Table) -> NDArray[np.bool_]:
+    """Particles for which pair features (`softjet.part.pairs.cylindrical`) find no rapidity, in float32."""
+    energy, pz = (list_values(table, name) for name in ("part_energy", "part_pz"))
+    if len(energy) != len(pz):
+        return np.zeros(len(pz), bool)  # a fault of its own
+    with np.errstate(invalid="ignore", over="ignore"):  # so are numbers that are not finite
+        return np.asarray(1 + 2 * pz / np.maximum(energy - pz, np.float32(1e-20)) <= 0)
 
 
 def _any(table: pa.Table, name: str, bad: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -14,7 +14,8 @@ from softjet.errors import InputError
 from softjet.lowrank.budget import Shares
 from softjet.lowrank.dense import dense_bias, dense_weight, is_linear, sharers
 from softjet.lowrank.embedding import LowRankEmbedding
-from softjet.lowrank.low_rank import LowRankLinear, PackedLinear, Piece
+from softjet.lowrank.layer import LOW_RANK
+from softjet.lowrank.low_rank import LowRankLinear, Piece
 from softjet.lowrank.pivot import PivotLinear
 from softjet.lowrank.selection import replace
 from softjet.lowrank.shared import join, joint_layers
@@ -77,19 +78,25 @@ def save_compressed(
 
 
 def _ranks(model: nn.Module) -> dict[str, Any]:
-    """Layers of low rank by path; an output layer that shares its table's matrices follows the table."""
-    tables = {path: m for path, m in model.named_modules() if isinstance(m, LowRankEmbedding)}
-    shared = {id(table.inner) for table in tables.values()}
-    layers: dict[str, Any] = {
-        path: {"in": m.in_features, "pieces": [piece._asdict() for piece in m.layout]}
-        | ({"form": "pivot"} if isinstance(m, PivotLinear) else {})
-        for path, m in model.named_modules()
-        if isinstance(m, PackedLinear) and id(m.inner) not in shared
-    }
-    return layers | {
-        path: {"rows": m.num_embeddings, "width": m.embedding_dim, "rank": len(m.inner)}
-        for path, m in tables.items()
-    }
+    """Layers of low rank by path; of those that share their matrices the table, or else the first."""
+    modules = [(path, m) for path, m in model.named_modules() if isinstance(m, LOW_RANK)]
+    told: dict[int, dict[str, Any]] = {}
+    for path, m in sorted(modules, key=lambda one: not isinstance(one[1], LowRankEmbedding)):
+        told.setdefault(id(_outer(m)), {path: _rank(m)})
+    ranks = {path: rank for one in told.values() for path, rank in one.items()}
+    return {path: ranks[path] for path, _ in modules if path in ranks}
+
+
+def _outer(layer: LowRankLinear | PivotLinear | LowRankEmbedding) -> object:
+    """What is the same object for layers that share their matrices."""
+    return layer.outer if isinstance(layer, LowRankEmbedding) else layer.outer[0]
+
+
+def _rank(layer: LowRankLinear | PivotLinear | LowRankEmbedding) -> dict[str, Any]:
+    if isinstance(layer, LowRankEmbedding):
+        return {"rows": layer.num_embeddings, "width": layer.embedding_dim, "rank": len(layer.inner)}
+    form = {"form": "pivot"} if isinstance(layer, PivotLinear) else {}
+    return {"in": layer.in_features, "pieces": [piece._asdict() for piece in layer.layout]} | form
 
 
 def load_compressed(folder: str | Path, skeleton: nn.Module | None = None) -> nn.Module:
@@ -181,7 +188,7 @@ def _make_low_rank(skeleton: nn.Module, path: str, ranks: Mapping[str, Any], con
     try:
         dense = skeleton.get_submodule(path)
         table = "rows" in ranks
-        fits = _make_table(skeleton, dense, ranks) if table else _make_linear(skeleton, path, dense, ranks)
+        fits = _make_table(skeleton, dense, ranks) if table else _make_linear(skeleton, dense, ranks)
     except (AttributeError, TypeError, KeyError, RuntimeError):
         raise InputError(
             config, path, "names no layer of the base model; give the model it was made from"
@@ -194,16 +201,28 @@ def _make_low_rank(skeleton: nn.Module, path: str, ranks: Mapping[str, Any], con
         )
 
 
-def _make_linear(skeleton: nn.Module, path: str, dense: nn.Module, ranks: Mapping[str, Any]) -> bool:
+def _make_linear(skeleton: nn.Module, dense: nn.Module, ranks: Mapping[str, Any]) -> bool:
     pieces = [Piece(**piece) for piece in ranks["pieces"]]
     shape = sum(piece.outputs for piece in pieces), ranks["in"]
     possible = all(piece.rank is None or 0 <= piece.rank <= min(piece.outputs, shape[1]) for piece in pieces)
     if not is_linear(dense) or dense_weight(dense).shape != shape or not possible:
         return False
     kind = PivotLinear if ranks.get("form") == "pivot" else LowRankLinear
-    layer = kind(shape[1], pieces, dense.bias is not None)
-    replace(skeleton, path, layer.to(dense_weight(dense)))
+    made: dict[nn.Module, nn.Module] = {}  # a module may stand at several paths
+    first = None
+    for place, own in list(sharers(skeleton, dense)):
+        layer = kind(shape[1], pieces, dense_bias(own) is not None).to(dense_weight(dense))
+        first = first or layer
+        replace(skeleton, place, made.setdefault(own, _sharing(layer, first)))
     return True
+
+
+def _sharing(layer: LowRankLinear | PivotLinear, first: LowRankLinear | PivotLinear) -> nn.Module:
+    """The layer with the matrices of another, and its own offset."""
+    layer.inner, layer.outer = first.inner, first.outer
+    if isinstance(layer, PivotLinear) and isinstance(first, PivotLinear):
+        layer.order = first.order
+    return layer
 
 
 def _make_table(skeleton: nn.Module, dense: nn.Module, ranks: Mapping[str, Any]) -> bool:

@@ -51,7 +51,7 @@ def pivots(left: Tensor, right: Tensor) -> Pivots:
     upper, order = scipy.linalg.qr(basis.cpu().numpy(), mode="r", pivoting=True, check_finite=False)
     inner = scipy.linalg.solve_triangular(upper[:, :rank], upper[:, rank:], check_finite=False)
     places = torch.from_numpy(order).long().to(right.device)
-    return Pivots(left @ right[:, places[:rank]], torch.from_numpy(inner).to(right), places)
+    return Pivots(left @ right[:, places[:rank]], torch.from_numpy(inner).to(right).contiguous(), places)
 
 
 class PivotLinear(PackedLinear):

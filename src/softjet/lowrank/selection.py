@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -55,8 +55,9 @@ def find_layers(model: nn.Module, selection: Selection, embeddings: bool = False
         for path in _paths(modules, matrices.path, found):
             _check_linear(path, modules[path], len(matrices.pieces) or 1)
             found[path] = Place(path, *_locate(path, selection), matrices.pieces or ("",))
-    for pattern in selection.dense:
-        _leave(found, pattern)
+    # A weight that is left dense in one layer cannot be factored in another.
+    left = {_content(modules[path]) for pattern in selection.dense for path in _left(found, pattern)}
+    found = {path: place for path, place in found.items() if _content(modules[path]) not in left}
     for pattern in selection.embeddings if embeddings else ():
         for path in _paths(modules, pattern, found):
             _check_table(path, modules[path])
@@ -71,13 +72,12 @@ def find_layers(model: nn.Module, selection: Selection, embeddings: bool = False
     return list(first.values())
 
 
-def _leave(found: dict[str, Place], pattern: str) -> None:
-    """Take out the layers that are, or lie in, the modules that a pattern names."""
+def _left(found: Collection[str], pattern: str) -> list[str]:
+    """Layers that are, or lie in, the modules that a pattern names."""
     left = [path for path in found if any(matches(module, pattern) for module in _holding(path))]
     if not left:
         raise InputError("leave_dense", pattern, "names no layer that would get a rank; give another path")
-    for path in left:
-        del found[path]
+    return left
 
 
 def _holding(path: str) -> Iterator[str]:

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
 
 Statistics = tuple[Tensor, Tensor]
 """Mean and variance of each column."""
@@ -21,7 +22,7 @@ class BatchRenorm1d(nn.BatchNorm1d):
     trained with it meets other inputs in evaluation. Here the running averages normalise in training too;
     gradients flow through the batch's own mean and variance, as in BatchNorm1d, which keeps training stable.
 
-    The running averages are plain means over the first 1 / MOMENTUM batches.
+    The running averages are plain means over the first 1 / MOMENTUM batches, and without a momentum over all.
 
     Parameters
     ----------
@@ -54,7 +55,7 @@ class BatchRenorm1d(nn.BatchNorm1d):
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
         self.num_batches_tracked.add_(1)
-        share = max(MOMENTUM, 1 / self.num_batches_tracked.item())
+        share = max(self.momentum or 0.0, 1 / self.num_batches_tracked.item())
         return self.running_mean.lerp_(mean, share), self.running_var.lerp_(variance, share)
 
 
@@ -83,7 +84,7 @@ class _Renormalised(torch.autograd.Function):
         return of_rows, of_scaled * ctx.scale + of_bias * ctx.shift, of_bias, None, None, None
 
 
-def usual_affine(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
+def usual_affine(norm: _BatchNorm) -> tuple[Tensor, Tensor]:
     """Scale and shift by which a batch normalisation acts in evaluation, shape (channels,) each."""
     assert norm.running_mean is not None
     assert norm.running_var is not None

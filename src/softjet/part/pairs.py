@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from softjet.config.part import PairMass
 from softjet.part.norm import usual_affine
@@ -196,8 +197,9 @@ class PairEmbedding(nn.Sequential):
             before = None
         return found
 
-    def _norms(self) -> list[nn.BatchNorm1d]:
-        return [layer for layer in self if isinstance(layer, nn.BatchNorm1d)]
+    def _norms(self) -> list[_BatchNorm]:
+        # Of any class: with `sync_batchnorm` they are PyTorch's for several processes.
+        return [layer for layer in self if isinstance(layer, _BatchNorm)]
 
     def _linears(self) -> list[nn.Module]:
         return list(self)[1::3]

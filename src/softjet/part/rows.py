@@ -29,6 +29,8 @@ def through(rows: Tensor, layers: Sequence[tuple[Tensor, Tensor]], differentiabl
     """
     cast = [(weight.to(rows.dtype), bias.to(rows.dtype)) for weight, bias in layers]
     if not differentiable:
+        if not len(rows):
+            return rows.new_empty(0, len(cast[-1][1]))
         return torch.cat([_through(rows[block], cast) for block in blocks(rows)])
     for layer in cast:
         rows = _GeluLayer.apply(rows, *layer)

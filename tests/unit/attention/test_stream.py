@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -50,6 +51,18 @@ def test_every_jet_comes_once_with_its_own_columns(paths, model, jet_table):
         assert torch.equal(batch.column("part_px"), batch.vectors[:, 0])
         assert batch.n.tolist() == [len(px) for px in batch.table["part_px"].to_pylist()]
     assert len(np.unique(np.concatenate([batch.key for batch in batches]))) == 30
+
+
+def test_a_jet_whose_attention_is_no_number_is_named(paths, model, jet_table):
+    """Wherever it stands in a batch, of which not every jet is held to the block's output."""
+    place, source = jet_table.column_names.index("part_px"), paths[0]
+    field = jet_table.schema.field(place)
+    for jet in range(30):
+        px = jet_table["part_px"].to_pylist()
+        px[jet][-1] = np.nan
+        pq.write_table(jet_table.set_column(place, field, pa.array(px, field.type)), source)
+        with pytest.raises(ArithmeticError, match=f"attention of blocks.0 to entry {jet} of a.root is no"):
+            stream(model, read([source], model, 30), STATISTICS, 20, 1, 1e-4)
 
 
 def test_classes_have_equal_parts_of_what_is_asked():

@@ -1,7 +1,8 @@
 from dataclasses import dataclass
 
+import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from softjet.attention.untrained import untrained
 from softjet.part.model import ParticleTransformer
@@ -15,22 +16,27 @@ class Batch:
     mask: Tensor
 
 
-def test_statistics_are_the_jets_own_and_weights_are_initial(model, jets_of):
-    batches = [Batch(*jets_of([9, 5], 9, seed)[0]) for seed in (1, 2)]
+@pytest.mark.parametrize("normalisation", ["masked", "renormalised"])
+def test_statistics_are_the_jets_own_and_weights_are_initial(model, jets_of, normalisation):
+    # As a loader gives them, long jets first, and more than a running average would remember.
+    batches = [Batch(*jets_of([2 + size, 2 + size // 2], 2 + size, size)[0]) for size in range(50, 0, -1)]
+    config = model.config.model_copy(update={"normalisation": normalisation})
     state = torch.get_rng_state()
-    twin = untrained(model.config, 7, batches)
+    twin = untrained(config, 7, batches)
     assert torch.equal(torch.get_rng_state(), state)
     torch.manual_seed(7)
-    fresh = ParticleTransformer(model.config)
+    fresh = ParticleTransformer(config)
     for (name, here), there in zip(twin.named_parameters(), fresh.parameters(), strict=True):
         assert torch.equal(here, there), name
     of_particles = [b.features.transpose(1, 2)[b.mask[:, 0]] for b in batches]
     of_pairs = [pair_features(b.vectors, real_pairs(b.mask[:, 0])) for b in batches]
     for norm, rows in ((twin.embed.norm, of_particles), (twin.pair_embed[0], of_pairs)):
         torch.testing.assert_close(norm.running_mean, torch.stack([r.mean(0) for r in rows]).mean(0))
-        variance = torch.stack([r.var(0, correction=0) for r in rows]).mean(0)
+        of_sample = int(normalisation == "masked")  # as PyTorch's BatchNorm keeps it
+        variance = torch.stack([r.var(0, correction=of_sample) for r in rows]).mean(0)
         torch.testing.assert_close(norm.running_var, variance)
-        assert norm.momentum == 0.1
+    momenta = [[m.momentum for m in n.modules() if isinstance(m, nn.BatchNorm1d)] for n in (twin, fresh)]
+    assert momenta[0] == momenta[1]
     assert not twin.training
 
 

@@ -4,10 +4,11 @@ import re
 
 import pytest
 import torch
+from pydantic import ValidationError
 from small_network import SELECTION, network
 
 from softjet.config.families import FAMILIES
-from softjet.config.lowrank import Matrices, Selection
+from softjet.config.lowrank import Matrices, Recipe, Selection
 from softjet.errors import InputError
 from softjet.lowrank import choose_ranks, linear_macs, parameter_counts
 from softjet.lowrank.budget import Counts, possible_ranks, weights_allowed
@@ -69,6 +70,14 @@ def test_modules_can_be_left_dense(dense, left):
     assert counts[1:] == whole[1:]
 
 
+def test_a_weight_that_is_left_dense_in_one_layer_is_so_in_all():
+    model = network()
+    model.blocks[1].wide.weight = model.blocks[0].wide.weight
+    for dense in ("blocks.0.wide", "blocks.1.wide"):
+        places = find_layers(model, SELECTION.leaving([dense]))
+        assert [place.path for place in places] == ["blocks.0.packed", "blocks.1.packed"]
+
+
 @pytest.mark.parametrize(
     ("dense", "message"),
     [
@@ -81,6 +90,11 @@ def test_modules_can_be_left_dense(dense, left):
 def test_a_module_to_leave_dense_that_is_none_is_one_line(dense, message):
     with pytest.raises(InputError, match=re.escape(message)):
         find_layers(network(), SELECTION.leaving(dense))
+
+
+def test_tables_are_no_part_of_a_budget_of_blocks():
+    with pytest.raises(ValidationError, match="embeddings: tables lie in no block"):
+        Recipe(of="blocks", embeddings=True)
 
 
 def test_counts_of_the_dense_network_by_hand():

@@ -10,7 +10,7 @@ from softjet.config.families import FAMILIES
 from softjet.config.part import ParTModel
 from softjet.errors import InputError
 from softjet.lowrank import Shares, fuse, load_compressed, save_compressed
-from softjet.lowrank.selection import all_factors, decompose
+from softjet.lowrank.selection import all_factors, decompose, set_form
 from softjet.part.model import ParticleTransformer
 
 
@@ -43,6 +43,29 @@ def test_a_loaded_model_is_the_saved_model(folder, fused):
     x = torch.randn(4, 6)
     assert not loaded.training
     assert torch.equal(loaded(x), fused(x))
+
+
+@pytest.mark.parametrize("form", ["pair", "pivot"])
+def test_what_layers_share_they_share_when_loaded(tmp_path, form):
+    def shared(seed):
+        model = network(seed).eval()
+        model.blocks[1].wide.weight = model.blocks[0].wide.weight
+        model.blocks[1].packed = model.blocks[0].packed
+        return model
+
+    model = shared(0)
+    decompose(model, SELECTION)
+    set_form(model, form)
+    for factors in all_factors(model):
+        factors.fix(5)
+    fuse(model)
+    about = {"base_model": "a", "licence": "b", "how": {}, "kept": Shares(0.4, 0.45, 0.5), "architecture": {}}
+    save_compressed(tmp_path, model, **about)
+    loaded, x = load_compressed(tmp_path, shared(7)), torch.randn(4, 6)
+    assert torch.equal(loaded(x), model(x))
+    assert loaded.blocks[1].packed is loaded.blocks[0].packed
+    assert loaded.blocks[1].wide.outer[0] is loaded.blocks[0].wide.outer[0]
+    assert len(list(loaded.parameters())) == len(list(model.parameters()))
 
 
 def test_the_folder_says_what_it_is(folder):

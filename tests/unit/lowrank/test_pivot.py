@@ -69,6 +69,7 @@ def test_the_pivot_form_is_the_product(m, n, rank):
     assert found.outer.shape == (m, rank)
     assert found.inner.shape == (rank, n - rank)
     assert sorted(found.order.tolist()) == list(range(n))
+    assert all(part.is_contiguous() for part in found)
     torch.testing.assert_close(composed(*found), left @ right, rtol=1e-10, atol=1e-10)
 
 

@@ -35,6 +35,20 @@ def gradients(model, values):
     return torch.autograd.grad((values * weight).sum(), tuple(model.parameters()))
 
 
+def test_norms_over_several_processes_are_known_as_norms():
+    model = embedding(norm=nn.BatchNorm1d).eval()
+    plain, rows = model(features()), features()
+    shared = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    torch.testing.assert_close(shared(rows), plain)
+    torch.testing.assert_close(shared.train()(rows), embedding(norm=nn.BatchNorm1d)(rows))
+
+
+def test_no_pair_makes_no_row():
+    model = embedding().eval()
+    with torch.no_grad():
+        assert model(features()[:0]).shape == (0, 4)
+
+
 @pytest.mark.parametrize("norm", [BatchRenorm1d, nn.BatchNorm1d])
 def test_evaluation_is_that_of_the_layers_one_by_one(norm):
     model = embedding(norm=norm)

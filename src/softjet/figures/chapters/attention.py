@@ -41,7 +41,7 @@ def attention_parts(results: Path, run: str, settings: Settings, sentences: Sent
     for name, caption in captions.items():
         yield from map(Text, sentences.get(name, ()))
         yield Picture(figures / f"{name}.png", caption)
-        if name == "shares" and (figures / "growth.png").exists():
+        if name == "shares" and not settings.get("weights"):
             yield from growth_parts(results, run, settings)
     yield Text(
         f"Every layer and head of the jets kept whole can be looked at in explorer/{run}/{dataset}.html, "

@@ -66,8 +66,8 @@ def _physics(tables: Path) -> Iterator[str]:
 
 def _growth_finding(results: Path, run: str, own: Settings) -> Iterator[str]:
     """How attention grows, of a run that was trained here."""
-    path = results / "statistics" / run / own["dataset"] / "growth.parquet"
-    if path.exists():
+    if not own.get("weights"):
+        path = results / "statistics" / run / own["dataset"] / "growth.parquet"
         yield growth_sentence(pd.read_parquet(path), own["training"]["batch_size"])
 
 
