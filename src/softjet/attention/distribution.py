@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from softjet.attention.counts import count_bins
 from softjet.attention.nulls import centre_rows, row_variance
 from softjet.attention.reading import Jets
 from softjet.attention.stream import Seen, Statistic
@@ -56,27 +57,9 @@ class _Draw:
 def _distribution(seen: Seen, draw: _Draw) -> list[Ratio]:
     logits = seen.shared.once(draw) * seen.described.variance.sqrt()[..., None]
     random = (logits + without_padding(seen.jets.real, logits)).softmax(-1)
-    found, null = (binned(weights, seen.jets.real) for weights in (seen.weights, random))
+    found, null = (count_bins(weights, seen.jets.n, BINS) for weights in (seen.weights, random))
     pairs = seen.queries.square()
     return [
         Ratio("weight", top, pairs, expected, threshold=place / BINS)
         for place, (top, expected) in enumerate(zip(found.unbind(-1), null.unbind(-1), strict=True))
     ]
-
-
-def binned(weights: Tensor, real: Tensor) -> Tensor:
-    """Pairs of real particles whose weight lies in each bin.
-
-    Parameters
-    ----------
-    weights : (B, H, P, P)
-    real : (B, P) bool
-
-    Returns
-    -------
-    (B, H, BINS) float32
-    """
-    place = (weights * BINS).long().clamp_(max=BINS - 1)
-    both = (real[:, :, None] & real[:, None, :])[:, None].expand(weights.shape).float()
-    counts = torch.zeros(*weights.shape[:2], BINS, device=weights.device)
-    return counts.scatter_add_(-1, place.flatten(2), both.flatten(2))

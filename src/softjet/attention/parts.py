@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from softjet.attention.counts import count_above
 from softjet.attention.described import Described
 from softjet.attention.stream import Seen, Statistic
 from softjet.attention.sums import Ratio
@@ -78,10 +79,9 @@ def _variances(seen: Seen) -> list[Ratio]:
 
 
 def _ratio(seen: Seen) -> list[Ratio]:
-    ratio = seen.qk.abs() / seen.bias.abs().clamp_min(torch.finfo(seen.bias.dtype).tiny)
+    above = count_above(seen.qk, seen.bias, seen.jets.n, DECADES).unbind(-1)
     pairs = seen.queries.square()
-    # 0 / tiny at padding: never above.
-    return [Ratio("ratio", (ratio > d).sum((-1, -2)).float(), pairs, threshold=d) for d in DECADES]
+    return [Ratio("ratio", count, pairs, threshold=d) for d, count in zip(DECADES, above, strict=True)]
 
 
 def _spectrum(seen: Seen) -> list[Ratio]:

@@ -7,10 +7,13 @@ A particle's attention to itself is left out. Even attention gives each other pa
 shows what the composition of the jets alone gives.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from softjet.attention.partners import DISTANCES, displacements, distance_bins, other_pairs
 from softjet.attention.reading import Jets
@@ -40,30 +43,19 @@ def profile() -> Statistic:
 
 
 def _profile(seen: Seen) -> list[Ratio]:
-    bins, even = seen.shared.once(_distances)
-    others = seen.weights - torch.diag_embed(seen.weights.diagonal(dim1=-2, dim2=-1))
-    flat = others.flatten(2)
-    mass = flat.new_zeros(*flat.shape[:2], len(DISTANCES) + 1)
-    mass.scatter_add_(-1, bins.flatten(1)[:, None].expand(flat.shape), flat)
-    null = others.sum(-1) @ even
+    places = seen.shared.once(_places)
+    itself = seen.weights.diagonal(dim1=-2, dim2=-1)
+    away = seen.weights.sum(-1) - itself
+    *mass, looked = (seen.weights.flatten(2) @ places.sides).unbind(-1)
+    null = (away @ places.even).unbind(-1)
     edges = (0.0, *DISTANCES)
-    ahead, share = seen.shared.once(_cells)[2:]
-    given = others.sum(-1)
-    looked = torch.einsum("bhqk,bqk->bh", others, ahead)
     return [
-        Ratio("ahead", looked, given.sum(-1), (given * share[:, None]).sum(-1)),
+        Ratio("ahead", looked, away.sum(-1), (away * places.ahead[:, None]).sum(-1)),
         *(
             Ratio("distance", top, expected, expected, threshold=edge)
-            for edge, top, expected in zip(edges, mass.unbind(-1), null.unbind(-1), strict=True)
+            for edge, top, expected in zip(edges, mass, null, strict=True)
         ),
     ]
-
-
-def _distances(jets: Jets) -> tuple[Tensor, Tensor]:
-    """Bin of each pair's distance (B, P, P), and share of each query's other particles in each bin."""
-    bins, others = distance_bins(jets), other_pairs(jets.real).float()
-    counts = others.new_zeros(*bins.shape[:2], len(DISTANCES) + 1).scatter_add_(-1, bins, others)
-    return bins, counts / counts.sum(-1, keepdim=True).clamp_min(1)
 
 
 def maps() -> Statistic:
@@ -77,7 +69,8 @@ def maps() -> Statistic:
 
 
 def _maps(seen: Seen) -> list[Ratio]:
-    cell, others = seen.shared.once(_cells)[:2]
+    places = seen.shared.once(_places)
+    others, cell = places.others, places.cell
     weights = seen.weights.sum(1) * others
     given = weights.sum(-1)
     even = given[..., None] * others / others.sum(-1, keepdim=True).clamp_min(1)
@@ -91,25 +84,39 @@ def _filled(cell: Tensor, values: Tensor) -> Tensor:
     return sums.scatter_add_(1, cell.flatten(1), values.flatten(1))[:, :-1]
 
 
-def _cells(jets: Jets) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Where the keys of each query lie.
+class _Places(NamedTuple):
+    """Where the other particles of each query are.
 
-    Returns
-    -------
-    cell : int64, (B, P, P)
+    others : (B, P, P)
+        Pairs of different particles.
+    cell : int64 (B, P, P)
         Cell of each pair's displacement.
-    others, ahead : (B, P, P)
-        Pairs of different particles; those of them whose key lies towards the other subjet.
-    share : (B, P)
-        Of those ahead among the others of each query.
+    sides : (B, P * P, bins + 1)
+        1 for pairs of different particles in each bin of distance, and for those whose key lies ahead.
+    even, ahead : (B, P, bins), (B, P)
+        Share of each query's other particles in each bin, and ahead.
     """
-    x, y = turned(jets)
-    place = [((value + REACH) * (CELLS / (2 * REACH))).floor().long() for value in (x, y)]
-    inside = torch.stack([(one >= 0) & (one < CELLS) for one in place]).all(0)
-    cell = torch.where(inside, place[1] * CELLS + place[0], CELLS**2)
-    others = other_pairs(jets.real).float()
-    ahead = others * (x > 0)
-    return cell, others, ahead, ahead.sum(-1) / others.sum(-1).clamp_min(1)
+
+    others: Tensor
+    cell: Tensor
+    sides: Tensor
+    even: Tensor
+    ahead: Tensor
+
+
+def _places(jets: Jets) -> _Places:
+    others, (x, y) = other_pairs(jets.real).float(), turned(jets)
+    column, row = (((value + REACH) * (CELLS / (2 * REACH))).floor().long() for value in (x, y))
+    inside = torch.stack([(one >= 0) & (one < CELLS) for one in (column, row)]).all(0)
+    ahead, number = others * (x > 0), others.sum(-1).clamp_min(1)
+    bins = functional.one_hot(distance_bins(jets), len(DISTANCES) + 1) * others[..., None]
+    return _Places(
+        others,
+        torch.where(inside, row * CELLS + column, CELLS**2),
+        torch.cat((bins, ahead[..., None]), -1).flatten(1, 2),
+        bins.sum(2) / number[..., None],
+        ahead.sum(-1) / number,
+    )
 
 
 def turned(jets: Jets) -> tuple[Tensor, Tensor]:

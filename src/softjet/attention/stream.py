@@ -23,7 +23,7 @@ from softjet.progress import Progress
 
 T = TypeVar("T")
 
-CHECKED = 16
+CHECKED = 32
 """One jet in this many of each batch is held to the output of the block, in every layer."""
 
 

@@ -16,7 +16,7 @@ class Attention(Section):
     """Test jets at most that statistics are made of; each class has an equal part, or what there is of it."""
     growth_jets: int = Field(500, ge=10)
     """The same for the checkpoints of a training."""
-    batch_size: int = Field(32, ge=1)
+    batch_size: int = Field(48, ge=1)
     """Jets looked at at a time."""
     residual: float = Field(1e-4, gt=0)
     """Largest |out_proj(A V) - block output|, or |softmax(logits) - A|, that is accepted (float32)."""

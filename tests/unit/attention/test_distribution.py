@@ -2,7 +2,8 @@ import numpy as np
 import torch
 from scipy.special import softmax
 
-from softjet.attention.distribution import BINS, binned, distribution
+from softjet.attention.counts import count_bins
+from softjet.attention.distribution import BINS, distribution
 
 
 def test_every_pair_of_real_particles_is_in_one_bin(look, jet_table):
@@ -20,7 +21,7 @@ def test_every_pair_of_real_particles_is_in_one_bin(look, jet_table):
 
 
 def test_a_weight_of_one_is_in_the_last_bin():
-    counts = binned(torch.eye(3)[None, None], torch.tensor([[True, True, False]]))
+    counts = count_bins(torch.eye(3)[None, None], torch.tensor([2]), BINS)
     assert counts[0, 0].tolist() == [2.0, *[0.0] * (BINS - 2), 2.0]
 
 
