@@ -10,6 +10,7 @@ from softjet.attention import tables
 from softjet.attention.chance import tabulate
 from softjet.attention.growth import growth_table
 from softjet.config.attention import Attention
+from softjet.figures.chapters.found import _growth_finding
 from softjet.figures.growth import draw_growth, growth_sentence
 from softjet.part.model import ParticleTransformer
 
@@ -54,3 +55,14 @@ def test_the_sentence_follows_the_intervals(last, verdict):
     assert f"0.8 of their weight on another particle {verdict}" in said
     assert f"{100 * last:.2f} %" in said
     assert "32,000 jets" in said
+
+
+def test_imported_weights_have_no_growth_to_tell_of(growth, tmp_path):
+    """Even where a training of the same name has left some."""
+    table = tmp_path / "statistics" / "run" / "jets" / "growth.parquet"
+    table.parent.mkdir(parents=True)
+    growth.to_parquet(table)
+    own = {"dataset": "jets", "training": {"batch_size": 4}}
+    (said,) = _growth_finding(tmp_path, "run", own | {"weights": None})
+    assert said == growth_sentence(growth, 4)
+    assert not list(_growth_finding(tmp_path, "run", own | {"weights": {"name": "other"}}))
