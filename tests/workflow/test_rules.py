@@ -92,8 +92,10 @@ def test_the_profile_of_a_cluster_repeats_what_decides_on_reruns_and_names_rules
         yaml.safe_load((ROOT / "profiles" / name / "config.yaml").read_text())
         for name in ("default", "slurm")
     )
-    # A laptop's own: how long its disk takes, and that it has room for what is temporary.
-    assert set(here) - {"latency-wait", "notemp"} <= {key for key in here if there.get(key) == here[key]}
+    # A laptop's own: how long its disk takes, its room for temporary files, and that all cores are free.
+    assert set(here) - {"latency-wait", "notemp", "cores"} <= {
+        key for key in here if there.get(key) == here[key]
+    }
     assert set(there["set-resources"]) <= set(cluster["TOLD"])
 
 
