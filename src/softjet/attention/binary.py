@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from softjet.attention.chance import Chance, is_extreme, most_chosen
-from softjet.attention.described import Choices, choose
+from softjet.attention.counts import choose
 from softjet.attention.stream import Seen, Statistic
 from softjet.attention.sums import Ratio
 
@@ -31,11 +31,12 @@ def binary(thresholds: Sequence[float], chance: Chance) -> Statistic:
 
     def measure(seen: Seen) -> list[Ratio]:
         expected, n = _expected(seen, chance), seen.queries
-        choices = choose(seen.described, seen.jets.n, thresholds)
+        choices = choose(seen.largest, seen.key, seen.jets.n, thresholds)
+        counted = zip(thresholds, choices.above, choices.above_other, strict=True)
         found = [
             ratio
-            for place, threshold in enumerate(thresholds)
-            for ratio in _above(choices, place, n, threshold, *expected[f"above_{threshold:g}"])
+            for threshold, above, other in counted
+            for ratio in _above(above, other, n, threshold, *expected[f"above_{threshold:g}"])
         ]
         measured = {
             "extreme": seen.over_queries(is_extreme(seen.largest)),
@@ -63,12 +64,12 @@ def effective_keys(seen: Seen) -> Tensor:
 
 
 def _above(
-    choices: Choices, place: int, n: Tensor, threshold: float, null: Tensor, error: Tensor
+    any_particle: Tensor, another: Tensor, n: Tensor, threshold: float, null: Tensor, error: Tensor
 ) -> list[Ratio]:
     other = 1 - 1 / n
     return [
-        Ratio("above", choices.above[place], n, null, error, threshold),
-        Ratio("above_other", choices.above_other[place], n, null * other, error * other, threshold),
+        Ratio("above", any_particle, n, null, error, threshold),
+        Ratio("above_other", another, n, null * other, error * other, threshold),
     ]
 
 

@@ -1,6 +1,10 @@
-"""Pairs of particles counted by what stands at them, by one look at every pair."""
+"""Queries counted by what they choose, and pairs by what stands at them, by one look at each.
+
+On a processor, whichever device the attention is on, as `softjet.attention.described`.
+"""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -11,10 +15,47 @@ from torch import Tensor
 Values = NDArray[np.float32]
 
 
+class Choices(NamedTuple):
+    """Queries of a jet by what they choose, float32 (B, H) each.
+
+    above, above_other : lists of them, by threshold: queries whose largest weight exceeds it, and those of
+        them that choose another particle.
+    largest : sum of the largest weights.
+    itself : queries that choose themselves.
+    mutual : those that are chosen by the key that they choose, another particle.
+    hub : those that choose the key that most queries choose.
+    """
+
+    above: list[Tensor]
+    above_other: list[Tensor]
+    largest: Tensor
+    itself: Tensor
+    mutual: Tensor
+    hub: Tensor
+
+
+def choose(largest: Tensor, key: Tensor, n: Tensor, thresholds: Sequence[float]) -> Choices:
+    """Count the queries of a layer by what they choose.
+
+    Parameters
+    ----------
+    largest, key : (B, H, P)
+        Largest weight of each query, and its key.
+    n : (B,) int
+        Particles of each jet; they stand before its padding.
+    thresholds : sequence of float
+        For `above`.
+    """
+    top, choice, size = (part.cpu().numpy() for part in (largest, key, n))
+    limits = np.array(thresholds, top.dtype)
+    sums = np.zeros((2 * len(limits) + 4, *top.shape[:2]), np.float32)
+    _count(top, choice, size, limits, sums)
+    counts = list(torch.from_numpy(sums).to(n.device))
+    return Choices(counts[: len(limits)], counts[len(limits) : -4], *counts[-4:])
+
+
 def count_bins(weights: Tensor, n: Tensor, bins: int) -> Tensor:
     """Pairs of real particles whose weight lies in each of `bins` bins of equal width on [0, 1].
-
-    On a processor, whichever device the weights are on, as `softjet.attention.described.describe`.
 
     Parameters
     ----------
@@ -51,6 +92,32 @@ def count_above(one: Tensor, other: Tensor, n: Tensor, factors: Sequence[float])
     counts = np.zeros((*a.shape[:2], len(factors)), np.float32)
     _exceed(a, b, n.cpu().numpy(), np.array(factors, a.dtype), counts)
     return torch.from_numpy(counts).to(one.device)
+
+
+@njit(cache=True, nogil=True)
+def _count(
+    largest: Values,
+    key: NDArray[np.int64],
+    n: NDArray[np.int64],
+    limits: Values,
+    sums: Values,
+) -> None:
+    some = len(limits)
+    for jet in range(len(n)):
+        for head in range(largest.shape[1]):
+            top, choice, own = largest[jet, head], key[jet, head], sums[:, jet, head]
+            chosen = np.zeros(n[jet], np.int64)
+            for query in range(n[jet]):
+                other = choice[query] != query
+                for place in range(some):
+                    above = top[query] > limits[place]
+                    own[place] += above
+                    own[some + place] += above and other
+                own[-4] += top[query]
+                own[-3] += not other
+                own[-2] += other and choice[choice[query]] == query
+                chosen[choice[query]] += 1
+            own[-1] = chosen.max() if n[jet] else 0
 
 
 @njit(cache=True, nogil=True)

@@ -1,6 +1,5 @@
-"""Rows of attention in a few numbers each, by one look at every row, and queries by what they choose."""
+"""Rows of attention in a few numbers each, by one look at every row."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -81,68 +80,3 @@ def _describe(
                 largest[jet, head, query], key[jet, head, query] = top, place
                 rise[jet, head, query] = x[place] - weighted
                 mean[jet, head, query], variance[jet, head, query] = middle, spread / size
-
-
-class Choices(NamedTuple):
-    """Queries of a jet by what they choose, float32 (B, H) each.
-
-    above, above_other : lists of them, by threshold: queries whose largest weight exceeds it, and those of
-        them that choose another particle.
-    largest : sum of the largest weights.
-    itself : queries that choose themselves.
-    mutual : those that are chosen by the key that they choose, another particle.
-    hub : those that choose the key that most queries choose.
-    """
-
-    above: list[Tensor]
-    above_other: list[Tensor]
-    largest: Tensor
-    itself: Tensor
-    mutual: Tensor
-    hub: Tensor
-
-
-def choose(rows: Described, n: Tensor, thresholds: Sequence[float]) -> Choices:
-    """Count the queries of a layer by what they choose; on a processor, as `describe` does.
-
-    Parameters
-    ----------
-    rows : Described
-        Of all queries, (B, H, P) each.
-    n : (B,) int
-        Particles of each jet; they stand before its padding.
-    thresholds : sequence of float
-        For `above`.
-    """
-    largest, key, size = (part.cpu().numpy() for part in (rows.largest, rows.key, n))
-    limits = np.array(thresholds, largest.dtype)
-    sums = np.zeros((2 * len(limits) + 4, *largest.shape[:2]), np.float32)
-    _count(largest, key, size, limits, sums)
-    counts = list(torch.from_numpy(sums).to(n.device))
-    return Choices(counts[: len(limits)], counts[len(limits) : -4], *counts[-4:])
-
-
-@njit(cache=True, nogil=True)
-def _count(
-    largest: NDArray[np.float32],
-    key: NDArray[np.int64],
-    n: NDArray[np.int64],
-    limits: NDArray[np.float32],
-    sums: NDArray[np.float32],
-) -> None:
-    some = len(limits)
-    for jet in range(len(n)):
-        for head in range(largest.shape[1]):
-            top, choice, own = largest[jet, head], key[jet, head], sums[:, jet, head]
-            chosen = np.zeros(n[jet], np.int64)
-            for query in range(n[jet]):
-                other = choice[query] != query
-                for place in range(some):
-                    above = top[query] > limits[place]
-                    own[place] += above
-                    own[some + place] += above and other
-                own[-4] += top[query]
-                own[-3] += not other
-                own[-2] += other and choice[choice[query]] == query
-                chosen[choice[query]] += 1
-            own[-1] = chosen.max() if n[jet] else 0

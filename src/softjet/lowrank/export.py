@@ -80,11 +80,11 @@ def save_compressed(
 def _ranks(model: nn.Module) -> dict[str, Any]:
     """Layers of low rank by path; of those that share their matrices the table, or else the first."""
     modules = [(path, m) for path, m in model.named_modules() if isinstance(m, LOW_RANK)]
-    told: dict[int, dict[str, Any]] = {}
-    for path, m in sorted(modules, key=lambda one: not isinstance(one[1], LowRankEmbedding)):
-        told.setdefault(id(_outer(m)), {path: _rank(m)})
-    ranks = {path: rank for one in told.values() for path, rank in one.items()}
-    return {path: ranks[path] for path, _ in modules if path in ranks}
+    modules.sort(key=lambda one: not isinstance(one[1], LowRankEmbedding))
+    first: dict[int, str] = {}
+    for path, m in modules:
+        first.setdefault(id(_outer(m)), path)
+    return {path: _rank(m) for path, m in modules if first[id(_outer(m))] == path}
 
 
 def _outer(layer: LowRankLinear | PivotLinear | LowRankEmbedding) -> object:
