@@ -470,7 +470,7 @@ def given_source(*sources):
 
 
 MOST_SHARDS = 10_000
-BACKGROUND_SEED = 800_001  # beyond every seed that the configuration allows
+TEST_SEED = 800_001  # beyond every seed that the configuration allows
 
 
 def simulation_job(process, jets, shards, shard, seed):
@@ -505,23 +505,29 @@ def simulation_section(wildcards):
     return simulation_job(wildcards.process, jets, shards, shard, simulation.seed)
 
 
-def background_section(wildcards):
-    """Parameters of a job that simulates QCD jets for the test split only."""
-    settings = CONFIG.datasets[wildcards.dataset]
-    seed = settings.simulation.seed + BACKGROUND_SEED
-    jets, shards = settings.test_background, background_shards(settings)
-    return simulation_job("QCD", jets, shards, int(wildcards.shard), seed)
+def test_section(wildcards):
+    """Parameters of a job that simulates jets of a class for the test split only."""
+    settings, process = CONFIG.datasets[wildcards.dataset], wildcards.process
+    seed = settings.simulation.seed + TEST_SEED
+    jets, shards = test_jets(settings, process), test_shards(settings, process)
+    return simulation_job(process, jets, shards, int(wildcards.shard), seed)
 
 
-def background_shards(settings):
-    """Jobs that share the further background of a dataset."""
-    return min(settings.simulation.shards, settings.test_background)
+def test_jets(settings, process):
+    """Jets of a class that are simulated for the test split of a dataset only."""
+    return settings.test_background if process == "QCD" else settings.test_signal
+
+
+def test_shards(settings, process):
+    """Jobs that share the jets of a class for the test split of a dataset only."""
+    return min(settings.simulation.shards, test_jets(settings, process))
 
 
 def conversion_section(dataset):
     """Parameters of a conversion: what its simulation is made by shows in its input."""
     return CONFIG.datasets[dataset].model_dump(
-        mode="json", exclude={"simulation", "files", "reference", "test_background"}
+        mode="json",
+        exclude={"simulation", "files", "reference", "test_background", "test_signal"},
     )
 
 
@@ -559,13 +565,15 @@ def source_files(dataset):
 
 
 def simulated_files(dataset, settings):
-    """ROOT files of a simulated dataset, and those of its further background."""
+    """ROOT files of a simulated dataset, and those of its test split only."""
     folder = f"<resources>/simulated/{dataset}"
     shards = range(settings.simulation.shards)
     return {
         "shared": [f"{folder}/{name}_{i}.root" for name in CLASSES for i in shards],
         "test": [
-            f"{folder}/QCD_test_{i}.root" for i in range(background_shards(settings))
+            f"{folder}/{name}_test_{i}.root"
+            for name in CLASSES
+            for i in range(test_shards(settings, name))
         ],
     }
 

@@ -27,17 +27,20 @@ rule simulate:
         "../workflow/scripts/simulate.py"
 
 
-use rule simulate as simulate_background with:
+use rule simulate as simulate_test with:
     output:
-        **recorded(jets=temp("<resources>/simulated/{dataset}/QCD_test_{shard}.root")),
+        **recorded(
+            jets=temp("<resources>/simulated/{dataset}/{process}_test_{shard}.root")
+        ),
     log:
-        "<logs>/simulate/{dataset}/QCD_test_{shard}.log",
+        "<logs>/simulate/{dataset}/{process}_test_{shard}.log",
     wildcard_constraints:
+        process=one_of(CLASSES),
         shard=r"\d+",
     params:
-        spec=lambda w: simulation_spec(background_section, w),
+        spec=lambda w: simulation_spec(test_section, w),
     message:
-        "Simulate QCD jets for the test split, shard {wildcards.shard}"
+        "Simulate {wildcards.process} jets for the test split, shard {wildcards.shard}"
 
 
 for name in CONFIG.datasets:

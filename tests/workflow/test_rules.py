@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from running import plan
+
+from softjet.jets.schema import CLASSES
 
 pytestmark = pytest.mark.workflow
 
@@ -105,10 +108,10 @@ def test_only_what_needs_the_network_and_names_of_stages_stay_on_the_first_node(
 
 
 def test_simulated_files_are_temporary_and_their_sidecars_are_not(local):
-    for name in ("simulate", "simulate_background"):
+    for name in ("simulate", "simulate_test"):
         (path,) = local["TOLD"][name]["temp"]
         assert path.endswith(".root")
-    assert [n for n, rule in local["TOLD"].items() if rule["temp"]] == ["simulate", "simulate_background"]
+    assert [n for n, rule in local["TOLD"].items() if rule["temp"]] == ["simulate", "simulate_test"]
 
 
 def test_stages_share_out_what_the_report_shows(local):
@@ -154,3 +157,12 @@ def test_a_hundred_million_jets_and_every_ratio_are_planned(tmp_path):
     assert jobs["simulate"] == 3000, done.stderr[-3000:]
     assert jobs["learn_ranks_part"] == 5 * 6 * 3 + 3
     assert jobs["total"] > 5000
+
+
+def test_further_test_jets_of_every_class_are_simulated(tmp_path):
+    config = tmp_path / "more.yaml"
+    config.write_text("datasets: {simulated: {test_background: 5, test_signal: 3}}")
+    asked = plan(tmp_path, "results/jets/simulated/counts.parquet", config=config)
+    assert asked.jobs["simulate_test"] == 10
+    more = re.findall(r"Simulate (\w+) jets for the test split", asked.said)
+    assert sorted(more) == sorted(CLASSES)

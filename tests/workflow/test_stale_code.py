@@ -14,7 +14,7 @@ pytestmark = pytest.mark.workflow
 LIBRARY = ROOT / "src" / "softjet"
 EVERY = "every rule"
 EDITS = {
-    "src/softjet/jets/detector.py": {"simulate", "simulate_background"},
+    "src/softjet/jets/detector.py": {"simulate", "simulate_test"},
     "src/softjet/part/schedule.py": {"train_part", "tune_topk", "learn_ranks_part"},
     "src/softjet/attention/probes.py": {"statistics_observables", "statistics_compressed"},
     "src/softjet/figures/explorer.js": {"draw_explorer"},

@@ -61,6 +61,8 @@ class Dataset(Section):
     """Used with source: simulation."""
     test_background: int = Field(0, ge=0)
     """Further QCD jets that are simulated for the test split only; used with source: simulation."""
+    test_signal: int = Field(0, ge=0)
+    """Further jets of each other class that are simulated for the test split only; used likewise."""
     reference: GivenPath = ""
     """A Parquet file of published jets (label, part_px, part_py, part_pz, part_energy) to compare with."""
     files: tuple[str, ...] = ()
@@ -81,6 +83,7 @@ class Dataset(Section):
         given = self.splits.given
         if any(given) and (self.files or self.source == "simulation" or not all(given)):
             raise ValueError("splits names files of all three splits, without files and source: simulation")
-        if self.test_background and self.source != "simulation":
-            raise ValueError("test_background is simulated; use it with source: simulation")
+        for name in ("test_background", "test_signal"):
+            if getattr(self, name) and self.source != "simulation":
+                raise ValueError(f"{name} is simulated; use it with source: simulation")
         return self

@@ -156,8 +156,9 @@ def test_a_file_of_another_format_is_refused(tmp_path):
         },
         {"splits": {"train": ["a"], "validation": ["b"], "test": ["c"]}},
         {"source": "parquet", "test_background": 5},
+        {"source": "parquet", "test_signal": 5},
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(settings):
-    with pytest.raises(ValueError, match=r"splits names|test_background is"):
+    with pytest.raises(ValueError, match=r"splits names|test_background is|test_signal is"):
         Dataset.model_validate(settings)

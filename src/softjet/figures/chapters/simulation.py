@@ -81,12 +81,15 @@ def _origin(dataset: Settings) -> str:
     if dataset["source"] != "simulation":
         files = dataset["files"] or [name for names in dataset["splits"].values() for name in names]
         return f"Jets read from files of {_FORMAT_NAMES[dataset['source']]}: {', '.join(files)}."
-    simulation, background = dataset["simulation"], dataset["test_background"]
-    further = (
-        f" Another {background} QCD jets are in the test split, for the rejections." if background else ""
-    )
+    simulation, further = dataset["simulation"], _further(dataset["test_background"], dataset["test_signal"])
     return (
         f"{simulation['jets_per_class']} jets of each of JetClass's ten classes, simulated here: Pythia 8 "
         "at 13 TeV, the response of the CMS detector from JetClass's published card, anti-kT jets with "
         f"R = 0.8, 500 < pT < 1000 GeV and |eta| < 2, matched to the decay.{further}"
     )
+
+
+def _further(background: int, signal: int) -> str:
+    jets = [f"{background} QCD jets"] if background else []
+    jets += [f"{signal} of each other class"] if signal else []
+    return f" Another {' and '.join(jets)} are in the test split, for the rejections." if jets else ""
