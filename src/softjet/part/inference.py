@@ -26,8 +26,8 @@ class InferenceModel(nn.Module):
 
     Batch normalisations of the pair embedding are folded into its linear layers and head scales into the
     output projections; each pair is embedded once, in blocks that stay in cache; padding is masked in the
-    bias, once for all blocks; the class blocks project no query of a particle. It does not follow later
-    changes of the model's weights.
+    bias, once for all blocks; the class token, which asks alone, asks and weighs particles as they are, and
+    their keys and values are never made. It does not follow later changes of the model's weights.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class InferenceModel(nn.Module):
         self.register_buffer("feature_shift", shift.detach())
         self.embed, self.pair_embed = _copy(model.embed.layers, self.dtype), _copy(model.pair_embed, None)
         self.blocks = nn.ModuleList(_FastBlock(block, self.dtype) for block in model.blocks)
-        self.class_blocks = nn.ModuleList(_FastBlock(block, self.dtype) for block in model.class_blocks)
+        self.class_blocks = nn.ModuleList(_TokenBlock(block, self.dtype) for block in model.class_blocks)
         self.register_buffer("class_token", model.class_token.detach().to(self.dtype))
         self.norm, self.head = _copy(model.norm, torch.float32), _copy(model.head, torch.float32)
         self.eval().requires_grad_(False)
@@ -100,7 +100,7 @@ class InferenceModel(nn.Module):
 
 
 class _FastBlock(nn.Module):
-    """A block of either kind, with its attention weights never written out."""
+    """A block of particles, with its attention weights never written out."""
 
     def __init__(self, block: nn.Module, dtype: torch.dtype) -> None:
         super().__init__()
@@ -114,32 +114,46 @@ class _FastBlock(nn.Module):
         )
         self.feed_norm, self.expand = _copy(block.feed_norm, dtype), _copy(block.expand, dtype)
         self.hidden_norm, self.contract = _copy(block.hidden_norm, dtype), _copy(block.contract, dtype)
-        self.in_proj = _copy(block.attention.in_proj, dtype)
-        self.query, self.key_value = _split(self.in_proj)
+        self.in_proj: nn.Module = _copy(block.attention.in_proj, dtype)  # may be factored
         self.out_proj = scaled_projection(block.attention, block.head_scale).to(dtype)
         self.residual_scale = nn.Parameter(block.residual_scale.detach().to(dtype))
 
     def forward(self, x: Tensor, source: Tensor, bias: Tensor) -> Tensor:
         """Update x (B, T, W) by attention to `source` (B, S, W), itself or a sequence that begins with x."""
-        normed = self.attention_norm(source)
-        # As published, the class token asks as it is, without the norm.
-        q, k, v = self._project(normed if x is source else x, normed)
-        out = attend(q, k, v, bias).transpose(1, 2).flatten(2)
-        x = x + self.branch_norm(self.out_proj(out))
+        x = x + self.branch_norm(self.out_proj(self.attended(x, self.attention_norm(source), bias)))
         hidden = self.hidden_norm(functional.gelu(self.expand(self.feed_norm(x))))
         return torch.addcmul(self.contract(hidden), self.residual_scale, x)
 
-    def _project(self, query: Tensor, source: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        if query is source:
-            q, k, v = self.in_proj(source).unflatten(-1, (3, self.heads, -1)).unbind(2)
-        else:
-            q = self.query(query)[..., : query.shape[-1]].unflatten(-1, (self.heads, -1))
-            k, v = (
-                self.key_value(source)[..., -2 * source.shape[-1] :]
-                .unflatten(-1, (2, self.heads, -1))
-                .unbind(2)
-            )
-        return q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
+    def attended(self, x: Tensor, normed: Tensor, bias: Tensor) -> Tensor:  # noqa: ARG002 (a token asks by it)
+        """What the heads take (B, T, W) from the normed source (B, S, W), for each of x (B, T, W)."""
+        q, k, v = self._split(self.in_proj(normed))
+        return attend(q, k, v, bias).transpose(1, 2).flatten(2)
+
+    def _split(self, projected: Tensor) -> tuple[Tensor, ...]:
+        parts = projected.unflatten(-1, (3, self.heads, -1)).unbind(2)
+        return tuple(part.transpose(1, 2) for part in parts)
+
+
+class _TokenBlock(_FastBlock):
+    """A block of the class token: one query for many keys.
+
+    A key is W_k n + b_k of a normed particle n, so that q . key = (W_k^T q) . n + q . b_k, whose last term is
+    the same for all keys; and the mean of values W_v n + b_v is W_v (mean of n) + b_v. A factored projection
+    stays as it is: its matrices share their first product.
+    """
+
+    def attended(self, x: Tensor, normed: Tensor, bias: Tensor) -> Tensor:
+        """As of a block of particles; x (B, 1, W) asks as it is, without the norm, as published."""
+        if not isinstance(self.in_proj, nn.Linear):
+            q, (_, k, v) = self._split(self.in_proj(x))[0], self._split(self.in_proj(normed))
+            return attend(q, k, v, bias).transpose(1, 2).flatten(2)
+        query, key, value = self.in_proj.weight.chunk(3)
+        query_bias, _, value_bias = self.in_proj.bias.chunk(3)
+        q = functional.linear(x, query, query_bias).unflatten(-1, (self.heads, -1)).squeeze(1)
+        asking = (q.transpose(0, 1) @ key.unflatten(0, (self.heads, -1))).transpose(0, 1)
+        seen = weigh(asking, normed, bias.squeeze(1), q.shape[-1])
+        out = seen.transpose(0, 1) @ value.unflatten(0, (self.heads, -1)).mT
+        return out.transpose(0, 1).flatten(1)[:, None] + value_bias
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
@@ -158,12 +172,33 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
     """
     if q.is_cuda and q.shape[2] > 1:
         return functional.scaled_dot_product_attention(q, k, v, bias)
-    heads = q.shape[1]
+    heads, width = q.shape[1], q.shape[-1]
     bias = bias.expand(*q.shape[:3], k.shape[2]).flatten(0, 1)
     q, k, v = (part.flatten(0, 1) for part in (q, k, v))
-    logits = torch.baddbmm(bias, q, k.mT, alpha=1 / math.sqrt(q.shape[-1]))
-    weights = logits.softmax(-1, dtype=torch.float32).to(v.dtype)
-    return (weights @ v).unflatten(0, (-1, heads))
+    return (_weights(q, k, bias, width) @ v).unflatten(0, (-1, heads))
+
+
+def weigh(asking: Tensor, source: Tensor, bias: Tensor, width: int) -> Tensor:
+    """Means of a source, weighted by what it is asked.
+
+    Parameters
+    ----------
+    asking : Tensor, shape (B, H, W)
+    source : Tensor, shape (B, S, W)
+    bias : Tensor, such that it broadcasts to (B, H, S)
+    width : int
+        Channels of a query, by whose root logits are divided.
+
+    Returns
+    -------
+    Tensor, shape (B, H, W)
+    """
+    return _weights(asking, source, bias, width) @ source
+
+
+def _weights(q: Tensor, k: Tensor, bias: Tensor, width: int) -> Tensor:
+    logits = torch.baddbmm(bias, q, k.mT, alpha=1 / math.sqrt(width))
+    return logits.softmax(-1, dtype=torch.float32).to(q.dtype)
 
 
 def scaled_projection(attention: Attention, head_scale: Tensor) -> nn.Module:
@@ -185,18 +220,6 @@ class _Scale(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x * self.scale
-
-
-def _split(projection: nn.Module) -> tuple[nn.Module, nn.Module]:
-    """Two layers of a joint projection: one begins with the queries, one ends with the keys and values.
-
-    A factored one stays whole: its matrices share their first product.
-    """
-    if not isinstance(projection, nn.Linear):
-        return projection, projection
-    weight, bias = projection.weight, projection.bias
-    width = len(bias) // 3
-    return _linear(weight[:width], bias[:width]), _linear(weight[width:], bias[width:])
 
 
 def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
