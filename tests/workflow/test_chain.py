@@ -49,6 +49,15 @@ def test_chain_ends_in_a_report_that_stands_alone(finished):
         assert f"{stage}</h2>" in page, stage
 
 
+def test_what_was_found_leads_to_where_it_is_shown(finished):
+    page = (finished / "results" / "report.html").read_text(encoding="utf-8")
+    head = page[page.index("What was found") : page.index("</section>")]
+    links = re.findall(r'<li><a href="#([^"]+)">([^<]+)</a>', head)
+    assert len(links) == head.count("<li>") >= 6
+    assert len({topic for _, topic in links}) == len(links)
+    assert {anchor for anchor, _ in links} <= set(re.findall(r'<section id="([^"]+)">', page))
+
+
 def test_nothing_to_do_the_second_time(finished):
     again = snakemake(finished)
     assert again.returncode == 0

@@ -88,11 +88,30 @@ class Section:
     @property
     def anchor(self) -> str:
         """Name for links."""
-        return re.sub(r"[^a-z0-9]+", "-", self.heading.lower()).strip("-")
+        return anchor_of(self.heading)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A sentence at the head of the page: what it is about, and the heading of the section that shows it."""
+
+    topic: str
+    text: str
+    heading: str
+
+    @property
+    def anchor(self) -> str:
+        """Name of the section, for a link."""
+        return anchor_of(self.heading)
+
+
+def anchor_of(heading: str) -> str:
+    """Name for links to the section with this heading."""
+    return re.sub(r"[^a-z0-9]+", "-", heading.lower()).strip("-")
 
 
 def write_report(
-    target: str | Path, title: str, lead: str, findings: Sequence[str], sections: Sequence[Section]
+    target: str | Path, title: str, lead: str, findings: Sequence[Finding], sections: Sequence[Section]
 ) -> None:
     """Write the page; it needs no other file and no network.
 
@@ -102,8 +121,8 @@ def write_report(
         The HTML file.
     title, lead : str
         Head line and the sentence below it.
-    findings : sequence of str
-        What was found, one sentence each.
+    findings : sequence of Finding
+        What was found.
     sections : sequence of Section
         The stages, in order.
     """

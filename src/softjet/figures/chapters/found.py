@@ -1,6 +1,8 @@
 """What was found: one sentence a stage, at the head of the report."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,30 +14,44 @@ from softjet.figures.focus_findings import decay_findings, focus_findings
 from softjet.figures.growth import growth_sentence
 from softjet.figures.intervention_findings import intervention_findings
 from softjet.figures.observable_findings import within_findings
-from softjet.figures.report import percent, with_interval
+from softjet.figures.report import Finding, percent, with_interval
 
 
 def find_most_important(
     results: Path, settings: Settings, attention: Mapping[str, Sentences]
-) -> Iterator[str]:
+) -> Iterator[Finding]:
     """One sentence a stage, numbers with intervals."""
-    for run in settings["part"]:
-        path = results / "part" / run / "metrics.parquet"
-        accuracy, metrics = first_row(path), pd.read_parquet(path, columns=["metric"])["metric"]
-        classes = int((metrics == "accuracy").sum()) - 1  # the first is that over all
-        yield (
-            f"Particle Transformer ({run}) tells {classes} classes of jets apart with an accuracy of "
-            f"{with_interval(accuracy.value, accuracy.low, accuracy.high)} on {accuracy.n} test jets "
-            f"(guessing gives {1 / classes:.2f})."
-        )
-        yield attention[run]["shares"][-1]
-        yield from _growth_finding(results, run, settings["part"][run])
-        yield from _physics(results / "statistics" / run / settings["part"][run]["dataset"])
+    for run, own in settings["part"].items():
+        of_run = f" of {run}" if len(settings["part"]) > 1 else ""
+        for finding in _run_findings(results, run, own, attention[run]):
+            yield replace(finding, topic=finding.topic + of_run)
     for model, own in settings["compress"].items():
-        yield from _size_findings(results, model, own)
+        yield Finding(f"Fewer parameters: {model}", _size_finding(results, model, own), "Fewer parameters")
 
 
-def _size_findings(results: Path, model: str, own: Settings) -> Iterator[str]:
+def _run_findings(results: Path, run: str, own: Settings, attention: Sentences) -> Iterator[Finding]:
+    """What was found of a Particle Transformer."""
+    yield Finding("Classes told apart", _accuracy_finding(results, run), "Training")
+    yield Finding("Binary attention", attention["shares"][-1], "Attention")
+    if not own.get("weights"):  # it was trained here
+        path = results / "statistics" / run / own["dataset"] / "growth.parquet"
+        grown = growth_sentence(pd.read_parquet(path), own["training"]["batch_size"])
+        yield Finding("Attention along the training", grown, "Attention")
+    yield from _physics(results / "statistics" / run / own["dataset"])
+
+
+def _accuracy_finding(results: Path, run: str) -> str:
+    path = results / "part" / run / "metrics.parquet"
+    accuracy, metrics = first_row(path), pd.read_parquet(path, columns=["metric"])["metric"]
+    classes = int((metrics == "accuracy").sum()) - 1  # the first is that over all
+    return (
+        f"Particle Transformer ({run}) tells {classes} classes of jets apart with an accuracy of "
+        f"{with_interval(accuracy.value, accuracy.low, accuracy.high)} on {accuracy.n} test jets "
+        f"(guessing gives {1 / classes:.2f})."
+    )
+
+
+def _size_finding(results: Path, model: str, own: Settings) -> str:
     """What the run that is shown costs and gains."""
     method, keep = shown_run(own)
     table = pd.read_parquet(results / "lowrank" / model / "comparison.parquet")
@@ -43,32 +59,26 @@ def _size_findings(results: Path, model: str, own: Settings) -> Iterator[str]:
     row = table[chosen].to_dict("records")[0]
     note = f" ({own['note']})" if own["note"] else ""
     change = f"{metric_words(row['metric'])} changes by {change_words(row)}"
-    yield (
-        f"{made_words(method)} {model}{note} keeps {percent(row['keep_total'])} of its parameters, "
+    return (
+        f"{made_words(method)}, {model}{note} keeps {percent(row['keep_total'])} of its parameters, "
         f"{percent(row['keep_blocks'])} of its blocks; {change} against the dense model trained as long "
         f"(paired, n = {row['n']:,}). {_speeds(results, model, own)}"
     )
 
 
-def _physics(tables: Path) -> Iterator[str]:
+def _physics(tables: Path) -> Iterator[Finding]:
     """First finding each of focus, of the decay, of interventions and of probes."""
     focus, interventions, probes = (
         pd.read_parquet(tables / f"{name}.parquet") for name in ("focus", "interventions", "probes")
     )
     found = (
-        focus_findings(focus),
-        decay_findings(focus),
-        intervention_findings(interventions),
-        within_findings(probes),
+        ("Subjets", focus_findings(focus), "Focus"),
+        ("The decay", decay_findings(focus), "Focus"),
+        ("The largest weights", intervention_findings(interventions), "Interventions"),
+        ("Substructure", within_findings(probes), "Traditional observables"),
     )
-    yield from (first for findings in found if (first := next(findings, "")))
-
-
-def _growth_finding(results: Path, run: str, own: Settings) -> Iterator[str]:
-    """How attention grows, of a run that was trained here."""
-    if not own.get("weights"):
-        path = results / "statistics" / run / own["dataset"] / "growth.parquet"
-        yield growth_sentence(pd.read_parquet(path), own["training"]["batch_size"])
+    for topic, findings, heading in found:
+        yield from (Finding(topic, first, heading) for first in islice(findings, 1) if first)
 
 
 def _speeds(results: Path, model: str, own: Settings) -> str:
