@@ -50,7 +50,7 @@ def attention_parts(results: Path, run: str, settings: Settings, sentences: Sent
 
 
 def _residual(value: float) -> str:
-    return f"they differ by {value:.1e} at most" if value else "they are equal to the last bit"
+    return f"they differ by {value:.2g} at most" if value else "they are equal to the last bit"
 
 
 def growth_parts(results: Path, run: str, settings: Settings) -> Iterator[Part]:

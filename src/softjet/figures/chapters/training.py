@@ -73,9 +73,9 @@ def _pair_forms(path: Path) -> str:
     published, stable = (rows[f"{form}, float32", "published, float64"] for form in ("published", "stable"))
     return (
         "The logarithm of the pair mass is rounding noise in float32 for close pairs and for a particle with "
-        f"itself. On {swapped['n']} test jets its published form lies up to {published['largest']:.1e} from "
-        f"float64 in a logit (median over jets {published['median']:.1e}), the stable form up to "
-        f"{stable['largest']:.1e} (median {stable['median']:.1e}); changing one for the other changes "
+        f"itself. On {swapped['n']} test jets its published form lies up to {published['largest']:.2g} from "
+        f"float64 in a logit (median over jets {published['median']:.2g}), the stable form up to "
+        f"{stable['largest']:.2g} (median {stable['median']:.2g}); changing one for the other changes "
         f"{percent(swapped['decisions'], 2)} of the decisions."
     )
 
