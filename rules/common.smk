@@ -58,8 +58,9 @@ KILLED = f"was killed before it could say why, most often for want of memory; {K
 # ones makes their plan quicker.
 gc.set_threshold(200_000, 10, 10)
 
-# Of the jobs between collisions and a trained network, which nearly all others wait for.
-FIRST = 1
+# Of the jobs between collisions and a trained network, which nearly all others wait for; then of those up to a tuned
+# language model, whose chain would have one core work alone at the end if it began late.
+FIRST, SOON = 2, 1
 
 SPLITS = ("train", "validation", "test")
 ENVIRONMENT = text_digest(BASE / "requirements.txt")

@@ -23,6 +23,7 @@ rule fetch_source:
         **recorded(files="<resources>/sources/{source}.json"),
     log:
         "<logs>/fetch_source/{source}.log",
+    priority: SOON
     conda:
         "../envs/softjet.yaml"
     threads: 1
@@ -51,6 +52,7 @@ rule prepare_text:
         ),
     log:
         "<logs>/prepare_text/{task}.log",
+    priority: SOON
     conda:
         "../envs/softjet.yaml"
     threads: 1
@@ -83,6 +85,7 @@ rule prepare_language:
         **recorded(**language_files("{language}", "start/")),
     log:
         "<logs>/prepare_language/{language}.log",
+    priority: SOON
     conda:
         "../envs/softjet.yaml"
     threads: 1
@@ -116,6 +119,7 @@ rule tune_language:
         ),
     log:
         "<logs>/tune_language/{language}.log",
+    priority: SOON
     conda:
         "../envs/softjet.yaml"
     threads: lambda w: threads_of(w.language)
