@@ -5,24 +5,20 @@ from pathlib import Path
 import pandas as pd
 
 from softjet.config.language import Source
-from softjet.language.glue import number_of_classes
-from softjet.language.models import load_model, new_model, save_model
+from softjet.language.models import save_model
 from softjet.language.registry import resolve
+from softjet.language.start import start_model
 from softjet.language.tokenizers import load_tokenizer, save_tokenizer, train_bpe
 from softjet.provenance.job import job
 
 with job(snakemake) as step:
     downloads = Path(snakemake.config["paths"]["downloads"])
     section = step.section
-    family, seed, labels = section["family"], section["seed"], number_of_classes(section["task"])
     weights, tokens = (
         section[name] and resolve(Source(**section[name]), downloads / "packages", downloads / "hub")
         for name in ("weights", "tokenizer")
     )
-    if weights:
-        model = load_model(weights, family, labels, seed)
-    else:
-        model = new_model(family, section["architecture"], seed, labels)
+    model = start_model(section["family"], section["task"], section["seed"], weights, section["architecture"])
     if tokens or weights:
         tokenizer = load_tokenizer(tokens or weights, model.config.vocab_size)
     else:

@@ -1,0 +1,64 @@
+"""What is loaded fits the task that it is trained and judged on."""
+
+import pytest
+import torch
+
+from softjet.language.glue import TASKS
+from softjet.language.models import new_model, save_model
+from softjet.language.start import start_model
+
+SMALL = {
+    "vocab_size": 60,
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+}
+MNLI = TASKS["mnli"].classes
+
+
+def saved(folder, family="bert", names=(), labels=3):
+    """A classifier in a folder, which numbers its classes in this order."""
+    model = new_model(family, SMALL, 1, labels=labels)
+    with torch.no_grad():
+        for name, value in model.named_parameters():
+            if name.startswith("classifier") and name.endswith("bias"):
+                value.copy_(torch.arange(len(value)))
+    if names:
+        model.config.id2label = dict(enumerate(names))
+        model.config.label2id = {name: number for number, name in enumerate(names)}
+    save_model(folder, model)
+    return model
+
+
+def answer(model):
+    with torch.no_grad():
+        return model(torch.arange(4, 24).reshape(2, 10)).logits
+
+
+@pytest.mark.parametrize("family", ["bert", "mpnet"])
+def test_classes_in_another_order_are_numbered_as_the_task_does(tmp_path, family, caplog):
+    other = saved(tmp_path, family, ("CONTRADICTION", "Entailment", "neutral"))
+    started = start_model(family, "mnli", 1, tmp_path)
+    assert torch.equal(answer(started), answer(other)[:, [1, 2, 0]])
+    assert started.config.id2label == dict(enumerate(MNLI))
+    assert started.config.label2id == {name: number for number, name in enumerate(MNLI)}
+    save_model(tmp_path / "start", started)
+    assert torch.equal(answer(start_model(family, "mnli", 1, tmp_path / "start")), answer(started))
+    assert not caplog.messages
+
+
+def test_names_of_two_words_are_the_same_however_they_are_joined(tmp_path, caplog):
+    other = saved(tmp_path, names=("not entailment", "Entailment"), labels=2)
+    assert torch.equal(answer(start_model("bert", "rte", 1, tmp_path)), answer(other)[:, [1, 0]])
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize("names", [(), MNLI, ("a", "b", "c"), ("entailment", "neutral", "neutral")])
+def test_other_classes_are_taken_as_they_are_and_other_names_told(tmp_path, names, caplog):
+    other = saved(tmp_path, names=names)
+    started = start_model("bert", "mnli", 1, tmp_path)
+    assert torch.equal(answer(started), answer(other))
+    assert started.config.id2label == other.config.id2label
+    told = f"{tmp_path}: id2label: names {', '.join(names)}, taken for {', '.join(MNLI)} in this order"
+    assert caplog.messages == ([told] if names and names != MNLI else [])
