@@ -203,6 +203,11 @@ class Factors(nn.Module):
         sizes = self._norms() * self.sigma
         self.scale.copy_(torch.maximum(_scale(sizes), sizes.quantile(0.75) / 2))
 
+    @torch.no_grad()
+    def rescale(self, sizes: Tensor) -> None:
+        """Take the median of these sizes, in the units of the measure, as the scale."""
+        self.scale.copy_(_scale(sizes))
+
     def hold_floor(self, rank: int) -> None:
         """Let at least `rank` directions pass clearly."""
         self.gate.hold_floor(self.spectrum().detach(), rank)

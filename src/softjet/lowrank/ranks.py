@@ -43,8 +43,9 @@ def table_rows(
         (whether each of them is).
 
         Sizes are singular values, in the units of the matrix; of whitened soft thresholds they are what
-        the outputs lose without a direction. Of a learned mask they are singular values no more than
-        nearly: its directions are not decomposed afresh.
+        the outputs lose without a direction. Of whitened truncations they are singular values of what is
+        left, zero for directions dropped. Of a learned mask they are singular values no more than nearly:
+        its directions are not decomposed afresh.
     """
     rows = []
     chosen = dict(zip(all_factors(model), ranks, strict=True))

@@ -90,6 +90,30 @@ def test_a_run_starts_from_truncations_whitened_by_the_dense_models_activations(
             torch.testing.assert_close(factors.weight(), outer @ inner, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("keep", [0.6, 1.0])
+def test_spectra_are_singular_values_in_a_scale_of_the_dense_matrix(tmp_path, keep):
+    model, _, ranks = run(
+        "whitened-svd", tmp_path, keep=keep, learn_steps=1, recover_steps=0, recover_rate=1e-30
+    )
+    dense = network()
+    chosen = iter(zip(all_factors(model), ranks.itertuples(), strict=True))
+    for path in ranks["module"].unique():
+        for weight in dense.get_submodule(path).weight.detach().chunk(3 if path.endswith("packed") else 1):
+            factors, row = next(chosen)
+            spectrum = torch.tensor(row.spectrum)
+            torch.testing.assert_close(spectrum, torch.linalg.svdvals(factors.weight()), rtol=1e-4, atol=1e-5)
+            assert int((spectrum > 1e-4).sum()) == sum(row.kept) == row.rank
+            assert row.scale == pytest.approx(float(torch.linalg.svdvals(weight).median()), rel=1e-4)
+
+
+def test_of_a_matrix_kept_whole_singular_values_are_trained(tmp_path):
+    model, _, ranks = run(
+        "whitened-svd", tmp_path, keep=1.0, train="spectrum", learn_steps=1, recover_steps=1
+    )
+    assert (ranks["rank"] == ranks[["m", "n"]].min(axis=1)).all()
+    assert all(factors.drift() < 1e-5 for factors in all_factors(model))
+
+
 def test_as_many_batches_as_asked_for_are_looked_at(tmp_path):
     looks = []
 
