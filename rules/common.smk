@@ -402,7 +402,12 @@ def language_section(language):
     model = CONFIG.language[language]
     names = {"family", "weights", "tokenizer", "architecture"}
     section = model.model_dump(mode="json", include=names)
-    return section | {"seed": model.tuning.seed, "task": CONFIG.tasks[model.task].name}
+    task = CONFIG.tasks[model.task]
+    return section | {
+        "seed": model.tuning.seed,
+        "task": task.name,
+        "length": task.length,
+    }
 
 
 def dense_section(language):

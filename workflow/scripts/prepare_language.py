@@ -18,7 +18,8 @@ with job(snakemake) as step:
         section[name] and resolve(Source(**section[name]), downloads / "packages", downloads / "hub")
         for name in ("weights", "tokenizer")
     )
-    model = start_model(section["family"], section["task"], section["seed"], weights, section["architecture"])
+    of_task = (section["family"], section["task"], section["length"], section["seed"])
+    model = start_model(*of_task, weights, section["architecture"])
     if tokens or weights:
         tokenizer = load_tokenizer(tokens or weights, model.config.vocab_size)
     else:

@@ -1,5 +1,6 @@
 """What the training of a language model begins with: its weights, fitted to the task."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -7,14 +8,21 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from softjet.config.language import Family, TaskName
+from softjet.errors import InputError
 from softjet.language.classes import order_classes
 from softjet.language.glue import TASKS, number_of_classes
 from softjet.language.models import load_model, new_model
+
+log = logging.getLogger(__name__)
+
+NO_TOKENS = {"bert": 0, "mpnet": 2, "gpt2": 0}
+"""Rows that no token gets, of the families with a table of positions."""
 
 
 def start_model(
     family: Family,
     task: TaskName,
+    length: int,
     seed: int,
     weights: str | Path | None = None,
     architecture: Mapping[str, Any] | None = None,
@@ -24,6 +32,8 @@ def start_model(
     Parameters
     ----------
     family, task : str
+    length : int
+        Most tokens that the task gives it at a time.
     seed : int
         Seed of the weights that no file holds.
     weights : path, optional
@@ -35,12 +45,27 @@ def start_model(
     Raises
     ------
     InputError
-        See `load_model` and `new_model`.
+        See `load_model` and `new_model`; or the model has no positions for this length.
     """
     labels = number_of_classes(task)
     if weights is None:
-        return new_model(family, architecture or {}, seed, labels)
-    model = load_model(weights, family, labels, seed)
-    if task in TASKS:
-        order_classes(model, TASKS[task].classes, weights)
+        model = new_model(family, architecture or {}, seed, labels)
+    else:
+        model = load_model(weights, family, labels, seed)
+        if task in TASKS:
+            order_classes(model, TASKS[task].classes, weights)
+    _check_length(length, family, getattr(model.config, "max_position_embeddings", None))
     return model
+
+
+def _check_length(length: int, family: Family, positions: int | None) -> None:
+    """Refuse, or where positions are computed warn of, a length that a model has no positions for."""
+    most = None if positions is None else positions - NO_TOKENS.get(family, 0)
+    if most is None or length <= most:
+        return
+    if family in NO_TOKENS:
+        problem = (
+            f"is {length}, and the model ({family}) has {most} positions; lower it, or give another model"
+        )
+        raise InputError("task", "length", problem)
+    log.warning("task: length: is %d, and the model (%s) is made for %d positions", length, family, most)
