@@ -83,11 +83,13 @@ def ranks_measured(m: int, n: int, parts: int, multiple: int = 1, form: Form = "
         Most ranks.
     multiple : int
         All are multiples of it, and there is one at least: ranks that are none may take longer than larger
-        ones that are, and tell nothing of those that a recipe with this `rank_multiple` can choose.
+        ones that are, and tell nothing of those that a recipe with this `rank_multiple` can choose. Of a
+        matrix with a smaller side than that full rank is measured.
     form : Form
     """
     most = PARAMETERS.dense_from(m, n, form) // multiple
-    return sorted({multiple * max(1, round(most * part / parts)) for part in range(1, parts + 1)})
+    ranks = (multiple * max(1, round(most * part / parts)) for part in range(1, parts + 1))
+    return sorted({min(rank, m, n) for rank in ranks})
 
 
 def _measured(

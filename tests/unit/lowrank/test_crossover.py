@@ -41,7 +41,7 @@ def test_ranks_are_multiples_of_the_recipes():
     assert ranks_measured(128, 512, 8, 16) == [16, 32, 48, 64, 80, 96]
     assert ranks_measured(128, 128, 8, 16) == [16, 32, 48, 64]
     assert ranks_measured(768, 768, 8, 16) == [48, 96, 144, 192, 240, 288, 336, 384]
-    assert ranks_measured(8, 8, 8, 16) == [16]
+    assert ranks_measured(8, 8, 8, 16) == [8]
     table = measure_crossover({(12, 4): 1}, rows=5, samples=5, multiple=2)
     assert table["rank"].tolist() == [2]
 
@@ -59,6 +59,12 @@ def test_a_pivot_form_is_measured_up_to_full_rank():
     assert table[["m", "rank"]].to_numpy().tolist() == [[12, 2], [12, 4], [8, 4], [8, 8]]
     assert table["parameters"].tolist() == [2 * 14 / 48, 1, 4 * 12 / 64, 1]
     assert set(table["form"]) == {"pivot"}
+
+
+@pytest.mark.parametrize("form", ["pair", "pivot"])
+def test_no_rank_is_above_full_whatever_the_multiple(form):
+    table = measure_crossover({(12, 4): 1, (4, 12): 1}, rows=5, samples=5, parts=2, multiple=16, form=form)
+    assert table["rank"].tolist() == [4, 4]
 
 
 def test_pivot_forms_are_called_as_the_layer_is(monkeypatch):
