@@ -4,7 +4,8 @@ Weights are read from safetensors, or from a GGUF or llama2.c file; no code of a
 """
 
 import difflib
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, cast
@@ -20,6 +21,8 @@ from softjet.errors import InputError, first_line
 from softjet.language.plain import FETCH, check_layers, check_plain, quiet, save_whole
 from softjet.weights import check_finite
 
+log = logging.getLogger(__name__)
+
 CLASSES = {
     "bert": "BertForSequenceClassification",
     "mpnet": "MPNetForSequenceClassification",
@@ -28,6 +31,8 @@ CLASSES = {
     "mamba": "MambaForCausalLM",
 }
 """Class of each family in transformers: sentences are classified, or the next token is told."""
+
+Shape = Sequence[int]
 
 _HEAD = ("classifier.", "bert.pooler.", "lm_head.")
 
@@ -47,7 +52,8 @@ def load_model(
     labels : int, optional
         Classes, for families that classify; by default as many as the configuration of the model says.
     seed : int
-        Seed of what the files do not hold: the classifying head of a model that had another task.
+        Seed of what the files do not hold: the classifying head of a model that had another task, or another
+        number of classes.
 
     Raises
     ------
@@ -89,6 +95,7 @@ def _load(folder: Path, kind: type[PreTrainedModel], labels: int | None, seed: i
                 dtype=torch.float32,
                 use_safetensors=True,
                 local_files_only=True,
+                ignore_mismatched_sizes=True,
                 output_loading_info=True,
             )
     except InputError:
@@ -97,11 +104,31 @@ def _load(folder: Path, kind: type[PreTrainedModel], labels: int | None, seed: i
         problem = f"cannot be loaded ({first_line(error)}); fetch its files again"
         raise InputError(folder, kind.__name__, problem) from error
     model, notes = loaded
-    missing = sorted(name for name in notes["missing_keys"] if not name.startswith(_HEAD))
-    if missing:
-        raise InputError(folder, missing[0], f"is not among the weights ({len(missing)} are missing)")
+    _check_names(folder, notes["missing_keys"])
+    _check_shapes(folder, notes["mismatched_keys"], labels)
     check_finite(model.named_parameters(), folder, FETCH)
     return cast(PreTrainedModel, model.eval())
+
+
+def _check_names(folder: Path, missing: Iterable[str]) -> None:
+    """Refuse weights that lack a tensor, other than one of a head, which may be new."""
+    lacking = sorted(name for name in missing if not name.startswith(_HEAD))
+    if lacking:
+        raise InputError(folder, lacking[0], f"is not among the weights ({len(lacking)} are missing)")
+
+
+def _check_shapes(folder: Path, mismatched: Iterable[tuple[str, Shape, Shape]], labels: int | None) -> None:
+    """Refuse weights of another shape, unless it is that of a classifier of another number of classes."""
+    found = sorted(mismatched)
+    for name, own, asked in found:
+        if not name.startswith("classifier.") or asked != (labels, *own[1:]):
+            problem = f"has the shape {tuple(own)}, and config.json asks for {tuple(asked)}; {FETCH}"
+            raise InputError(folder, name, problem)
+    if found:
+        classes = found[0][1][0]
+        log.warning(
+            "%s: classifier: is of %d classes, the task has %d; a new one is made", folder, classes, labels
+        )
 
 
 def new_model(

@@ -84,6 +84,30 @@ def test_new_head_of_a_model_with_another_task_comes_of_the_seed(tmp_path):
     assert torch.equal(models[0].bert.get_parameter(inside), other.bert.get_parameter(inside))
 
 
+@pytest.mark.parametrize(("family", "last"), [("bert", "classifier"), ("mpnet", "classifier.out_proj")])
+@pytest.mark.parametrize("labels", [2, 4])
+def test_head_of_another_number_of_classes_comes_of_the_seed_too(tmp_path, family, last, labels, caplog):
+    other = small(family)
+    save_model(tmp_path, other)
+    models = [load_model(tmp_path, family, labels=labels, seed=seed) for seed in (1, 1, 2)]
+    heads = [model.get_submodule(last).weight for model in models]
+    assert heads[0].shape == (labels, 16)
+    assert torch.equal(heads[0], heads[1])
+    assert not torch.equal(heads[0], heads[2])
+    assert models[0].config.num_labels == labels
+    kept = {name: value for name, value in other.named_parameters() if not name.startswith(last)}
+    assert all(torch.equal(models[0].get_parameter(name), value) for name, value in kept.items())
+    told = f"{tmp_path}: classifier: is of 3 classes, the task has {labels}; a new one is made"
+    assert caplog.messages == [told] * 3
+
+
+@pytest.mark.parametrize(("values", "name"), [({"hidden_size": 20}, "bert"), ({}, r"classifier\.bias")])
+def test_a_head_that_fits_neither_task_nor_configuration_is_refused(tmp_path, values, name):
+    save_model(tmp_path, small("bert"))
+    edit(tmp_path, id2label={"0": "a", "1": "b"}, label2id={"a": 0, "b": 1}, **values)
+    refused(tmp_path, match=rf"{name}\S*: has the shape")
+
+
 def test_half_precision_is_loaded_in_float32(tmp_path):
     save_model(tmp_path, small("llama").to(torch.bfloat16))
     assert {value.dtype for value in load_model(tmp_path, "llama").parameters()} == {torch.float32}
@@ -133,7 +157,9 @@ def test_weights_that_are_missing_damaged_or_of_another_shape_are_refused(tmp_pa
     edit(tmp_path, num_hidden_layers=3)
     refused(tmp_path, match=r"bert\.encoder\.layer\.2\.\S+: is not among the weights")
     edit(tmp_path, num_hidden_layers=2, intermediate_size=40)
-    refused(tmp_path, match="cannot be loaded")
+    shapes = r"has the shape \(32,\), and config\.json asks for \(40,\); fetch"
+    refused(tmp_path, match=rf"bert\.encoder\.layer\.0\.intermediate\.dense\.bias: {shapes}")
+    edit(tmp_path, intermediate_size=32)
     (tmp_path / "model.safetensors").write_bytes(b"no weights")
     refused(tmp_path, match="cannot be loaded")
     (tmp_path / "model.safetensors").unlink()
