@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, NonNegativeInt, model_validator
 
 from softjet.config.section import Computed, Section
 
@@ -155,11 +155,11 @@ class RankLearning(Recipe):
 class Grid(Section):
     """Runs that differ in method, keep ratio and seed: all combinations."""
 
-    methods: tuple[Method, ...] = ("soft-threshold", "svd")
+    methods: tuple[Method, ...] = Field(("soft-threshold", "svd"), min_length=1)
     """Methods."""
-    keeps: tuple[Keep, ...] = (0.5,)
+    keeps: tuple[Keep, ...] = Field((0.5,), min_length=1)
     """Keep ratios."""
-    seeds: tuple[int, ...] = (1,)
+    seeds: tuple[NonNegativeInt, ...] = Field((1,), min_length=1)
     """Seeds; the dense model is trained as long with each."""
 
 

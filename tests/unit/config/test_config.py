@@ -101,6 +101,18 @@ def test_schema_knows_every_key_and_describes_it():
         ({"compress": {"part": {"base": "nobody"}}}, "compress.part.base", "'nobody'"),
         ({"part": {"reference": {"dataset": "none"}}}, "part.reference.dataset", "'none'"),
         ({"part": 3}, "part", "dictionary"),
+        (
+            {"compress": {"part": {"grids": [{"seeds": []}]}}},
+            "compress.part.grids.0.seeds",
+            "at least 1 item",
+        ),
+        ({"compress": {"part": {"grids": [{"seeds": [1, -1]}]}}}, "compress.part.grids.0.seeds.1", "-1"),
+        (
+            {"compress": {"part": {"grids": [{"keeps": []}]}}},
+            "compress.part.grids.0.keeps",
+            "at least 1 item",
+        ),
+        ({"compress": {"part": {"grids": [{"methods": []}]}}}, "compress.part.grids.0.methods", "1 item"),
         ({"latency": {"batches": [1, "x"]}}, "latency.batches.1", "integer"),
         ({"latency": {"precision": "float16"}}, "latency.precision", "'float32' or 'bfloat16'"),
     ],
