@@ -7,6 +7,7 @@ import pandas as pd
 import torch
 
 from softjet.config.latency import Latency
+from softjet.jets.batch_sizes import median_batches
 from softjet.jets.batches import JetLoader
 from softjet.latency.pairs import measure_pair
 from softjet.latency.ratio import summarise
@@ -22,10 +23,10 @@ with job(snakemake) as step:
     folder = Path(snakemake.input.dense_model).parent
     models = (load_part(folder), load_compressed(Path(snakemake.input.model).parent, load_part(folder)))
     tables, macs = [], []
-    for size in settings.batches:
-        loader = JetLoader.for_model(snakemake.input.test, models[0].config, size, settings.seed)
-        # Time grows with the particles of a jet: that of a call is told for jets of median multiplicity.
-        batch = loader.median_batch()
+    shape, seed = models[0].config, settings.seed
+    loaders = (JetLoader.for_model(snakemake.input.test, shape, size, seed) for size in settings.batches)
+    # Time grows with the particles of a jet: that of a call is told for jets of median multiplicity.
+    for batch in median_batches(loaders):
         jets = (batch.features, batch.vectors, batch.mask)
         length = batch.mask.shape[-1]
         dense, compressed = (partial(model, *jets) for model in models)

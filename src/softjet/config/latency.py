@@ -1,18 +1,32 @@
 """Sections of the configuration about time measurement."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, PositiveInt
 
 from softjet.config.section import Section
+
+
+def _check_unique(sizes: tuple[int, ...]) -> tuple[int, ...]:
+    if again := next((size for size in sizes if sizes.count(size) > 1), None):
+        raise ValueError(f"names {again} twice; name each size once")
+    return sizes
+
+
+Sizes = Annotated[
+    tuple[PositiveInt, ...],
+    Field(min_length=1, json_schema_extra={"uniqueItems": True}),
+    AfterValidator(_check_unique),
+]
+"""Different sizes of batches."""
 
 
 class Latency(Section):
     """Interleaved time measurement of dense against compressed models."""
 
-    batches: tuple[int, ...] = (1, 64)
-    """Jets a call."""
-    language_batches: tuple[int, ...] = (1, 8)
+    batches: Sizes = (1, 64)
+    """Jets a call; of sizes beyond the test jets one is measured."""
+    language_batches: Sizes = (1, 8)
     """Windows or sentences a call of a language model."""
     rows: int = Field(512, ge=1)
     """Rows of a product (tokens or particles of a call) when it is timed by rank, for budgets of time."""

@@ -114,6 +114,10 @@ def test_schema_knows_every_key_and_describes_it():
         ),
         ({"compress": {"part": {"grids": [{"methods": []}]}}}, "compress.part.grids.0.methods", "1 item"),
         ({"latency": {"batches": [1, "x"]}}, "latency.batches.1", "integer"),
+        ({"latency": {"batches": [8, 1, 8]}}, "latency.batches", "names 8 twice"),
+        ({"latency": {"batches": []}}, "latency.batches", "at least 1 item"),
+        ({"latency": {"language_batches": [1, 0]}}, "latency.language_batches.1", "got 0"),
+        ({"latency": {"language_batches": [2, 2]}}, "latency.language_batches", "names 2 twice"),
         ({"latency": {"precision": "float16"}}, "latency.precision", "'float32' or 'bfloat16'"),
     ],
 )
