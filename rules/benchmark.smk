@@ -72,7 +72,7 @@ rule measure_crossover:
     # All cores: nothing else may run while the clock does.
     threads: all_cores()
     resources:
-        mem_mb=4000,
+        mem_mb=lambda w: memory_of_base(w.model),
         runtime=120,
         gpu=0,
     params:

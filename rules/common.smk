@@ -243,6 +243,12 @@ def memory_of(language):
     return CONFIG.language[language].memory
 
 
+def memory_of_base(model):
+    """Memory of a job on the dense model that a compressed one is made from, of jets or of language, in MB."""
+    base = CONFIG.compress[model].base
+    return memory_of(base) if base in CONFIG.language else 4000
+
+
 def of_variants(model, name):
     """A file of every run of a compressed model."""
     return [f"<results>/lowrank/{model}/{variant}/{name}" for variant in runs_of(model)]

@@ -43,6 +43,7 @@ print("TOLD", json.dumps({{rule.name: facts(rule) for rule in workflow.rules}}))
 print("STAGES", json.dumps({{stage: stage_files(stage) for stage in STAGES}}))
 print("REPORT", json.dumps(report_inputs()))
 print("MEMORY", json.dumps({{name: memory_of(name) for name in ("gpt2", "bert")}}))
+print("BASES", json.dumps({{name: memory_of_base(name) for name in ("gpt2", "part")}}))
 print("GPUS", json.dumps({{run: gpus_of_training(run) for run in trained()}}))
 """
 CONFIG = """
@@ -68,7 +69,7 @@ def lines(folder, profile, *arguments):
     )
     assert done.returncode == 0, done.stderr[-3000:]
     jobs = re.findall(r"^(\w+) +(\d+)$", done.stdout.partition("Job stats:")[2].partition("total")[0], re.M)
-    told = re.findall(r"^(TOLD|STAGES|REPORT|MEMORY|GPUS) (.*)$", done.stdout, re.M)
+    told = re.findall(r"^(TOLD|STAGES|REPORT|MEMORY|BASES|GPUS) (.*)$", done.stdout, re.M)
     return {word: json.loads(text) for word, text in told} | {"JOBS": {rule: int(n) for rule, n in jobs}}
 
 
@@ -135,7 +136,8 @@ def test_a_training_asks_for_a_gpu_a_process_where_the_configuration_wants_gpus(
 def test_jobs_of_a_language_model_ask_for_the_memory_of_the_configuration(local):
     assert local["MEMORY"] == {"gpt2": 9000, "bert": 4000}
     asking = [n for n, rule in local["TOLD"].items() if rule["resources"].get("mem_mb") == "a function"]
-    assert set(asking) == {
+    assert local["BASES"] == {"gpt2": 9000, "part": 4000}
+    assert set(asking) == {"measure_crossover"} | {
         f"{what}_language"
         for what in ("prepare", "tune", "evaluate", "learn_ranks", "evaluate_compressed", "measure_latency")
     }
