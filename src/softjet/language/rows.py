@@ -1,6 +1,7 @@
 """Rows of text files in the formats that data sets come in."""
 
 import csv
+import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -13,6 +14,7 @@ from softjet.errors import InputError
 
 _UNPACKED, _ALWAYS = 50, 1 << 25
 _ROWS_AT_ONCE = 100
+_CELL = 8
 
 
 def most_unpacked(path: Path) -> int:
@@ -120,7 +122,20 @@ def _separated(separator: str, quoting: Literal[0, 3]) -> Callable[[Path], pd.Da
 
 
 def _json_lines(path: Path) -> pd.DataFrame:
-    return pd.read_json(path, lines=True, dtype=False, encoding="utf-8-sig").astype("str")
+    with path.open(encoding="utf-8-sig") as file:
+        rows = [_json_row(line) for line in file if line.strip()]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    if len(rows) * len(names) * _CELL > most_unpacked(path):  # where each row has names of its own
+        raise InputError(path, "content", f"has {len(rows)} rows of {len(names)} names; write it anew")
+    return pd.DataFrame({name: [row.get(name) for row in rows] for name in names}, dtype="str")
+
+
+def _json_row(line: str) -> dict[str, str | None]:
+    """Values of a line as they are written there: a column of pandas turns integers beside null to floats."""
+    row = json.loads(line, parse_constant=lambda _: None)
+    if not isinstance(row, dict):
+        raise ValueError("a line holds no object of keys and values")
+    return {name: None if value is None else str(value) for name, value in row.items()}
 
 
 READERS: dict[str, Callable[[Path], pd.DataFrame]] = {

@@ -93,6 +93,35 @@ def test_json_lines_with_names_of_classes(tmp_path):
     assert rows[["text", "label"]].to_numpy().tolist() == [["007", 1]]
 
 
+@pytest.mark.parametrize("second", ['{"sentence": "bad"}', '{"sentence": "bad", "label": null}'])
+def test_json_lines_without_a_label_are_left_out_and_counted(tmp_path, second):
+    lines = [
+        '{"sentence": "0012", "label": 1}',
+        second,
+        "",
+        '{"label": 0, "sentence": "2020-01-01", "at": [3]}',
+    ]
+    (tmp_path / "train.jsonl").write_text("\n".join(lines))
+    rows, broken = classification_rows("sst2", tmp_path, ("train",))
+    assert rows[["text", "label"]].to_numpy().tolist() == [["0012", 1], ["2020-01-01", 0]]
+    assert broken == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ('{"sentence": "a", "label": 1}\n[1]\n', "a line holds no object"),
+        ('{"sentence": "a", "label": 1\n', "cannot be read"),
+        ("[" * 100_000, "cannot be read"),
+        ("\n".join(f'{{"{n}": 1}}' for n in range(3000)), "has 3000 rows of 3000 names"),
+    ],
+)
+def test_json_lines_that_are_none_are_one_line(tmp_path, content, problem):
+    (tmp_path / "train.jsonl").write_text(content)
+    with pytest.raises(InputError, match=problem):
+        classification_rows("sst2", tmp_path, ("train",))
+
+
 def test_rows_that_break_off_are_left_out_and_counted(tmp_path):
     (tmp_path / "train.tsv").write_text(
         "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate\n1\t2\t3\tWhy ?\tHow ?\t0\n4\t5\t6\tWhat\n"
