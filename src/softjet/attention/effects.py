@@ -11,8 +11,7 @@ from scipy.stats import t as student
 from softjet.attention.interventions import Condition, Outcome, Outcomes
 from softjet.attention.resample import resample
 from softjet.attention.statistics import ALL, LEVEL
-from softjet.part.evaluate import too_few
-from softjet.part.rejection import FEWEST_SURVIVORS, WorkingPoint, scores, survivors, working_points
+from softjet.part.rejection import WorkingPoint, scores, survivors, too_few, working_points
 
 Floats = NDArray[np.float64]
 
@@ -169,8 +168,8 @@ def _rejection(
     pairs = [scores(logits, label, classes, point) for logits in arms]
     n_signal, n = (len(side) for side in pairs[0])
     passing = _passing(point, pairs, np.arange(n_signal), np.arange(n))
-    if passing.min() < FEWEST_SURVIVORS:
-        return {"n_jets": n, "note": too_few(int(passing.min()), n)}
+    if note := too_few(point, n_signal, int(passing.min()), n):
+        return {"n_jets": n, "note": note}
     generator = np.random.default_rng(seed)
     draws = [
         _passing(point, pairs, generator.integers(n_signal, size=n_signal), generator.integers(n, size=n))

@@ -12,8 +12,8 @@ from scipy.special import softmax
 from softjet.errors import InputError
 from softjet.jets.schema import CLASSES
 from softjet.part.auc import macro_auc
-from softjet.part.evaluate import LEVEL, accuracy, too_few
-from softjet.part.rejection import FEWEST_SURVIVORS, WorkingPoint, scores, survivors, working_points
+from softjet.part.evaluate import LEVEL, accuracy
+from softjet.part.rejection import WorkingPoint, scores, survivors, too_few, working_points
 
 RESAMPLES = 1000
 AUC_RESAMPLES = 50
@@ -56,8 +56,8 @@ def compare(
     DataFrame
         metric, class, reference, other, change (other - reference; for a rejection the ratio other /
         reference), low and high (95 % interval of the change), n (jets; for a rejection background jets),
-        note. A rejection for which either model lets fewer than 50 background jets pass is NaN, and note
-        says so.
+        note. A rejection for which either model lets fewer than 50 background jets pass, or fewer than ten
+        signal jets lie below the cut, is NaN, and note says so.
     """
     generator = np.random.default_rng(seed)
     members = [np.flatnonzero(labels == i) for i in range(len(classes))]
@@ -126,7 +126,7 @@ def _changes(
 
 
 def _rejection_row(pair: Pair, classes: Sequence[str], point: WorkingPoint) -> tuple:
-    n = int((pair.labels == list(classes).index(point.background)).sum())
+    n_signal, n = (int((pair.labels == list(classes).index(name)).sum()) for name in point[:2])
 
     def passing(logits: Logits, labels: Labels) -> int:
         signal, background = scores(logits, labels, classes, point)
@@ -136,8 +136,8 @@ def _rejection_row(pair: Pair, classes: Sequence[str], point: WorkingPoint) -> t
         return n / max(1, passing(logits, labels))
 
     fewest = min(passing(logits, pair.labels) for logits in (pair.reference, pair.other))
-    if fewest < FEWEST_SURVIVORS:
-        return point.metric, point.signal, *[math.nan] * 5, n, too_few(fewest, n)
+    if note := too_few(point, n_signal, fewest, n):
+        return point.metric, point.signal, *[math.nan] * 5, n, note
     return point.metric, point.signal, *_changes(pair, rejection, np.divide), n, ""
 
 

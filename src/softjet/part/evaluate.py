@@ -2,8 +2,8 @@
 
 Every interval is a 95 % one. Those of a class's accuracy are Clopper-Pearson's on the counts; that of the
 accuracy over all is normal, from the classes' own errors; that of the AUC is normal, with the standard error
-of a U-statistic; those of rejections are percentiles of a bootstrap over jets, signal and background each on
-their own, so they hold the uncertainty of the threshold as well.
+of a U-statistic; those of rejections are percentiles over draws of signal and background, each on their own,
+so they hold the uncertainty of the threshold as well.
 """
 
 import math
@@ -19,11 +19,12 @@ from sklearn.metrics import confusion_matrix
 from softjet.jets.schema import CLASSES
 from softjet.part.auc import macro_auc
 from softjet.part.rejection import (
-    FEWEST_SURVIVORS,
     WorkingPoint,
+    quoted,
     rejection_interval,
     scores,
     survivors,
+    too_few,
     working_points,
 )
 
@@ -111,7 +112,8 @@ def roc_table(
     -------
     DataFrame
         class, background, efficiency, rejection (inf without survivors), survivors, n (background jets) and
-        quoted: whether enough jets survive for the rejection to be quoted. No row without a background.
+        quoted: whether enough background jets survive and enough signal jets lie below the cut for the
+        rejection to be quoted. No row without a background.
     """
     found = {point.signal: point for point in working_points(classes)}.values()
     curves = [_curve(*scores(logits, labels, classes, point), point, points) for point in found]
@@ -130,8 +132,8 @@ def _curve(
         rejection = len(background) / passing
     names = {"class": point.signal, "background": point.background}
     values = {"efficiency": efficiencies, "rejection": rejection, "survivors": passing}
-    quoted = passing >= FEWEST_SURVIVORS
-    return pd.DataFrame({**names, **values, "n": len(background), "quoted": quoted})[list(ROC_COLUMNS)]
+    counts = {"n": len(background), "quoted": quoted(len(signal), efficiencies, passing)}
+    return pd.DataFrame({**names, **values, **counts})[list(ROC_COLUMNS)]
 
 
 def logits_table(
@@ -141,12 +143,6 @@ def logits_table(
     names = [f"logit_{name}" for name in classes]
     table = pd.DataFrame(np.asarray(logits, dtype=np.float32), columns=names)
     return pd.concat([pd.DataFrame({"row": rows, "label": labels.astype(np.int8)}), table], axis=1)
-
-
-def too_few(passing: int, n: int) -> str:
-    """Note of a rejection that is not quoted: how many jets survive, and how many it would take."""
-    needed = math.ceil(FEWEST_SURVIVORS * n / max(1, passing))
-    return f"not measured ({passing} of {n} jets survive; needs {'about' if passing else 'over'} {needed})"
 
 
 def _class_accuracy(logits: Logits, label: int, name: str) -> tuple:
@@ -185,7 +181,7 @@ def _rejection(
         return *place, math.nan, math.nan, math.nan, n, None, "not measured (no jets)"
     efficiency = point.percent / 100
     passing = int(survivors(signal, background, np.array([efficiency]))[0])
-    if passing < FEWEST_SURVIVORS:
-        return *place, math.nan, math.nan, math.nan, n, passing, too_few(passing, n)
+    if note := too_few(point, len(signal), passing, n):
+        return *place, math.nan, math.nan, math.nan, n, passing, note
     low, high = rejection_interval(signal, background, efficiency, generator, RESAMPLES, LEVEL)
     return *place, n / passing, low, high, n, passing, ""

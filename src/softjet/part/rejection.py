@@ -4,6 +4,7 @@ Rejection at X % is 1 / FPR where X % of the signal jets pass, with score p_S / 
 (arXiv 2202.03772, section 5).
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -24,6 +25,15 @@ OTHER_WORKING_POINTS = (50.0,)
 
 FEWEST_SURVIVORS = 50
 """With fewer background jets above the threshold a rejection is not quoted."""
+
+FEWEST_CUT = 10
+"""With fewer signal jets below the threshold a rejection is not quoted.
+
+What passes follows the threshold, and that is known as well as the number of signal jets below it: ten tell
+it to a third (1 / sqrt(10)). A bootstrap of jets, by which models are compared, has no threshold below the
+lowest signal jet: for Gaussian scores its 95 % interval of a rejection held the truth in 93 % to 96 % of 300
+samples with ten jets below the threshold, in 91 % with five and in 87 % with three.
+"""
 
 Scores = NDArray[np.floating]
 
@@ -104,18 +114,74 @@ def rejection_interval(
     resamples: int,
     level: float,
 ) -> tuple[float, float]:
-    """Percentile interval of a rejection by bootstrap over jets, signal and background each on their own.
+    """Percentile interval of a rejection over jets, signal and background each on their own.
 
-    The background jets of a resample that pass a threshold are binomial, so they are drawn by number.
+    The number of signal jets below the true threshold is binomial, whatever the distribution of the scores
+    (H. David, H. Nagaraja, Order Statistics (2003), section 7.1). So it is drawn, and the threshold is one
+    of its two neighbours among the signal jets, at even odds. The background jets above a threshold are
+    binomial and drawn by number.
+
+    Parameters
+    ----------
+    signal, background : arrays
+        Scores.
+    efficiency : float
+        Share of the signal that is kept.
+    generator : Generator
+    resamples : int
+    level : float
+        Share of samples whose interval holds the truth.
     """
-    drawn = generator.choice(signal, (resamples, len(signal)))
-    place = len(signal) - int(kept_signal(len(signal), np.array([efficiency]))[0])
-    thresholds = np.partition(drawn, place, axis=1)[:, place]
+    # A bootstrap of the jets would never draw a threshold below all of them.
+    neighbours = np.concatenate([[-np.inf], np.sort(signal), [np.inf]])
+    below = generator.binomial(len(signal), 1 - efficiency, resamples)
+    thresholds = neighbours[below + generator.integers(2, size=resamples)]
     n = len(background)
     share = 1 - np.searchsorted(np.sort(background), thresholds, side="left") / n
     passing = generator.binomial(n, share)
     low, high = np.quantile(n / np.maximum(1, passing), [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def too_few(point: WorkingPoint, signal: int, passing: int, background: int) -> str:
+    """Note of a rejection that is not quoted: what there is, and what it would take; "" if it is quoted.
+
+    Parameters
+    ----------
+    point : WorkingPoint
+    signal : int
+        Signal jets.
+    passing, background : int
+        Background jets at or above the threshold, and all.
+    """
+    efficiency = point.percent / 100
+    cut = signal - int(kept_signal(signal, np.array([efficiency]))[0])
+    if cut < FEWEST_CUT:
+        needed = math.ceil(100 * FEWEST_CUT / (100 - point.percent))
+        return f"not measured ({cut} of {signal} signal jets below the cut; needs {needed} signal jets)"
+    if passing < FEWEST_SURVIVORS:
+        needed = math.ceil(FEWEST_SURVIVORS * background / max(1, passing))
+        words = "about" if passing else "over"
+        return f"not measured ({passing} of {background} jets survive; needs {words} {needed})"
+    return ""
+
+
+def quoted(
+    signal: int, efficiencies: Scores, passing: NDArray[np.integer] | NDArray[np.floating]
+) -> NDArray[np.bool_]:
+    """Whether enough jets lie on the rarer side of each cut for its rejection to be quoted.
+
+    Parameters
+    ----------
+    signal : int
+        Signal jets.
+    efficiencies : array
+        Shares of the signal, 0 to 1.
+    passing : array
+        Background jets at or above each threshold.
+    """
+    enough = signal - kept_signal(signal, efficiencies) >= FEWEST_CUT
+    return enough & (passing >= FEWEST_SURVIVORS)
 
 
 def kept_signal(jets: int, efficiencies: Scores) -> NDArray[np.integer]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from softjet.part.auc import auc_contributions
-from softjet.part.rejection import FEWEST_SURVIVORS, WorkingPoint, kept_signal, working_points
+from softjet.part.rejection import WorkingPoint, kept_signal, too_few, working_points
 
 Logits = NDArray[np.floating]
 Labels = NDArray[np.integer]
@@ -68,7 +68,8 @@ def resampled_rejection(
     Returns
     -------
     array, shape (R,)
-        NaN if fewer than 50 background jets pass in the sample itself, or if either class has no jets.
+        NaN if fewer than 50 background jets pass in the sample itself or fewer than ten signal jets lie
+        below the cut, or if either class has no jets.
     """
     signal, background = (list(classes).index(name) for name in point[:2])
     score = logits[:, signal] - logits[:, background]
@@ -76,7 +77,7 @@ def resampled_rejection(
     if not len(above) or not len(below):
         return np.full(len(counts), np.nan)
     kept = int(kept_signal(len(above), np.array([point.percent / 100]))[0])
-    if (score[below] >= score[above[kept - 1]]).sum() < FEWEST_SURVIVORS:
+    if too_few(point, len(above), int((score[below] >= score[above[kept - 1]]).sum()), len(below)):
         return np.full(len(counts), np.nan)
     thresholds = score[above[(counts[:, above].cumsum(1) >= kept).argmax(1)]]
     below = below[score[below] >= thresholds.min()]  # The others pass in no resample.

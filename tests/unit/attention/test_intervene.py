@@ -294,6 +294,13 @@ def test_rejections_are_quoted_from_fifty_survivors_on():
     assert row.before == pytest.approx(2, abs=0.3)
 
 
+def test_rejections_with_few_signal_jets_below_the_cut_are_not_quoted():
+    table = effects(planted(jets=1200), ("QCD", "Tbl"), bootstrap=100, seed=1)
+    row = table[table.metric == "rejection_99.5"].iloc[0]
+    assert row.note == "not measured (3 of 600 signal jets below the cut; needs 2000 signal jets)"
+    assert np.isnan(row.change)
+
+
 def test_rejections_of_many_jets_stand_where_there_are_some():
     few, many = planted(jets=40), planted(jets=1200)
     del many.of[Condition("head", 0, 1)]

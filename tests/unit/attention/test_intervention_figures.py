@@ -186,5 +186,5 @@ def test_empty_panels_say_why(axes):
     table = top_k(note="too noisy")
     draw_topk(table[~table.metric.str.startswith("rejection")], "topk.png")
     _, rejection, time = axes()
-    assert "fewer than 50" in rejection.texts[0].get_text()
+    assert "too few jets" in rejection.texts[0].get_text()
     assert "noisy" in time.texts[0].get_text()

@@ -23,8 +23,9 @@ def jets():
 
 
 def test_a_model_does_not_differ_from_itself(jets):
-    labels, dense, _ = jets
-    table = compare(dense, dense, labels)
+    labels, _, _ = jets
+    weak = _logits(labels, 0.2, 1)
+    table = compare(weak, weak, labels)
     differences = table[table.metric.isin(["accuracy", "auc"])]
     assert (differences[["change", "low", "high"]] == 0).to_numpy().all()
     ratios = table[table.metric.str.startswith("rejection") & (table.note == "")]
@@ -57,6 +58,13 @@ def test_few_survivors_are_not_measured(jets):
     rejections = table[table.metric.str.startswith("rejection")]
     assert rejections.change.isna().all()
     assert rejections.note.str.startswith("not measured").all()
+
+
+def test_few_signal_jets_below_the_cut_are_not_measured(jets):
+    """Of 300 jets of Tbl one is below the cut at 99.5 %, with almost all of the background above it."""
+    row = compare(jets[1], jets[2], jets[0]).set_index("metric").loc["rejection_99.5"]
+    assert row.note == "not measured (1 of 300 signal jets below the cut; needs 2000 signal jets)"
+    assert np.isnan(row[["reference", "other", "change", "low", "high"]].astype(float)).all()
 
 
 def test_rejection_of_a_class_without_jets_is_left_out(jets):

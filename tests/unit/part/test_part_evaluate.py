@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from softjet.jets.schema import CLASSES
 from softjet.part.auc import macro_auc
 from softjet.part.evaluate import accuracy, confusion_table, logits_table, metrics_table, roc_table
-from softjet.part.rejection import survivors, working_points
+from softjet.part.rejection import rejection_interval, survivors, working_points
 
 POINTS = working_points(CLASSES)
 
@@ -81,7 +81,8 @@ def test_rejection_is_that_of_the_roc_curve(weak, table):
         expected = fpr[np.argmax(tpr >= percent / 100)]
         found = row(table, f"rejection_{percent:g}", name)
         assert found["survivors"] == round(expected * 600)
-        if found["survivors"] >= 50:
+        assert (found["note"] == "") == (percent == 50 and found["survivors"] >= 50)
+        if not found["note"]:
             assert found["value"] == pytest.approx(1 / expected)
             assert found["low"] < found["value"] < found["high"]
 
@@ -111,6 +112,33 @@ def test_too_few_survivors_are_not_quoted():
     assert found["note"] == f"not measured ({k} of 400 jets survive; needs about {math.ceil(20000 / k)})"
     none = row(metrics_table(*sample(40, 60.0)), "rejection_50", "Hbb")
     assert none["note"] == "not measured (0 of 40 jets survive; needs over 2000)"
+
+
+def test_interval_of_a_rejection_holds_the_truth_with_few_signal_jets_below_the_cut():
+    """Two of 400 are expected there, which a bootstrap of the jets would hold the truth with in half."""
+    generator, truth, covered = np.random.default_rng(0), 1 / norm.sf(norm.ppf(0.005, 3)), 0
+    for _ in range(200):
+        signal, background = generator.normal(3, 1, 400), generator.normal(0, 1, 6000)
+        low, high = rejection_interval(signal, background, 0.995, generator, 400, 0.95)
+        covered += low <= truth <= high
+    assert covered >= 184
+
+
+@pytest.mark.parametrize(("each", "below"), [(1000, 5), (1999, 9), (2000, 10)])
+def test_rejections_with_few_signal_jets_below_the_cut_are_not_quoted(each, below):
+    logits, labels = sample(each, 1.0, ("QCD", "Tbl"))
+    found = row(metrics_table(logits, labels, ("QCD", "Tbl")), "rejection_99.5", "Tbl")
+    curve = roc_table(logits, labels, ("QCD", "Tbl"))
+    at = curve[(each * (1 - curve["efficiency"])).round() < 10]
+    assert (at["survivors"] >= 50).all()
+    assert not at["quoted"].any()
+    if below < 10:
+        counted = f"{below} of {each} signal jets below the cut; needs 2000 signal jets"
+        assert found["note"] == f"not measured ({counted})"
+        assert np.isnan(found[["value", "low", "high"]].astype(float)).all()
+    else:
+        assert found["note"] == ""
+        assert found["low"] < found["value"] < found["high"]
 
 
 def test_absent_classes_are_said(weak):

@@ -10,8 +10,8 @@ from softjet.figures.report import Heading, Part, Table
 
 _COMPARED_CAPTION = (
     "Two models on the same test jets; the interval is that of the change, by paired bootstrap over jets. "
-    "For rejections the change is the ratio; where either model lets fewer than 50 background jets pass it "
-    "is not measured."
+    "For rejections the change is the ratio; where either model lets fewer than 50 background jets pass, or "
+    "fewer than ten signal jets lie below the cut, it is not measured."
 )
 
 

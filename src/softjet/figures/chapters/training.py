@@ -13,8 +13,8 @@ from softjet.provenance.sidecar import read_sidecar
 _METRICS_CAPTION = (
     "Test metrics with 95 % intervals. Accuracy is that of equally many jets of each class. Rejection is "
     "1 / (share of background jets that pass) at the signal efficiency of the paper's table; with fewer than "
-    "50 surviving jets it is not measured. Published: the full-size model of arXiv 2202.03772, on the "
-    "benchmark's own test jets after its full training."
+    "50 surviving jets, or fewer than ten signal jets below the cut, it is not measured. Published: the "
+    "full-size model of arXiv 2202.03772, on the benchmark's own test jets after its full training."
 )
 
 
@@ -34,8 +34,8 @@ def training_parts(results: Path, run: str, settings: Settings) -> Iterator[Part
     yield Picture(figures / "confusion.png", "Confusion matrix on test jets, percent of each true class.")
     yield Picture(
         figures / "roc.png",
-        "Rejection of background jets against signal efficiency. Dotted where fewer than 50 of them survive, "
-        "which is too few to quote a number.",
+        "Rejection of background jets against signal efficiency. Dotted where fewer than 50 of them survive "
+        "or fewer than ten signal jets do not, which is too few to quote a number.",
     )
     yield Text(_pair_forms(folder / "pair_forms.parquet"))
 
