@@ -1,36 +1,40 @@
 """Two models on the same jets: the change of each metric with its interval, by paired bootstrap."""
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import softmax
 
 from softjet.errors import InputError
 from softjet.jets.schema import CLASSES
-from softjet.part.auc import macro_auc
-from softjet.part.evaluate import LEVEL, accuracy
+from softjet.part.evaluate import LEVEL
 from softjet.part.rejection import WorkingPoint, scores, survivors, too_few, working_points
+from softjet.part.resampled import Counts, Values, resampled_accuracy, resampled_auc, resampled_rejection
 
 RESAMPLES = 1000
-AUC_RESAMPLES = 50
+CELLS = 8_000_000
+"""Most counts held at a time; they take 64 MB."""
+
 COLUMNS = ("metric", "class", "reference", "other", "change", "low", "high", "n", "note")
 
 Logits = NDArray[np.floating]
 Labels = NDArray[np.integer]
-Metric = Callable[[Logits, Labels], float]
 
 
-class Pair(NamedTuple):
-    """Logits of two models on the same jets, their labels, and jets drawn anew for each resample."""
+class Metric(NamedTuple):
+    """What is compared: its place in the table, how it is measured, how two of its values are compared."""
 
-    reference: Logits
-    other: Logits
-    labels: Labels
-    draws: Sequence[NDArray[np.integer]]
+    name: str
+    of: str
+    """A class, or "all"."""
+    values: Values
+    change: np.ufunc
+    n: int
+    note: str = ""
+    """Why it is not measured."""
 
 
 def compare(
@@ -59,21 +63,16 @@ def compare(
         note. A rejection for which either model lets fewer than 50 background jets pass, or fewer than ten
         signal jets lie below the cut, is NaN, and note says so.
     """
-    generator = np.random.default_rng(seed)
-    members = [np.flatnonzero(labels == i) for i in range(len(classes))]
-    draws = [
-        np.concatenate([generator.choice(m, len(m)) for m in members if len(m)]) for _ in range(RESAMPLES)
+    models = (reference, other)
+    metrics = list(_metrics(models, labels, classes))
+    pieces = [
+        [[metric.values(logits, labels, counts) for logits in models] for metric in metrics]
+        for counts in _draws(labels, seed)
     ]
-    pair = Pair(reference, other, labels, draws)
-    rows = [("accuracy", "all", *_changes(pair, _accuracy, np.subtract), len(labels), "")]
-    if all(map(len, members)):
-        fewer = pair._replace(draws=draws[:AUC_RESAMPLES])
-        rows.append(("auc", "all", *_changes(fewer, _auc, np.subtract), len(labels), ""))
-    present = {name for name, m in zip(classes, members, strict=True) if len(m)}
-    rows += [
-        _rejection_row(pair, classes, point)
-        for point in working_points(classes)
-        if {point.signal, point.background} <= present
+    values = np.concatenate(pieces, axis=-1)
+    rows = [
+        (metric.name, metric.of, *_changed(metric, *both), metric.n, metric.note)
+        for metric, both in zip(metrics, values, strict=True)
     ]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
@@ -112,39 +111,51 @@ def _logit_names(table: pd.DataFrame) -> list[str]:
     return [name for name in map(str, table.columns) if name.startswith("logit_")]
 
 
-def _changes(
-    pair: Pair, metric: Metric, change: Callable[[float, float], float]
-) -> tuple[float, float, float, float, float]:
-    """Value of both models, the change between them, and its interval."""
-    reference, other = metric(pair.reference, pair.labels), metric(pair.other, pair.labels)
-    changes = [
-        change(metric(pair.other[jets], pair.labels[jets]), metric(pair.reference[jets], pair.labels[jets]))
-        for jets in pair.draws
-    ]
-    low, high = np.quantile(changes, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return reference, other, change(other, reference), low, high
+def _metrics(models: Sequence[Logits], labels: Labels, classes: Sequence[str]) -> Iterator[Metric]:
+    """Metrics of the classes that have jets."""
+    present = np.bincount(labels, minlength=len(classes)) > 0
+    yield Metric("accuracy", "all", resampled_accuracy, np.subtract, len(labels))
+    if present.all():
+        yield Metric("auc", "all", resampled_auc, np.subtract, len(labels))
+    for point in working_points(classes):
+        if all(present[list(classes).index(name)] for name in point[:2]):
+            yield _rejection(models, labels, classes, point)
 
 
-def _rejection_row(pair: Pair, classes: Sequence[str], point: WorkingPoint) -> tuple:
-    n_signal, n = (int((pair.labels == list(classes).index(name)).sum()) for name in point[:2])
-
-    def passing(logits: Logits, labels: Labels) -> int:
-        signal, background = scores(logits, labels, classes, point)
-        return int(survivors(signal, background, np.array([point.percent / 100]))[0])
-
-    def rejection(logits: Logits, labels: Labels) -> float:
-        return n / max(1, passing(logits, labels))
-
-    fewest = min(passing(logits, pair.labels) for logits in (pair.reference, pair.other))
-    if note := too_few(point, n_signal, fewest, n):
-        return point.metric, point.signal, *[math.nan] * 5, n, note
-    return point.metric, point.signal, *_changes(pair, rejection, np.divide), n, ""
+def _rejection(
+    models: Sequence[Logits], labels: Labels, classes: Sequence[str], point: WorkingPoint
+) -> Metric:
+    values = partial(resampled_rejection, classes=classes, point=point)
+    sides = [scores(logits, labels, classes, point) for logits in models]
+    n_signal, n = map(len, sides[0])
+    fewest = min(int(survivors(*both, np.array([point.percent / 100]))[0]) for both in sides)
+    note = too_few(point, n_signal, fewest, n)
+    return Metric(point.metric, point.signal, values, np.divide, n, note)
 
 
-def _accuracy(logits: Logits, labels: Labels) -> float:
-    return accuracy(logits, labels, logits.shape[1])[0]
+def _draws(labels: Labels, seed: int) -> Iterator[Counts]:
+    """How often each jet counts: once in the sample as it is, then as drawn within the classes."""
+    yield np.ones((1, len(labels)))
+    size = max(1, CELLS // len(labels))
+    for start in range(0, RESAMPLES, size):
+        stop = min(start + size, RESAMPLES)
+        yield np.stack([_drawn(labels, np.random.default_rng([seed, i])) for i in range(start, stop)])
 
 
-def _auc(logits: Logits, labels: Labels) -> float:
-    probabilities = softmax(np.asarray(logits, dtype=np.float64), axis=1)
-    return macro_auc(probabilities, labels)[0]
+def _drawn(labels: Labels, generator: np.random.Generator) -> Counts:
+    counts = np.zeros(len(labels))
+    for one in np.unique(labels):
+        jets = np.flatnonzero(labels == one)
+        counts[jets] = np.bincount(generator.integers(len(jets), size=len(jets)), minlength=len(jets))
+    return counts
+
+
+def _changed(
+    metric: Metric, reference: NDArray[np.floating], other: NDArray[np.floating]
+) -> tuple[float, ...]:
+    """Value of both models, the change between them, and its interval; NaN if it is not measured."""
+    if metric.note:
+        return (np.nan,) * 5
+    change = metric.change(other, reference)
+    low, high = np.quantile(change[1:], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return reference[0], other[0], change[0], low, high

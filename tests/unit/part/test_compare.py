@@ -1,10 +1,14 @@
 import numpy as np
+import pandas as pd
 import pytest
+from scipy.special import softmax
 
 from softjet.errors import InputError
 from softjet.jets.schema import CLASSES
+from softjet.part.auc import auc_contributions
 from softjet.part.compare import compare, compare_tables
 from softjet.part.evaluate import logits_table
+from softjet.part.rejection import WorkingPoint, scores, survivors
 
 
 def _logits(labels, right, seed):
@@ -39,6 +43,39 @@ def test_a_worse_model_is_seen_to_be_worse(jets):
     assert row.reference == pytest.approx((dense.argmax(1) == labels).mean())
     assert row.change == pytest.approx(row.other - row.reference)
     assert row.low < row.change < row.high < 0
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_interval_of_the_change_of_the_auc_is_that_of_a_paired_u_statistic(jets, seed):
+    """By DeLong: the spread of what each jet adds to the one AUC less what it adds to the other."""
+    labels, dense, compressed = jets
+    row = compare(dense, compressed, labels, seed=seed).set_index("metric").loc["auc"]
+    found = [auc_contributions(softmax(logits, axis=1), labels) for logits in (compressed, dense)]
+    error = np.sqrt(sum((a - b).var() / len(a) for a, b in zip(*found, strict=True)))
+    reach = 1.96 * error
+    assert row.low == pytest.approx(row.change - reach, abs=0.15 * reach)
+    assert row.high == pytest.approx(row.change + reach, abs=0.15 * reach)
+
+
+def test_intervals_are_those_of_drawn_jets_however_many_are_held_at_a_time(jets, monkeypatch):
+    labels, _, _ = jets
+    weak, weaker = (_logits(labels, right, 3) for right in (0.3, 0.2))
+    table = compare(weak, weaker, labels)
+    monkeypatch.setattr("softjet.part.compare.CELLS", 7 * len(labels))
+    pd.testing.assert_frame_equal(compare(weak, weaker, labels), table)
+    row = table[table.note.eq("") & table.metric.eq("rejection_50")].iloc[0]
+    ratios = []
+    for i in range(1000):
+        drawn = np.random.default_rng([1, i])
+        members = [np.flatnonzero(labels == one) for one in range(10)]
+        chosen = np.concatenate([m[drawn.integers(len(m), size=len(m))] for m in members])
+        point = WorkingPoint(row["class"], "QCD", 50.0)
+        passing = [
+            survivors(*scores(x[chosen], labels[chosen], CLASSES, point), np.array([0.5]))[0]
+            for x in (weaker, weak)
+        ]
+        ratios.append(passing[1] / passing[0])
+    assert [row.low, row.high] == pytest.approx(np.quantile(ratios, [0.025, 0.975]))
 
 
 def test_pairing_shrinks_the_interval():
