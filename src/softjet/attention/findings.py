@@ -208,9 +208,12 @@ def _trained_untrained(row: pd.Series) -> str:
 
 def _who_chooses(qk: pd.Series, bias: pd.Series) -> str:
     """Which part alone keeps the key of the largest weight."""
-    sure = qk.low > bias.high or bias.low > qk.high
-    verdict = "QK" if qk.value > bias.value else "U"
-    ending = f"{verdict} decides more often" if sure else "neither decides more often"
+    if pd.isna([qk.low, bias.low]).any():
+        ending = "too few jets a class to tell which decides more often"
+    elif qk.low > bias.high or bias.low > qk.high:
+        ending = f"{'QK' if qk.value > bias.value else 'U'} decides more often"
+    else:
+        ending = "neither decides more often"
     return (
         f"With QK alone the largest weight stays on its key for {_trained_untrained(qk)} of queries, so U "
         f"changes it for the others; with the pair bias U alone for {_trained_untrained(bias)}: {ending}. "

@@ -75,7 +75,7 @@ def _within(mass: pd.Series, argmax: pd.Series, word: str) -> str:
     verdict = {
         1: f"attention keeps to the {word}",
         -1: f"attention goes to other {word}s more than a blind choice would, not to the own one",
-        0: "no preference is seen",
+        0: "too few jets a class to tell a preference" if pd.isna(mass.low) else "no preference is seen",
     }[_side(mass)]
     return (
         f"Of the weight that particles put on others {_percent(mass)} stays in their own {word}; a blind "

@@ -60,21 +60,26 @@ def growth_sentence(growth: pd.DataFrame, batch_size: int, threshold: float = 0.
     rows = growth[(growth["layer"] == ALL) & (growth["statistic"] == "above_other")]
     nearest = rows["threshold"].iloc[int((rows["threshold"] - threshold).abs().argmin())]
     at = rows[rows["threshold"] == nearest].sort_values("step").to_dict("records")
-    first, last = at[0], at[-1]
-    if last["low"] > first["high"]:
-        verdict = "grows with training"
-    elif last["high"] < first["low"]:
-        verdict = "falls with training"
-    else:
-        verdict = "does not change with training beyond the intervals"
     return (
-        f"The share of queries with more than {nearest:g} of their weight on another particle {verdict}: "
+        f"The share of queries with more than {nearest:g} of their weight on another particle "
+        f"{_verdict(at[0], at[-1])}: "
         + ", ".join(f"{_share(row)} after {row['step'] * batch_size:,} jets" for row in at)
-        + f" ({last['n_jets']} test jets, the same for all; of one training, so the intervals hold the "
-        "spread of jets, not that of trainings)."
+        + f" ({at[-1]['n_jets']} test jets, the same for all; of one training, so the spread of trainings is "
+        "not told)."
     )
+
+
+def _verdict(first: Mapping[Hashable, Any], last: Mapping[Hashable, Any]) -> str:
+    """Whether the share changes, by the intervals of the first and the last network."""
+    if pd.isna([first["low"], last["low"]]).any():
+        return "has no interval, with too few jets a class to tell whether it changes with training"
+    if last["low"] > first["high"]:
+        return "grows with training"
+    if last["high"] < first["low"]:
+        return "falls with training"
+    return "does not change with training beyond the intervals"
 
 
 def _share(row: Mapping[Hashable, Any]) -> str:
     value, low, high = (100 * row[name] for name in ("value", "low", "high"))
-    return f"{value:.2f} % [{low:.2f}, {high:.2f}]"
+    return f"{value:.2f} %" + ("" if pd.isna(low) else f" [{low:.2f}, {high:.2f}]")

@@ -99,6 +99,12 @@ def test_what_is_said_of_subjets_follows_the_table(value, p, verdict):
     assert f"{100 * value:.1f} % [{100 * value - 1:.1f}, {100 * value + 1:.1f}] stays" in sentences[0]
 
 
+def test_without_an_interval_nothing_is_said_of_a_preference():
+    rows = [row(name, 0.6, 0.5, np.nan, low=np.nan, high=np.nan) for name in ("mass_subjet", "argmax_subjet")]
+    said = next(focus_findings(pd.DataFrame(rows)))
+    assert said.endswith("too few jets a class to tell a preference.")
+
+
 @pytest.mark.parametrize(
     ("of_qcd", "verdict"),
     [(0.11, "follows"), (0.285, "is not told to follow"), (0.5, "is not told to follow")],

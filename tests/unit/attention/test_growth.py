@@ -1,6 +1,7 @@
 from functools import partial
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
@@ -55,6 +56,17 @@ def test_the_sentence_follows_the_intervals(last, verdict):
     assert f"0.8 of their weight on another particle {verdict}" in said
     assert f"{100 * last:.2f} %" in said
     assert "32,000 jets" in said
+
+
+def test_without_intervals_nothing_is_said_of_a_change():
+    row = {"layer": -1, "statistic": "above_other", "threshold": 0.8, "n_jets": 40}
+    rows = [
+        row | {"step": step, "value": value, "low": np.nan, "high": np.nan}
+        for step, value in {0: 0.02, 500: 0.4}.items()
+    ]
+    said = growth_sentence(pd.DataFrame(rows), batch_size=64)
+    assert "too few jets a class to tell whether it changes with training: 2.00 % after 0 jets" in said
+    assert "nan" not in said
 
 
 def test_imported_weights_have_no_growth_to_tell_of(growth, tmp_path):
