@@ -88,13 +88,15 @@ def _table(trained: "Sums", untrained: "Sums") -> pd.DataFrame:
 def _groups(sums: "Sums") -> Iterator[_Groups]:
     """Overall, layers, heads, classes, cells of layer, head and class, and bins of multiplicity."""
     jets = sums.jets[:, 0]
+    layers = ("layer",) if sums.by_layer else ()
+    axes = (*layers, "head")
     present = np.flatnonzero(jets)
     whole = _alike(sums.by_class[present], sums.jets[present])
     enough = jets[present] >= FEWEST_JETS
-    yield from _marginals(whole, jets.sum(), bool(enough.all()), {"label": ALL, "n_low": ALL})
+    yield from _marginals(whole, jets.sum(), bool(enough.all()), axes, {"label": ALL, "n_low": ALL})
     for label in present:
         known = {"label": int(label), "n_low": ALL}
-        yield from _marginals(sums.by_class[label], jets[label], jets[label] >= FEWEST_JETS, known)
+        yield from _marginals(sums.by_class[label], jets[label], jets[label] >= FEWEST_JETS, axes, known)
     for place, n_low in enumerate(MULTIPLICITIES):
         some = sums.jets_of_length[:, place]
         enough = some[:, 0] >= FEWEST_JETS
@@ -103,7 +105,7 @@ def _groups(sums: "Sums") -> Iterator[_Groups]:
         if len(used):
             cells = _alike(sums.by_length[used, place], some[used])[..., None]
             known = {"label": ALL, "n_low": n_low}
-            yield from _marginals(cells, some[used, 0].sum(), bool(enough.any()), known)
+            yield from _marginals(cells, some[used, 0].sum(), bool(enough.any()), layers, known)
 
 
 def _alike(cells: Floats, jets: Floats) -> Floats:
@@ -112,10 +114,14 @@ def _alike(cells: Floats, jets: Floats) -> Floats:
     return np.einsum("cr...,cr->r...", cells, share) * jets[:, 0].sum() / len(jets)
 
 
-def _marginals(cells: Floats, jets: float, enough: bool, known: dict[str, int]) -> Iterator[_Groups]:
-    """All layers and heads together, each layer, each head of each layer; of sums (1 + R, K, L, H)."""
-    several = [name for name, size in zip(("layer", "head"), cells.shape[2:], strict=True) if size > 1]
-    for kept in dict.fromkeys(((), tuple(several[:1]), tuple(several))):
+def _marginals(
+    cells: Floats, jets: float, enough: bool, axes: tuple[str, ...], known: dict[str, int]
+) -> Iterator[_Groups]:
+    """All layers and heads together, each layer, each head of each layer; of sums (1 + R, K, L, H).
+
+    `axes` are those that the sums tell apart: each has its rows, were it of length 1.
+    """
+    for kept in dict.fromkeys(((), axes[:1], axes)):
         taken = tuple(axis for axis, name in ((2, "layer"), (3, "head")) if name not in kept)
         sums = cells.sum(taken, keepdims=True)
         places = np.indices(sums.shape[2:]).reshape(2, -1)
@@ -193,5 +199,5 @@ def _false_discovery(table: pd.DataFrame, column: str) -> pd.Series:
 
 
 def is_cell(table: pd.DataFrame) -> pd.Series:
-    """Rows about one head (of one layer, where layers differ) and one class."""
+    """Rows about one head (of one layer, if layers are told apart) and one class."""
     return (table["head"] != ALL) & (table["label"] != ALL)

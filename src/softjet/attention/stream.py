@@ -188,7 +188,7 @@ def stream(
         The jets are so few that a statistic saw none of them.
     """
     sums = {
-        name: Sums(resamples if one.resamples is None else one.resamples, seed)
+        name: Sums(resamples if one.resamples is None else one.resamples, seed, one.by_layer)
         for name, one in statistics.items()
     }
     read, residual = _Reading(model, statistics, bound), 0.0

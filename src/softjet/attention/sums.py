@@ -95,12 +95,15 @@ class Sums:
         L layers and H heads. Row 0 of axis 1 is of the jets, the others of the R resamples.
     by_length : (C, M, 1 + R, K, L)
         By class and bin of multiplicity.
+    by_layer : bool
+        False if all layers share what is summed; L is then 1.
     jets, jets_of_length : (C, 1 + R), (C, M, 1 + R)
         Jets, and how many they are in each resample.
     """
 
     resamples: int
     seed: int
+    by_layer: bool = True
     classes: tuple[str, ...] = ()
     names: list[tuple[str, float]] = field(default_factory=list)
     columns: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 4), np.int64))

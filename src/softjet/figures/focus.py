@@ -100,9 +100,7 @@ def draw_focus_by_layer(statistics: pd.DataFrame, target: str | Path) -> None:
         As of `draw_focus`.
     """
     rows = statistics[(statistics["head"] == ALL) & (statistics.n_low == ALL)]
-    several = rows[rows.layer != ALL]
-    rows = rows.assign(layer=0) if several.empty else several.copy()  # a network of one layer has no others
-    rows["times"] = rows.value / rows.null
+    rows = rows[rows.layer != ALL].assign(times=rows.value / rows.null)
     panels = present(rows, KINDS | GROUPS)
     columns = min(3, len(panels))
     figure, axes = new_figure(-(-len(panels) // columns), columns, width=3.6, height=2.9, squeeze=False)
@@ -147,6 +145,9 @@ def draw_partners(statistics: pd.DataFrame, target: str | Path) -> None:
     """
     rows = _layers(statistics)
     names = present(rows, PARTNERS)
+    if not names:
+        _draw_nothing(target, "no largest weight is on another particle")
+        return
     rows = rows[rows.statistic.isin(names)]
     figure, axes = new_figure(1, len(names), width=2.9, height=2.9, squeeze=False)
     for panel, (name, title) in zip(axes.flat, names.items(), strict=True):
@@ -229,7 +230,7 @@ def _draw_by_class(
     names = present(rows, names)
     rows = rows[rows.statistic.str.removesuffix("_pt").isin(names) & rows.value.notna()]
     if rows.empty:
-        _draw_nothing(target)
+        _draw_nothing(target, "these jets have no two subjets or prongs")
         return
     classes = rows.drop_duplicates("label").sort_values("label")
     order = {label: -place for place, label in enumerate([*classes.label[classes.label != ALL], ALL])}
@@ -252,10 +253,10 @@ def _draw_by_class(
     save_figure(figure, target)
 
 
-def _draw_nothing(target: str | Path) -> None:
+def _draw_nothing(target: str | Path, why: str) -> None:
     figure, axes = new_figure(width=6.0, height=1.2)
     axes.set_axis_off()
-    axes.text(0.5, 0.5, "these jets have no two subjets or prongs", ha="center", transform=axes.transAxes)
+    axes.text(0.5, 0.5, why, ha="center", transform=axes.transAxes)
     save_figure(figure, target)
 
 

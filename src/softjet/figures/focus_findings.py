@@ -54,7 +54,7 @@ def focus_findings(statistics: pd.DataFrame) -> Iterator[str]:
     overall = _overall(statistics)
     for group, word in GROUP_WORDS.items():
         if f"mass_{group}" in overall:
-            yield _within(overall[f"mass_{group}"], overall[f"argmax_{group}"], word)
+            yield _within(overall[f"mass_{group}"], overall.get(f"argmax_{group}"), word)
     for name, word in KIND_WORDS.items():
         if name in overall:
             yield _received(overall[name], overall[f"{name}_pt"], word)
@@ -71,7 +71,8 @@ def _left_out(overall: Mapping[str, pd.Series], words: Mapping[str, str]) -> Ite
         yield f"Left out, since these jets do not tell it or have none: attention to {', '.join(absent)}."
 
 
-def _within(mass: pd.Series, argmax: pd.Series, word: str) -> str:
+def _within(mass: pd.Series, argmax: pd.Series | None, word: str) -> str:
+    """Weight and largest weights within a group; no `argmax` where every largest weight is a query's own."""
     verdict = {
         1: f"attention keeps to the {word}",
         -1: f"attention goes to other {word}s more than a blind choice would, not to the own one",
@@ -80,9 +81,14 @@ def _within(mass: pd.Series, argmax: pd.Series, word: str) -> str:
     return (
         f"Of the weight that particles put on others {_percent(mass)} stays in their own {word}; a blind "
         f"choice would leave {_percent(mass, 'null')}, the untrained network leaves "
-        f"{_percent(mass, 'untrained')}. Of the largest weights {_percent(argmax)} stay "
-        f"(blindly {_percent(argmax, 'null')}): {verdict}."
+        f"{_percent(mass, 'untrained')}. {_stay(argmax)}: {verdict}."
     )
+
+
+def _stay(argmax: pd.Series | None) -> str:
+    if argmax is None:
+        return "No largest weight is on another particle"
+    return f"Of the largest weights {_percent(argmax)} stay (blindly {_percent(argmax, 'null')})"
 
 
 def _received(even: pd.Series, by_pt: pd.Series, word: str) -> str:

@@ -1,4 +1,5 @@
 import re
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -6,9 +7,18 @@ import pyarrow.parquet as pq
 import pytest
 
 from softjet.attention.chance import tabulate
+from softjet.attention.findings import findings, parts_findings
 from softjet.attention.tables import attention_tables
 from softjet.attention.untrained import untrained
 from softjet.config.attention import Attention
+from softjet.figures.attention import (
+    draw_choices,
+    draw_heads,
+    draw_multiplicity,
+    draw_parts,
+    draw_shares,
+    draw_weights,
+)
 from softjet.figures.chapters.focus import focus_parts
 from softjet.figures.focus import (
     by_head,
@@ -26,13 +36,14 @@ from softjet.figures.focus_findings import (
 )
 from softjet.figures.planes import draw_distance, draw_planes, draw_planes_by_layer
 from softjet.figures.report import Picture, Text
+from softjet.part.model import ParticleTransformer
 
 SETTINGS = Attention(statistics_jets=30, bootstrap=100)
 
 
 @pytest.fixture
-def tables(model, truth_table, tmp_path, monkeypatch):
-    """All tables of a few jets, all of which are looked at."""
+def tables_of(truth_table, tmp_path, monkeypatch):
+    """Function that gives all tables of a network for a few jets, all of which are looked at."""
     for module, name in (
         ("focus", "EVERY"), ("partners", "EVERY"), ("attribution", "EVERY"),
         ("planes", "EVERY_MAP"), ("planes", "EVERY_PROFILE"),
@@ -42,9 +53,42 @@ def tables(model, truth_table, tmp_path, monkeypatch):
         "softjet.attention.tables.chance_of",
         lambda settings, most: tabulate(settings.thresholds, 16, settings.seed, rows=50),
     )
+    monkeypatch.setattr("softjet.attention.parts.EVERY_SPECTRUM", 1)
     pq.write_table(truth_table, tmp_path / "jets.parquet")
-    other = untrained(model.config, 1, [])
-    return attention_tables(model, other, [tmp_path / "jets.parquet"], SETTINGS)[0]
+
+    def tables(model):
+        other = untrained(model.config, 1, [])
+        return attention_tables(model, other, [tmp_path / "jets.parquet"], SETTINGS)[0]
+
+    return tables
+
+
+@pytest.fixture
+def tables(model, tables_of):
+    """All tables of the network."""
+    return tables_of(model)
+
+
+@pytest.mark.parametrize(("blocks", "heads"), [(1, 2), (2, 1), (1, 1)])
+def test_a_network_of_one_block_or_one_head_is_drawn_and_told(model, tables_of, tmp_path, blocks, heads):
+    shape = model.config.model_copy(update={"blocks": blocks, "heads": heads})
+    tables = tables_of(ParticleTransformer(shape).eval())
+    assert "in the sharpest head (layer" in findings(tables["binary"])["heads"][0]
+    assert parts_findings(tables["parts"])["parts"]
+    for table, tell in (
+        ("focus", focus_findings), ("partners", partner_findings), ("distance", distance_findings),
+    ):  # fmt: skip
+        assert not [said for said in tell(tables[table]) if re.search(r"\bnan\b", said)]
+    for table, draw in (
+        ("binary", draw_shares), ("binary", draw_choices), ("binary", partial(draw_heads, threshold=0.8)),
+        ("binary", draw_multiplicity), ("weights", draw_weights), ("parts", draw_parts),
+        ("focus", draw_focus_by_layer), ("partners", draw_partners), ("partners", draw_attribution),
+        ("distance", draw_distance), ("planes", draw_planes_by_layer),
+    ):  # fmt: skip
+        target = tmp_path / "drawn.png"
+        draw(tables[table], target)
+        assert target.stat().st_size > 5000
+        target.unlink()
 
 
 def test_every_figure_is_drawn_as_png_and_pdf(tables, tmp_path):
@@ -97,6 +141,16 @@ def test_what_is_said_of_subjets_follows_the_table(value, p, verdict):
     sentences = list(focus_findings(pd.DataFrame(rows)))
     assert verdict in sentences[0]
     assert f"{100 * value:.1f} % [{100 * value - 1:.1f}, {100 * value + 1:.1f}] stays" in sentences[0]
+
+
+def test_largest_weights_that_are_all_a_querys_own_are_told():
+    said = next(focus_findings(pd.DataFrame([row("mass_subjet", 0.6, 0.5, 0.001)])))
+    assert "No largest weight is on another particle: attention keeps to the kT subjet." in said
+
+
+def test_partners_of_no_largest_weight_are_not_drawn(tmp_path):
+    draw_partners(pd.DataFrame([row("kt", np.nan, np.nan, np.nan, layer=0)]), tmp_path / "none.png")
+    assert (tmp_path / "none.png").stat().st_size > 1000
 
 
 def test_without_an_interval_nothing_is_said_of_a_preference():

@@ -9,9 +9,9 @@ from softjet.attention.sums import Ratio, Sums
 from softjet.errors import InputError
 
 
-def sums_of(top, bottom, label, null=None, error=None, seed=1):
+def sums_of(top, bottom, label, null=None, error=None, seed=1, by_layer=True):
     """Sums of one statistic, `top` (J, L, H) over `bottom` (J,) in each layer and head, of three classes."""
-    sums = Sums(200, seed)
+    sums = Sums(200, seed, by_layer)
     J, layers, heads = top.shape
     below = torch.tensor(bottom)[:, None].expand(J, heads)
 
@@ -55,8 +55,17 @@ def test_groups_hold_what_their_keys_say_and_classes_count_alike():
     assert row(table).denominator == pytest.approx(40 * 4 * 6)
 
 
+@pytest.mark.parametrize(("layers", "heads"), [(1, 3), (2, 1), (1, 1)])
+def test_one_layer_and_one_head_have_rows_of_their_own(layers, heads):
+    sums = sums_of(TOP[:, :layers, :heads], np.ones(40), LABEL)
+    table = statistics_table(sums, sums)
+    assert len(table) == (1 + layers + layers * heads) * 3 + (1 + layers) * 2
+    assert row(table, 0, 0, 2).value == pytest.approx(TOP[30:, 0, 0].mean())
+    assert np.isfinite(row(table, 0, 0, 2).q_untrained) == np.isfinite(row(table, 0, 0, 2).p_untrained)
+
+
 def test_what_all_layers_share_is_told_by_head():
-    sums = sums_of(TOP[:, :1], np.ones(40), LABEL)
+    sums = sums_of(TOP[:, :1], np.ones(40), LABEL, by_layer=False)
     table = statistics_table(sums, sums)
     assert len(table) == (1 + 3) * 3 + 2
     assert row(table, ALL, 1, 2).value == pytest.approx(TOP[30:, 0, 1].mean())
