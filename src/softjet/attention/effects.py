@@ -10,7 +10,7 @@ from scipy.stats import t as student
 
 from softjet.attention.interventions import Condition, Outcome, Outcomes
 from softjet.attention.resample import resample
-from softjet.attention.statistics import ALL, LEVEL
+from softjet.attention.statistics import ALL, FEWEST_JETS, LEVEL
 from softjet.part.rejection import WorkingPoint, scores, survivors, too_few, working_points
 
 Floats = NDArray[np.float64]
@@ -46,10 +46,10 @@ def effects(
     -------
     DataFrame
         intervention, layer, head (-1: all), label (-1: all classes), metric, before, change, control,
-        difference, each of the last three with its 95 % interval (change_low, ...), p (two-sided, of no
-        difference: Student's t with the bootstrap's standard error, jets less classes degrees of freedom),
-        q (p after Benjamini and Yekutieli's correction for all rows of the metric, whatever their
-        dependence), mass (mean weight taken from a query in a head), n_jets, note.
+        difference, each of the last three with its 95 % interval (change_low, ...; NaN with fewer than five
+        jets), p (two-sided, of no difference: Student's t with the bootstrap's standard error, jets less
+        classes degrees of freedom), q (p after Benjamini and Yekutieli's correction for all rows of the
+        metric, whatever their dependence), mass (mean weight taken from a query in a head), n_jets, note.
         Metrics: `true_logit`, the logit of the true class; `margin`, the same less the largest other one;
         `accuracy`; and rejections at the working points of `softjet.part.rejection`, whose changes are of
         ln(rejection) and whose label is that of the signal.
@@ -97,15 +97,18 @@ def _mean_rows(outcomes: Outcomes, outcome: Outcome, counts: Floats) -> Iterator
     changes = np.concatenate([after - before, control - before, after - control], axis=1)
     for label in (ALL, *np.unique(outcomes.label).tolist()):
         jets = answered & ((outcomes.label == label) | (label == ALL))
-        if not jets.any():
+        n = int(jets.sum())
+        if not n:
             continue
         value, draws = changes[jets].mean(0), _resampled_means(changes[jets], counts[:, jets])
+        if n < FEWEST_JETS:
+            draws[:] = np.nan
         for place, metric in enumerate(METRICS):
             arms = slice(place, None, len(METRICS))
             named = {"label": label, "metric": metric, "before": before[jets, place].mean()}
-            freedom = int(jets.sum()) - len(np.unique(outcomes.label[jets]))
+            freedom = n - len(np.unique(outcomes.label[jets]))
             estimates = _estimates(value[arms], draws[:, arms], freedom)
-            yield named | estimates | {"n_jets": int(jets.sum()), "note": ""}
+            yield named | estimates | {"n_jets": n, "note": ""}
 
 
 def _resampled_means(values: Floats, counts: Floats) -> Floats:

@@ -283,6 +283,20 @@ def test_accuracy_is_that_of_the_jets():
     assert row.change == pytest.approx(right[1] - right[0])
 
 
+def test_a_class_of_few_answered_jets_has_no_interval():
+    """Of one class five jets have an answer, of the other four."""
+    found = planted()
+    outcome = found.of[Condition("argmax", 0)]
+    outcome.after[[*range(10, 40, 2), *range(9, 40, 2)]] = np.nan
+    table = effects(found, ("a", "b"), bootstrap=100, seed=1)
+    rows = table[(table.intervention == "argmax") & (table.metric == "true_logit")].set_index("label")
+    assert rows.n_jets.to_dict() == {ALL: 9, 0: 5, 1: 4}
+    ends = [f"{arm}_{end}" for arm in ("change", "control", "difference") for end in ("low", "high")]
+    assert rows.loc[[ALL, 0], [*ends, "p"]].notna().all(axis=None)
+    assert rows.loc[1, [*ends, "p", "q"]].isna().all()
+    assert rows.change[1] == pytest.approx(-1, abs=0.2)
+
+
 def test_rejections_are_quoted_from_fifty_survivors_on():
     few = effects(planted(jets=40), ("QCD", "Hbb"), bootstrap=100, seed=1)
     row = few[few.metric == "rejection_50"].iloc[0]
