@@ -52,9 +52,12 @@ def other_pairs(real: Tensor) -> Tensor:
 
 
 def _siblings(jets: Jets) -> Tensor:
+    """Pairs of one mother that decayed: of no quark, diquark or gluon, by PDG's numbering scheme."""
     mother, identity = (jets.column(name) for name in ("truth_part_mother", "truth_part_mother_pid"))
     identity = identity.abs()
-    decayed = (mother >= 0) & (identity > 6) & (identity != GLUON)
+    # A diquark holds a whole string at its end, as a quark does: what it gives is no decay.
+    diquark = (identity > 1000) & (identity < 10000) & (identity // 10 % 10 == 0)
+    decayed = (mother >= 0) & (identity > 6) & (identity != GLUON) & ~diquark
     return (mother[:, :, None] == mother[:, None, :]) & decayed[:, None, :]
 
 
@@ -93,7 +96,7 @@ PARTNERS: dict[str, tuple[frozenset[str], Callable[[Jets], Tensor]]] = {
 def partners(columns: Collection[str]) -> Statistic:
     """How often a query's largest weight is on a partner of its, beside keys of the same distance.
 
-    `sibling`: a particle with the same mother, where she is no quark or gluon (truth); `kt` and
+    `sibling`: a particle with the same mother, where she is no quark, diquark or gluon (truth); `kt` and
     `cambridge_aachen`: the particle that the query merges with first, or the hardest of the subjet that it
     merges with; `nearest`: in Delta R; `hardest`: of the jet. Each is a share of the queries that have such a
     partner and put their largest weight on another particle. Null: expected share of a key drawn among the

@@ -94,7 +94,8 @@ def truth_table(jet_table):
     lengths = [len(px) for px in jet_table["part_px"].to_pylist()]
     kinds = {
         "truth_part_prong": (-1, 0, 1), "truth_part_heavy": (0, 4, 5),
-        "truth_part_mother": (7, 8, 9, 10), "truth_part_mother_pid": (21, 1, 111, -511),
+        "truth_part_mother": (7, 8, 9, 10),
+        "truth_part_mother_pid": (21, 1, 111, -511, 2101, -3303, 3122, 411),
     }  # fmt: skip
     for name, values in kinds.items():
         lists = [generator.choice(values, n) for n in lengths]

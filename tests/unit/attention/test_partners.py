@@ -13,6 +13,7 @@ from softjet.attention.planes import maps, profile
 from softjet.jets.substructure import merge_partners
 from softjet.part.pairs import dense_pair_features
 
+DIQUARKS = (2101, -3303)
 ALGORITHMS = ("kt", "cambridge_aachen")
 
 
@@ -25,7 +26,7 @@ def partner_lists(jets, jet, n):
     momenta = jets.vectors[jet, :, :n].T.double().contiguous().numpy()
     distance = np.hypot(deta[:, None] - deta, dphi[:, None] - dphi)
     apart = distance + np.where(np.eye(n), np.inf, 0)
-    hadron = (np.abs(pid) > 6) & (pid != GLUON)
+    hadron = (np.abs(pid) > 6) & ~np.isin(pid, (GLUON, *DIQUARKS))
     found = {
         "sibling": [
             {k for k in range(n) if k != q and mother[k] == mother[q] and hadron[k]} for q in range(n)
