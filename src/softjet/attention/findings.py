@@ -35,7 +35,7 @@ def findings(statistics: pd.DataFrame) -> dict[str, list[str]]:
     ]
     return {
         "shares": [
-            _measured(overall[overall.statistic == "self"].iloc[0]),
+            _measured(statistics[statistics.statistic == "self"]),
             *every_share,
             _other(overall),
             _verdict(at[_is_overall(at)].iloc[0]),
@@ -54,10 +54,13 @@ def _is_overall(table: pd.DataFrame) -> pd.Series:
     return (table[["layer", "head", "label", "n_low"]] == ALL).all(axis=1)
 
 
-def _measured(row: pd.Series) -> str:
+def _measured(rows: pd.DataFrame) -> str:
+    """Jets and queries, added up over classes: rows of all classes weigh each class alike."""
+    every = (rows[["layer", "head", "n_low"]] == ALL).all(axis=1)
+    of_class = rows[every & (rows.label != ALL)]
     return (
-        f"Measured on {row.n_jets:,} test jets with {row.denominator:,.0f} queries in all layers and heads; "
-        "intervals hold 95 %, by resampling jets."
+        f"Measured on {of_class.n_jets.sum():,} test jets with {of_class.denominator.sum():,.0f} queries in "
+        "all layers and heads; intervals hold 95 %, by resampling jets."
     )
 
 

@@ -60,8 +60,8 @@ def statistics_table(trained: Mapping[str, "Sums"], untrained: Mapping[str, "Sum
         untrained_ before them; p_null, p_untrained: that the difference is chance (two-sided, normal);
         q_null, q_untrained: the same among all cells of layer, head and class of the statistic, as false
         discovery rates (Benjamini-Hochberg); n_jets; denominator, what the value is a share or mean of.
-        Where classes are taken together, each counts alike (in a bin of multiplicity: each that has five jets
-        there or more). Intervals hold 95 %, by resampling jets.
+        Where classes are taken together, each counts alike, in the denominator too (in a bin of multiplicity:
+        each that has five jets there or more). Intervals hold 95 %, by resampling jets.
 
     Raises
     ------

@@ -89,7 +89,14 @@ def _counts(statistics: pd.DataFrame) -> str:
     """Jets and queries that the whole table stands on."""
     every = (statistics[["layer", "head", "label", "n_low"]] == ALL).all(axis=1)
     whole = statistics[every & (statistics.statistic == "above")].iloc[0]
-    return f"{whole.n_jets:,} test jets, {whole.denominator:,.0f} queries; bars: 95 % over jets"
+    return f"{whole.n_jets:,} test jets, {_counted(statistics, 'above'):,.0f} queries; bars: 95 % over jets"
+
+
+def _counted(statistics: pd.DataFrame, statistic: str) -> float:
+    """Queries or pairs of a statistic, added up over classes: rows of all classes weigh each class alike."""
+    every = (statistics[["layer", "head", "n_low"]] == ALL).all(axis=1)
+    of_class = statistics[every & (statistics.label != ALL) & (statistics.statistic == statistic)]
+    return float(of_class.drop_duplicates("label").denominator.sum())
 
 
 def draw_heads(statistics: pd.DataFrame, target: str | Path, threshold: float) -> None:
@@ -403,8 +410,8 @@ def draw_weights(statistics: pd.DataFrame, target: str | Path) -> None:
     for panel in (left, right):
         panel.set(yscale="log", xlim=(0, 1), xlabel="attention weight")
         panel.legend(fontsize=7.5)
-    first = whole.iloc[0]
-    figure.suptitle(f"{first.n_jets:,} test jets, {first.denominator:,.0f} pairs", fontsize=9)
+    pairs = _counted(statistics, "weight")
+    figure.suptitle(f"{whole.n_jets.iloc[0]:,} test jets, {pairs:,.0f} pairs", fontsize=9)
     save_figure(figure, target)
 
 

@@ -67,14 +67,16 @@ PARTICLES = pd.DataFrame(
 
 
 def test_shares_stand_beside_both_nulls_with_intervals(axes):
-    draw_shares(STATISTICS, "shares.png")
+    of_class = STATISTICS[STATISTICS.layer == -1]
+    classes = [of_class.assign(label=label, denominator=n) for label, n in ((0, 7000.0), (4, 400.0))]
+    draw_shares(pd.concat([STATISTICS, *classes]), "shares.png")
     panels = axes()
     assert [panel.get_title() for panel in panels] == [
         f"more than {t} on {which} particle" for which in ("one", "another") for t in (0.5, 0.9)
     ]
     heights = [list(bars.lines[0].get_ydata()) for bars in panels[0].containers]
     assert np.allclose(heights, [[19, 29], [2, 2], [0, 0]])
-    assert "50 test jets, 9,000 queries" in panels[0].figure.get_suptitle()
+    assert "50 test jets, 7,400 queries" in panels[0].figure.get_suptitle()
 
 
 def test_heat_map_has_layers_up_and_heads_across(axes):
@@ -180,9 +182,10 @@ def test_weights_are_shares_of_all_pairs_beside_both_nulls_and_by_layer(axes):
         for low, share in ((0.5, 0.2), (0.0, 0.8))
     )  # fmt: skip
     of_head = table.assign(head=0, value=0.5)
-    of_class = table.assign(label=1, value=0.5)
+    of_class = table.assign(label=1, value=0.5, denominator=70.0)
     draw_weights(pd.concat([of_head, table, of_class]), "weights.png")
     left, right = axes()
+    assert left.figure.get_suptitle() == "9 test jets, 70 pairs"
     trained, band, null, *_ = left.patches
     assert np.allclose(trained.get_data().values, [0.79, 0.19])
     assert np.allclose(trained.get_data().edges, [0, 0.5, 1])

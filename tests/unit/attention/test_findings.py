@@ -24,6 +24,8 @@ def sentences(**overall):
         for layer, (value, q) in enumerate([(0.5, 0.01), (0.001, 0.04), (0.5, 0.06), (0.5, np.nan)])
     ]
     rows += [ROW | {"statistic": n, "threshold": np.nan} for n in OTHERS]
+    own = ROW | {"statistic": "self", "threshold": np.nan}
+    rows += [own | {"label": 0, "n_jets": 900, "denominator": 2e6}, own | {"label": 9, "n_jets": 100}]
     return findings(pd.DataFrame(rows))
 
 
@@ -76,7 +78,7 @@ def test_multiplicity_choices_and_counts_are_told():
     assert lengths == "By multiplicity the share above 0.8 is 30.0 % [2.9, 3.3] from 25 particles on."
     assert "0.0 effective keys on average (random logits 0.0, untrained 0.0)" in other
     assert "most chosen particle for 3.1 % [2.9, 3.3] (random 0.40 % [0.30, 0.50]" in choices
-    assert measured.startswith("Measured on 1,000 test jets with 2,500,000 queries")
+    assert measured.startswith("Measured on 1,000 test jets with 4,500,000 queries")
     assert "(4 a statistic)" in compared
     assert (
         "queries above the threshold more in 1 and less in 1, not told in 2; effective keys more in 0"
