@@ -13,9 +13,18 @@ class Simulation(Section):
     jets_per_class: int = Field(2000, ge=1)
     """Selected jets of each of the ten JetClass classes."""
     shards: int = Field(1, ge=1, le=10_000)
-    """Jobs a class; each simulates jets_per_class / shards jets with its own seed."""
+    """Jobs a class; each simulates jets_per_class / shards jets, one at least, with its own seed."""
     seed: int = Field(1, ge=0, le=800_000)
     """Seed of the whole simulation; class and shard are mixed into it."""
+
+    @model_validator(mode="after")
+    def _each_shard_has_a_jet(self) -> "Simulation":
+        if self.shards > self.jets_per_class:
+            raise ValueError(
+                f"{self.shards} shards cannot share {self.jets_per_class} jets of a class; "
+                "lower shards or raise jets_per_class"
+            )
+        return self
 
 
 class Fractions(Section):

@@ -113,6 +113,11 @@ def test_schema_knows_every_key_and_describes_it():
             "at least 1 item",
         ),
         ({"compress": {"part": {"grids": [{"methods": []}]}}}, "compress.part.grids.0.methods", "1 item"),
+        (
+            {"datasets": {"mine": {"simulation": {"jets_per_class": 3, "shards": 4}}}},
+            "datasets.mine.simulation",
+            "4 shards cannot share 3 jets of a class; lower shards or raise jets_per_class",
+        ),
         ({"latency": {"batches": [1, "x"]}}, "latency.batches.1", "integer"),
         ({"latency": {"batches": [8, 1, 8]}}, "latency.batches", "names 8 twice"),
         ({"latency": {"batches": []}}, "latency.batches", "at least 1 item"),
