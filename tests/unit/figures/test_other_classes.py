@@ -7,10 +7,12 @@ import pytest
 
 from softjet.figures import focus, jets
 from softjet.figures.chapters import build
+from softjet.figures.chapters.found import find_most_important
 from softjet.figures.chapters.simulation import dataset_parts
 from softjet.figures.focus_findings import focus_findings, partner_findings
 from softjet.figures.report import Picture
 from softjet.jets.schema import CLASSES
+from softjet.part.evaluate import metrics_table
 
 
 def row(statistic, value, label=-1, layer=-1):
@@ -106,6 +108,18 @@ def test_subjets_of_jets_with_one_are_no_panel(drawn):
     focus.draw_focus_by_layer(statistics(told), "layers")
     titles = [axes.get_title() for axes in drawn["layers"].axes]
     assert [title for title in titles if title] == ["to the hardest"]
+
+
+def test_classes_without_jets_are_not_told_apart(tmp_path):
+    """JetClass's ten classes, of which a file holds three."""
+    folder = tmp_path / "part" / "net"
+    folder.mkdir(parents=True)
+    labels = np.repeat([0, 1, 8], 20)
+    metrics_table(np.eye(10)[labels], labels).to_parquet(folder / "metrics.parquet")
+    settings = {"part": {"net": {}}, "compress": {}}
+    said = next(find_most_important(tmp_path, settings, {"net": {}})).text
+    assert "tells 3 classes of jets apart" in said
+    assert "(guessing gives 0.33)" in said
 
 
 @pytest.mark.parametrize("method", ["soft-threshold", "whitened-soft-threshold", "learned-mask", "svd"])

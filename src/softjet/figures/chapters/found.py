@@ -42,8 +42,9 @@ def _run_findings(results: Path, run: str, own: Settings, attention: Sentences) 
 
 def _accuracy_finding(results: Path, run: str) -> str:
     path = results / "part" / run / "metrics.parquet"
-    accuracy, metrics = first_row(path), pd.read_parquet(path, columns=["metric"])["metric"]
-    classes = int((metrics == "accuracy").sum()) - 1  # the first is that over all
+    accuracy, metrics = first_row(path), pd.read_parquet(path, columns=["metric", "class", "n"])
+    of_class = (metrics["metric"] == "accuracy") & (metrics["class"] != "all")
+    classes = int((of_class & (metrics["n"] > 0)).sum())
     return (
         f"Particle Transformer ({run}) tells {classes} classes of jets apart with an accuracy of "
         f"{with_interval(accuracy.value, accuracy.low, accuracy.high)} on {accuracy.n} test jets "
