@@ -78,6 +78,15 @@ def test_numeric_types_do_not_matter(tmp_path):
     assert read_all(tmp_path / "a.parquet").equals(read_all(tmp_path / "b" / "a.parquet"))
 
 
+def test_flags_in_a_type_that_is_no_flag_are_named(tmp_path):
+    table = jet_table([3, 5, 1])
+    halves = pa.array([np.zeros(n, np.float16) for n in (3, 5, 1)], pa.list_(pa.float16()))
+    columns = {name: halves if name == IDENTITIES[0] else table[name] for name in table.column_names}
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    with pytest.raises(InputError, match=f"{IDENTITIES[0]} of entries 0 to 2: do not fit list<.*bool"):
+        read_all(tmp_path / "a.parquet")
+
+
 def test_a_file_much_larger_than_a_piece_comes_in_pieces(tmp_path, monkeypatch):
     plain(tmp_path / "a.parquet")
     whole = read_all(tmp_path / "a.parquet")

@@ -193,7 +193,7 @@ def _cast(table: pa.Table, name: str, file: JetFile, first: int) -> pa.ChunkedAr
     kind = pa.int64() if name == "label" else COLUMNS[name]
     try:
         return table[name].cast(kind)
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         field = f"{name} of entries {first} to {first + len(table) - 1}"
         raise InputError(file.path, field, f"do not fit {kind}: {str(error).splitlines()[0]}") from error
 
