@@ -81,14 +81,21 @@ def exclusive_subjets(momenta: Floats, offsets: Integers, n_subjets: int) -> Int
     momenta, offsets
         Particles of the jets, as in the module's heading.
     n_subjets : int
-        Subjets a jet; a jet of fewer particles has one a particle.
+        Subjets a jet, 1 at least; a jet of fewer particles has one a particle.
 
     Returns
     -------
     (n,) int64 array
         0 for the hardest subjet (in pT) of the particle's jet, and so on; never -1, as every particle
         belongs to a subjet.
+
+    Raises
+    ------
+    ValueError
+        For fewer than one subjet.
     """
+    if n_subjets < 1:
+        raise ValueError(f"exclusive_subjets: n_subjets {n_subjets} must be 1 or more")
     return subjet_labels(*checked_jets(momenta, offsets), n_subjets)
 
 

@@ -39,6 +39,11 @@ def test_subjets_are_labelled_by_falling_pt_and_small_jets_have_one_a_particle()
     np.testing.assert_array_equal(exclusive_subjets(momenta, offsets, 3)[4:], [1, 0])
 
 
+def test_no_subjets_are_refused():
+    with pytest.raises(ValueError, match="n_subjets 0 must be 1 or more"):
+        exclusive_subjets(massless([1, 2], [0.0, 0.5], 0.0), np.array([0, 2]), 0)
+
+
 def test_a_particle_merges_with_its_neighbour_or_with_the_hardest_of_a_subjet():
     line = massless([5, 50, 20, 1], [0.0, 0.1, 0.35, 1.0], 0.0)
     momenta, offsets = np.concatenate([line, line[:1]]), np.array([0, 4, 5])
