@@ -62,7 +62,7 @@ for name in CONFIG.datasets:
         priority: FIRST
         conda:
             "../envs/softjet.yaml"
-        threads: 1
+        threads: half_of_cores()
         resources:
             mem_mb=2000,
             runtime=240,

@@ -29,12 +29,13 @@ with job(snakemake) as step, tempfile.TemporaryDirectory(dir=Path(snakemake.outp
     fixed = {split: files.get(split, []) for split in SPLITS}
     tables = Path(folder, "rejected.parquet"), Path(folder, "counts.parquet")
     raw = partial(read_raw, files, branches(schema))
-    conversion = partial(convert, dataset, files.get("shared", []), outputs, *tables, fixed)
+    shared, threads = files.get("shared", []), snakemake.threads
+    conversion = partial(convert, dataset, shared, outputs, *tables, fixed, threads)
     samples = measure_pair(raw, conversion, own["samples"], 1, names=NAMES)
     ratio, jets = summarise(samples, NAMES, noise=own["noise"]), raw()
     rates = {
         "raw_jets_per_second": 1e9 * jets / ratio["median_a"],
         "jets_per_second": 1e9 * jets / ratio["median_b"],
     }
-    ratio = ratio[RATIO].assign(jets=jets, files=len(files), **rates)
+    ratio = ratio[RATIO].assign(jets=jets, files=len(files), threads=threads, **rates)
     write_tables({snakemake.output.ratio: ratio, snakemake.output.samples: pd.DataFrame(samples)})

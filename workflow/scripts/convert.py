@@ -10,6 +10,5 @@ with job(snakemake) as step:
         split: [snakemake.output[f"{split}_{i}"] for i in range(dataset.files_per_split)] for split in SPLITS
     }
     fixed = {split: files.get(split, []) for split in SPLITS}
-    convert(
-        dataset, files.get("shared", []), outputs, snakemake.output.rejected, snakemake.output.counts, fixed
-    )
+    tables = snakemake.output.rejected, snakemake.output.counts
+    convert(dataset, files.get("shared", []), outputs, *tables, fixed, snakemake.threads)

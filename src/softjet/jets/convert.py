@@ -2,18 +2,25 @@
 
 Two passes in bounded memory. The first checks every jet and scatters it to its output file, by random
 numbers that depend on nothing but seed, source file name and entry. The second brings each output file
-into random order and writes it. Memory is that of one piece of a file in the first pass and of twice
-one output file in the second: more files a split, less memory.
+into random order and writes it. Memory is that of one piece of a file a thread in the first pass and of twice
+one output file in the second, with several threads of two: more files a split, less memory.
+
+Threads share out the source files, and then the output files. They are enough, since all that takes long
+(decompression, Arrow, compiled functions) lets others run; what is written does not depend on their number.
 """
 
 import hashlib
 import os
 import tempfile
+import threading
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -38,6 +45,7 @@ REJECTED = "rejected"
 """In the table of counts, the place of jets that are in no split."""
 
 _ORDER = "order"
+_SCRATCH = ".arrows"
 _REJECTED_SCHEMA = pa.schema([("source", pa.string()), ("entry", pa.int64()), ("reason", pa.string())])
 _COUNTS_SCHEMA = pa.schema(
     [("source", pa.string()), ("class", pa.string()), ("split", pa.string()), ("jets", pa.int64())]
@@ -61,6 +69,7 @@ def convert(
     rejected_path: str | Path,
     counts_path: str | Path,
     fixed: Mapping[str, Iterable[str | Path]] | None = None,
+    threads: int = 1,
 ) -> None:
     """Convert files of jets to Parquet; every jet that is read is written or listed as rejected.
 
@@ -81,6 +90,8 @@ def convert(
         Parquet table (source, class, split, jets), with rejected jets in the split "rejected".
     fixed : mapping from split to iterable of paths, optional
         Files whose jets all go to that split.
+    threads : int
+        Source files that are read side by side; of output files at most two are written at a time.
 
     Raises
     ------
@@ -101,9 +112,9 @@ def convert(
             for path in (*(p for paths in outputs.values() for p in paths), rejected_path, counts_path)
         }
         bins = [(split, final[path]) for split in SPLITS for path in outputs[split]]
-        rejected, counts = _scatter(dataset, sources, _Shares(dataset, outputs), folder)
-        for place, (split, path) in enumerate(bins):
-            counts += _shuffle(_scattered(folder, place), path, split)
+        rejected, counts = _scatter(dataset, sources, _Shares(dataset, outputs), folder, threads)
+        targets = [(_scattered(folder, place), path, split) for place, (split, path) in enumerate(bins)]
+        counts += _sum(_at_once(lambda target: _shuffle(*target), targets, min(threads, 2)))
         _check_counts(sources, counts)
         _check_classes(dataset, facts, counts)
         pq.write_table(pa.Table.from_pylist(rejected, _REJECTED_SCHEMA), final[rejected_path])
@@ -209,32 +220,98 @@ class _Shares:
         return np.minimum(file, np.searchsorted(self._edges, high) - 1)
 
 
+GROUPS = 4
+"""Groups of source files a thread, so that none waits long for the others at the end."""
+
+Given = TypeVar("Given")
+Result = TypeVar("Result")
+
+
 def _scatter(
-    dataset: Dataset, sources: Sequence[Source], shares: _Shares, folder: Path
+    dataset: Dataset, sources: Sequence[Source], shares: _Shares, folder: Path, threads: int
 ) -> tuple[list[dict], Counts]:
-    """Write every sound jet to the scratch file of its output; give the rejected jets and their counts."""
-    read, schema = FORMATS[dataset.source].read, _output_schema(sources[0].file.schema)
-    rejected: list[dict] = []
-    counts: Counts = Counter()
+    """Write every sound jet to a scratch file of its output; give the rejected jets and their counts."""
     total = sum(source.file.entries for source in sources)
-    with ExitStack() as stack, Progress(total, "convert", "jets") as progress:
-        files = [_scattered(folder, place) for place in range(len(shares))]
-        scratch = schema.append(pa.field(_ORDER, pa.float64()))
-        writers = [stack.enter_context(pa.ipc.new_stream(file, scratch)) for file in files]
-        for source in sources:
-            generator = _generator(dataset.seed, source.file.path.name)
-            for table in read([source.file.path]):
-                # As of `jet_randoms`, but the file need not have as many jets as it says.
-                randoms = generator.random((len(table), 2))
-                bad = _bad_jets(table, source.file.path, dataset)
+    with Progress(total, "convert", "jets") as progress:
+        scatter = _Scatter(dataset, shares, folder, progress)
+        groups = list(enumerate(_groups(sources, GROUPS * threads if threads > 1 else 1)))
+        found = _at_once(scatter.group, groups, threads, scatter.stop)
+    return [row for rejected, _ in found for row in rejected], _sum(counts for _, counts in found)
+
+
+def _groups(sources: Sequence[Source], most: int) -> list[Sequence[Source]]:
+    """Sources in their order, in at most so many groups with about as many jets each."""
+    before = np.cumsum([0, *(source.file.entries for source in sources)])
+    ends = np.searchsorted(before, np.linspace(0, before[-1], most + 1))
+    return [sources[start:end] for start, end in pairwise(np.unique(ends))]
+
+
+def _at_once(
+    call: Callable[[Given], Result],
+    arguments: Sequence[Given],
+    threads: int,
+    stop: threading.Event | None = None,
+) -> list[Result]:
+    """Results of a function in the order of its arguments; what it raises sets `stop`, for the others."""
+    if threads == 1:
+        return [call(argument) for argument in arguments]
+    with ThreadPoolExecutor(threads, thread_name_prefix="softjet-convert") as pool:
+        try:
+            return list(pool.map(call, arguments))
+        except BaseException:
+            if stop is not None:
+                stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _sum(counts: Iterable[Counts]) -> Counts:
+    return sum(counts, start=Counter())
+
+
+@dataclass
+class _Scatter:
+    """The first pass, of several groups of source files at once."""
+
+    dataset: Dataset
+    shares: _Shares
+    folder: Path
+    progress: Progress
+    stop: threading.Event = field(default_factory=threading.Event)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def group(self, numbered: tuple[int, Sequence[Source]]) -> tuple[list[dict], Counts]:
+        """Write the sound jets of the group with this number; give the rejected ones and their counts."""
+        number, sources = numbered
+        schema = _output_schema(sources[0].file.schema)
+        rejected: list[dict] = []
+        counts: Counts = Counter()
+        with ExitStack() as stack:
+            files = [self.folder / f"{place}-{number}{_SCRATCH}" for place in range(len(self.shares))]
+            scratch = schema.append(pa.field(_ORDER, pa.float64()))
+            writers = [stack.enter_context(pa.ipc.new_stream(file, scratch)) for file in files]
+            for source, table, randoms in self._pieces(sources):
+                bad = _bad_jets(table, source.file.path, self.dataset)
                 rejected += _rejections(table, bad)
                 counts += _count(table.take(np.array([jet.row for jet in bad], np.int64)), REJECTED)
                 jets = _prepared(table, bad, schema)
                 place, order = randoms[_sound(table, bad)].T
                 jets = jets.append_column(_ORDER, pa.array(order))
-                _distribute(jets, shares.files(place, source.split), writers)
-                progress.advance(len(table))
-    return rejected, counts
+                _distribute(jets, self.shares.files(place, source.split), writers)
+        return rejected, counts
+
+    def _pieces(self, sources: Iterable[Source]) -> Iterator[tuple[Source, pa.Table, NDArray[np.float64]]]:
+        """Pieces of files and the random numbers of their jets, until another group has failed."""
+        read = FORMATS[self.dataset.source].read
+        for source in sources:
+            generator = _generator(self.dataset.seed, source.file.path.name)
+            for table in read([source.file.path]):
+                if self.stop.is_set():
+                    return
+                # As of `jet_randoms`, but the file need not have as many jets as it says.
+                yield source, table, generator.random((len(table), 2))
+                with self.lock:
+                    self.progress.advance(len(table))
 
 
 def _bad_jets(table: pa.Table, path: Path, dataset: Dataset) -> list[BadJet]:
@@ -261,8 +338,10 @@ def _output_schema(schema: pa.Schema) -> pa.Schema:
     return table_schema({*schema.names, *JET_COLUMNS, *JET_OBSERVABLES}, table_facts(schema))
 
 
-def _scattered(folder: Path, place: int) -> Path:
-    return folder / f"{place}.arrows"
+def _scattered(folder: Path, place: int) -> list[Path]:
+    """Scratch files of an output, in the order of the groups."""
+    files = folder.glob(f"{place}-*{_SCRATCH}")
+    return sorted(files, key=lambda path: int(path.stem.partition("-")[2]))
 
 
 def _distribute(
@@ -287,10 +366,12 @@ def _rejections(table: pa.Table, bad: Sequence[BadJet]) -> list[dict]:
     ]
 
 
-def _shuffle(scattered: Path, target: Path, split: str) -> Counts:
-    """Write the jets of a scratch file in random order; count them."""
-    with pa.memory_map(str(scattered)) as stream:
-        table = pa.ipc.open_stream(stream).read_all().unify_dictionaries()
+def _shuffle(scattered: Sequence[Path], target: Path, split: str) -> Counts:
+    """Write the jets of scratch files in random order; count them."""
+    with ExitStack() as stack:
+        streams = [stack.enter_context(pa.memory_map(str(path))) for path in scattered]
+        table = pa.concat_tables([pa.ipc.open_stream(stream).read_all() for stream in streams])
+        table = table.unify_dictionaries()
         table = table.take(np.argsort(table[_ORDER].to_numpy(), kind="stable")).drop_columns([_ORDER])
     write_jets(table, target)
     return _count(table, split)

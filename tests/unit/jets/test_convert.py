@@ -1,5 +1,8 @@
 """Conversion: nothing lost, nothing twice, deterministic, mixed, and bad input leaves nothing behind."""
 
+import threading
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -8,9 +11,10 @@ from small_trees import jet_arrays, ten_classes, write_tree
 
 from softjet.config.jets import Dataset
 from softjet.errors import InputError
-from softjet.jets.convert import SPLITS, convert, jet_randoms
+from softjet.jets.convert import SPLITS, Source, _at_once, _groups, convert, jet_randoms
 from softjet.jets.observables import add_substructure
 from softjet.jets.read import read_jetclass
+from softjet.jets.readers.pieces import JetFile
 from softjet.jets.schema import CLASSES, COLUMNS, JET_OBSERVABLES, JETCLASS, LABELS, jet_schema, table_facts
 from softjet.jets.tables import sort_by_pt
 from softjet.provenance.files import sha256
@@ -33,10 +37,11 @@ def two(sources, tmp_path):
     return copies
 
 
-def run(folder, sources, files=2, **settings):
+def run(folder, sources, files=2, threads=1, **settings):
     """Convert into a folder; the outputs by split."""
     outputs = {split: [folder / f"{split}_{i}.parquet" for i in range(files)] for split in SPLITS}
-    convert(Dataset(**settings), sources, outputs, folder / "rejected.parquet", folder / "counts.parquet")
+    tables = folder / "rejected.parquet", folder / "counts.parquet"
+    convert(Dataset(**settings), sources, outputs, *tables, threads=threads)
     return outputs
 
 
@@ -73,6 +78,46 @@ def test_every_jet_arrives_once_and_unchanged(converted, sources):
     assert len(written) == 10 * JETS
     assert in_order(written).drop_columns(JET_OBSERVABLES).equals(in_order(read))
     assert written.schema.names == output_columns(truth=False)
+
+
+@pytest.mark.parametrize("threads", [2, 5])
+def test_files_do_not_depend_on_the_number_of_threads(converted, sources, tmp_path, threads):
+    assert digests(run(tmp_path, sources, threads=threads)) == digests(converted[1])
+    tables = ("counts.parquet", "rejected.parquet")
+    assert [sha256(tmp_path / name) for name in tables] == [sha256(converted[0] / name) for name in tables]
+
+
+@pytest.mark.parametrize(
+    ("entries", "most", "sizes"), [([1] * 8, 4, [2] * 4), ([9, 1, 1, 1], 4, [1, 3]), ([5], 8, [1])]
+)
+def test_groups_of_source_files_hold_about_as_many_jets(entries, most, sizes):
+    sources = [Source(JetFile(Path(str(i)), n, pa.schema([]))) for i, n in enumerate(entries)]
+    groups = _groups(sources, most)
+    assert [source for group in groups for source in group] == sources
+    assert [len(group) for group in groups] == sizes
+
+
+def test_a_file_that_cannot_be_read_ends_all_threads(sources, tmp_path):
+    bad = tmp_path / sources[4].name
+    write_tree(bad, jet_arrays(40, 4) | {"label_H4q": np.zeros(40, np.int32)})
+    given = [*sources[:4], bad, *sources[5:]]
+    with pytest.raises(InputError, match=bad.name):
+        run(tmp_path, given, threads=3)
+    assert not list(tmp_path.glob("*.parquet"))
+    assert not list(tmp_path.glob(".partial-*"))
+    assert not [thread for thread in threading.enumerate() if "convert" in thread.name]
+
+
+def test_what_one_thread_raises_stops_the_others():
+    stop = threading.Event()
+
+    def call(number):
+        if number == 0:
+            raise InputError("a.root", "tree", "is damaged")
+        assert stop.wait(20)
+
+    with pytest.raises(InputError, match=r"a\.root"):
+        _at_once(call, range(3), 2, stop)
 
 
 def test_every_output_says_what_its_jets_are(converted):
