@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from softjet.attention.reading import mixed
-from softjet.attention.statistics import MULTIPLICITIES, statistics_table
+from softjet.attention.statistics import ALL, MULTIPLICITIES, statistics_table
 from softjet.attention.sums import Ratio, Sums, draws, length_bin
 
 KEYS = mixed(np.arange(20_000, dtype=np.uint64))
@@ -59,7 +59,7 @@ def test_bins_of_multiplicity_do_not_depend_on_the_mix_of_classes():
     sums.add([[Ratio("share", top, torch.ones_like(top))]], KEYS[: len(n)], label, n, ("a", "b"))
     sums.flush()
     table = statistics_table({"share": sums}, {"share": sums})
-    bins = table[table.n_low > 0].set_index("n_low")
+    bins = table[(table.n_low > 0) & (table.layer == ALL)].set_index("n_low")
     assert bins.value.to_dict() == pytest.approx({1: 0.6, 25: 0.4, 40: 0.4})
     assert bins.n_jets.to_dict() == {1: 3, 25: 100, 40: 100}
     assert bins.low.notna().to_dict() == {1: False, 25: True, 40: True}
@@ -71,7 +71,8 @@ def test_a_class_with_few_jets_in_a_bin_is_left_out_of_it():
     top = torch.tensor(label.astype(float))[:, None]
     sums.add([[Ratio("share", top, torch.ones_like(top))]], KEYS[:22], label, n, ("a", "b"))
     sums.flush()
-    row = statistics_table({"share": sums}, {"share": sums}).set_index("n_low").loc[25]
+    table = statistics_table({"share": sums}, {"share": sums})
+    row = table[table.layer == ALL].set_index("n_low").loc[25]
     assert (row.value, row.n_jets) == (0, 20)
 
 
