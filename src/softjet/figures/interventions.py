@@ -151,7 +151,7 @@ def draw_topk(table: pd.DataFrame, target: str | Path) -> None:
     rejection.set(ylabel="ratio of rejections")
     time.set(ylabel="ratio of times (above 1: slower)")
     if quoted.empty:
-        _say(rejection, "not measured:\ntoo few jets on one side of the cut")
+        _say(rejection, "not measured:\ntoo few jets above or below the cut")
     if table.change[table.metric == "time"].isna().all():
         _say(time, "not measured:\nthe machine was too noisy")
     for panel, level in ((accuracy, 0), (rejection, 1), (time, 1)):

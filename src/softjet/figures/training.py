@@ -94,7 +94,7 @@ def draw_roc(roc: pd.DataFrame, target: str | Path) -> None:
 
 
 def _label_roc(axes: Axes, n: int, background: str) -> None:
-    said = f"{n:,} {background} jets; dotted: too few jets on one side of the cut to quote a number"
+    said = f"{n:,} {background} jets; dotted: too few jets above or below the cut to quote a number"
     axes.text(0.04, 1.8, said, fontsize=9)
     axes.set(xlabel="signal efficiency", ylabel=f"rejection of {background} jets, 1 / FPR")
     axes.set(yscale="log", xlim=(0, 1), ylim=(1, 4 * n))
