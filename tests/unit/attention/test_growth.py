@@ -76,5 +76,5 @@ def test_imported_weights_have_no_growth_to_tell_of(growth, tmp_path):
     growth.to_parquet(table)
     own = {"dataset": "jets", "training": {"batch_size": 4}}
     (said,) = _growth_finding(tmp_path, "run", own | {"weights": None})
-    assert said == growth_sentence(growth, 4)
+    assert said.text == growth_sentence(growth, 4)
     assert not list(_growth_finding(tmp_path, "run", own | {"weights": {"name": "other"}}))

@@ -33,10 +33,7 @@ def _run_findings(results: Path, run: str, own: Settings, attention: Sentences) 
     """What was found of a Particle Transformer."""
     yield Finding("Classes told apart", _accuracy_finding(results, run), "Training")
     yield Finding("Binary attention", attention["shares"][-1], "Attention")
-    if not own.get("weights"):  # it was trained here
-        path = results / "statistics" / run / own["dataset"] / "growth.parquet"
-        grown = growth_sentence(pd.read_parquet(path), own["training"]["batch_size"])
-        yield Finding("Attention along the training", grown, "Attention")
+    yield from _growth_finding(results, run, own)
     yield from _physics(results / "statistics" / run / own["dataset"])
 
 
@@ -50,6 +47,14 @@ def _accuracy_finding(results: Path, run: str) -> str:
         f"{with_interval(accuracy.value, accuracy.low, accuracy.high)} on {accuracy.n} test jets "
         f"(guessing gives {1 / classes:.2f})."
     )
+
+
+def _growth_finding(results: Path, run: str, own: Settings) -> Iterator[Finding]:
+    """How attention grows, of a run that was trained here."""
+    if not own.get("weights"):
+        path = results / "statistics" / run / own["dataset"] / "growth.parquet"
+        grown = growth_sentence(pd.read_parquet(path), own["training"]["batch_size"])
+        yield Finding("Attention along the training", grown, "Attention")
 
 
 def _size_finding(results: Path, model: str, own: Settings) -> str:
