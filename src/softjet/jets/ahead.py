@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
+from threading import Event
 from typing import TypeVar
 
 Argument = TypeVar("Argument")
@@ -11,7 +12,11 @@ Result = TypeVar("Result")
 
 
 def ahead(
-    call: Callable[[Argument], Result], arguments: Iterable[Argument], workers: int, depth: int
+    call: Callable[[Argument], Result],
+    arguments: Iterable[Argument],
+    workers: int,
+    depth: int,
+    stop: Event | None = None,
 ) -> Generator[Result, None, None]:
     """Results of a function as `map` gives them, in order, but computed before they are asked for.
 
@@ -28,6 +33,8 @@ def ahead(
         Threads; 0 computes each result when it is asked for.
     depth : int
         Most results that wait or are computed.
+    stop : Event, optional
+        Set when the generator ends, so that a call that takes long can see that nobody waits for it.
 
     Yields
     ------
@@ -47,4 +54,6 @@ def ahead(
             waiting.extend(executor.submit(call, argument) for argument in islice(arguments, 1))
             yield result
     finally:
+        if stop is not None:
+            stop.set()
         executor.shutdown(cancel_futures=True)

@@ -14,13 +14,11 @@ import os
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -29,6 +27,7 @@ from numpy.typing import NDArray
 
 from softjet.config.jets import Dataset, Fractions
 from softjet.errors import InputError
+from softjet.jets.ahead import ahead
 from softjet.jets.check import BadJet, find_bad_jets, refuse
 from softjet.jets.observables import add_substructure
 from softjet.jets.read import FORMATS
@@ -114,7 +113,7 @@ def convert(
         bins = [(split, final[path]) for split in SPLITS for path in outputs[split]]
         rejected, counts = _scatter(dataset, sources, _Shares(dataset, outputs), folder, threads)
         targets = [(_scattered(folder, place), path, split) for place, (split, path) in enumerate(bins)]
-        counts += _sum(_at_once(lambda target: _shuffle(*target), targets, min(threads, 2)))
+        counts += _sum(ahead(lambda target: _shuffle(*target), targets, _workers(min(threads, 2)), 2))
         _check_counts(sources, counts)
         _check_classes(dataset, facts, counts)
         pq.write_table(pa.Table.from_pylist(rejected, _REJECTED_SCHEMA), final[rejected_path])
@@ -223,9 +222,6 @@ class _Shares:
 GROUPS = 4
 """Groups of source files a thread, so that none waits long for the others at the end."""
 
-Given = TypeVar("Given")
-Result = TypeVar("Result")
-
 
 def _scatter(
     dataset: Dataset, sources: Sequence[Source], shares: _Shares, folder: Path, threads: int
@@ -235,7 +231,7 @@ def _scatter(
     with Progress(total, "convert", "jets") as progress:
         scatter = _Scatter(dataset, shares, folder, progress)
         groups = list(enumerate(_groups(sources, GROUPS * threads if threads > 1 else 1)))
-        found = _at_once(scatter.group, groups, threads, scatter.stop)
+        found = list(ahead(scatter.group, groups, _workers(threads), 2 * threads, scatter.stop))
     return [row for rejected, _ in found for row in rejected], _sum(counts for _, counts in found)
 
 
@@ -246,23 +242,9 @@ def _groups(sources: Sequence[Source], most: int) -> list[Sequence[Source]]:
     return [sources[start:end] for start, end in pairwise(np.unique(ends))]
 
 
-def _at_once(
-    call: Callable[[Given], Result],
-    arguments: Sequence[Given],
-    threads: int,
-    stop: threading.Event | None = None,
-) -> list[Result]:
-    """Results of a function in the order of its arguments; what it raises sets `stop`, for the others."""
-    if threads == 1:
-        return [call(argument) for argument in arguments]
-    with ThreadPoolExecutor(threads, thread_name_prefix="softjet-convert") as pool:
-        try:
-            return list(pool.map(call, arguments))
-        except BaseException:
-            if stop is not None:
-                stop.set()
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+def _workers(threads: int) -> int:
+    """Threads beside the caller's, which waits for them."""
+    return threads if threads > 1 else 0
 
 
 def _sum(counts: Iterable[Counts]) -> Counts:

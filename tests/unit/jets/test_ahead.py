@@ -44,3 +44,17 @@ def test_an_error_comes_in_its_place(workers):
         next(stream)
     assert list(stream) == []
     assert not names()
+
+
+def test_calls_under_way_are_told_that_nobody_waits():
+    stop = threading.Event()
+
+    def call(number):
+        if number == 0:
+            raise ValueError("0")
+        assert stop.wait(20)
+
+    start = time.monotonic()
+    with pytest.raises(ValueError, match="0"):
+        list(ahead(call, range(3), 2, 3, stop))
+    assert time.monotonic() - start < 10

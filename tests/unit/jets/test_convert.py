@@ -11,7 +11,7 @@ from small_trees import jet_arrays, ten_classes, write_tree
 
 from softjet.config.jets import Dataset
 from softjet.errors import InputError
-from softjet.jets.convert import SPLITS, Source, _at_once, _groups, convert, jet_randoms
+from softjet.jets.convert import SPLITS, Source, _groups, convert, jet_randoms
 from softjet.jets.observables import add_substructure
 from softjet.jets.read import read_jetclass
 from softjet.jets.readers.pieces import JetFile
@@ -105,19 +105,7 @@ def test_a_file_that_cannot_be_read_ends_all_threads(sources, tmp_path):
         run(tmp_path, given, threads=3)
     assert not list(tmp_path.glob("*.parquet"))
     assert not list(tmp_path.glob(".partial-*"))
-    assert not [thread for thread in threading.enumerate() if "convert" in thread.name]
-
-
-def test_what_one_thread_raises_stops_the_others():
-    stop = threading.Event()
-
-    def call(number):
-        if number == 0:
-            raise InputError("a.root", "tree", "is damaged")
-        assert stop.wait(20)
-
-    with pytest.raises(InputError, match=r"a\.root"):
-        _at_once(call, range(3), 2, stop)
+    assert not [thread for thread in threading.enumerate() if "ahead" in thread.name]
 
 
 def test_every_output_says_what_its_jets_are(converted):
