@@ -163,8 +163,9 @@ def test_a_hundred_million_jets_and_every_ratio_are_planned(tmp_path):
 
 def test_further_test_jets_of_every_class_are_simulated(tmp_path):
     config = tmp_path / "more.yaml"
-    config.write_text("datasets: {simulated: {test_background: 5, test_signal: 3}}")
+    further = "simulation: {shards: 4}, test_background: 5, test_signal: 3"
+    config.write_text(f"datasets: {{simulated: {{{further}}}}}")
     asked = plan(tmp_path, "results/jets/simulated/counts.parquet", config=config)
-    assert asked.jobs["simulate_test"] == 10
+    assert asked.jobs["simulate_test"] == 4 + 9 * 3
     more = re.findall(r"Simulate (\w+) jets for the test split", asked.said)
-    assert sorted(more) == sorted(CLASSES)
+    assert set(more) == set(CLASSES)

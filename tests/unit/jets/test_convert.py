@@ -11,12 +11,22 @@ from small_trees import jet_arrays, ten_classes, write_tree
 
 from softjet.config.jets import Dataset
 from softjet.errors import InputError
-from softjet.jets.convert import SPLITS, Source, _groups, convert, jet_randoms
+from softjet.jets.convert import (
+    SPLITS,
+    Source,
+    _groups,
+    _Scatter,
+    _Shares,
+    convert,
+    inspect_sources,
+    jet_randoms,
+)
 from softjet.jets.observables import add_substructure
 from softjet.jets.read import read_jetclass
 from softjet.jets.readers.pieces import JetFile
 from softjet.jets.schema import CLASSES, COLUMNS, JET_OBSERVABLES, JETCLASS, LABELS, jet_schema, table_facts
 from softjet.jets.tables import sort_by_pt
+from softjet.progress import Progress
 from softjet.provenance.files import sha256
 
 JETS = 150
@@ -106,6 +116,17 @@ def test_a_file_that_cannot_be_read_ends_all_threads(sources, tmp_path):
     assert not list(tmp_path.glob("*.parquet"))
     assert not list(tmp_path.glob(".partial-*"))
     assert not [thread for thread in threading.enumerate() if "ahead" in thread.name]
+
+
+def test_a_group_ends_where_another_has_failed(sources, tmp_path):
+    dataset = Dataset()
+    group = inspect_sources(dataset, sources[:1], {})
+    shares = _Shares(dataset, {split: [tmp_path / split] for split in SPLITS})
+    with Progress(JETS, "convert", "jets") as progress:
+        scatter = _Scatter(dataset, shares, tmp_path, progress)
+        scatter.stop.set()
+        assert scatter.group((0, group)) == ([], {})
+    assert progress.done == 0
 
 
 def test_every_output_says_what_its_jets_are(converted):
