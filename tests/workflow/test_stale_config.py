@@ -55,6 +55,7 @@ NAMES = {
     "comparisons": "two runs",
     "compress.part.base": "another run",
     "compress.part.grids": "each of its runs is a result of its own",
+    "compress.part.learning.embeddings": "Particle Transformer has no tables",
 }
 """Values that name something else, and why no other is tried."""
 

@@ -104,6 +104,14 @@ class Config(Section):
             self._check_base(f"compress.{name}.base", compression.base)
         return self
 
+    @model_validator(mode="after")
+    def _jets_have_no_tables(self) -> "Config":
+        for name, compression in self.compress.items():
+            if compression.base in self.part and compression.learning.embeddings:
+                problem = "Particle Transformer has no embedding tables; leave it false"
+                raise ValueError(f"compress.{name}.learning.embeddings: {problem}")
+        return self
+
     def _check_base(self, where: str, base: str) -> None:
         found = (base in self.part) + (base in self.language)
         if found != 1:

@@ -114,6 +114,11 @@ def test_schema_knows_every_key_and_describes_it():
         ),
         ({"compress": {"part": {"grids": [{"methods": []}]}}}, "compress.part.grids.0.methods", "1 item"),
         (
+            {"compress": {"part": {"learning": {"embeddings": True}}}},
+            "compress.part.learning.embeddings",
+            "no embedding tables",
+        ),
+        (
             {"datasets": {"mine": {"simulation": {"jets_per_class": 3, "shards": 4}}}},
             "datasets.mine.simulation",
             "4 shards cannot share 3 jets of a class; lower shards or raise jets_per_class",
