@@ -151,7 +151,7 @@ class _TokenBlock(_FastBlock):
         query_bias, _, value_bias = self.in_proj.bias.chunk(3)
         q = functional.linear(x, query, query_bias).unflatten(-1, (self.heads, -1)).squeeze(1)
         asking = (q.transpose(0, 1) @ key.unflatten(0, (self.heads, -1))).transpose(0, 1)
-        seen = weigh(asking, normed, bias.squeeze(1), q.shape[-1])
+        seen = _weights(asking, normed, bias.squeeze(1), q.shape[-1]) @ normed
         out = seen.transpose(0, 1) @ value.unflatten(0, (self.heads, -1)).mT
         return out.transpose(0, 1).flatten(1)[:, None] + value_bias
 
@@ -178,25 +178,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
     return (_weights(q, k, bias, width) @ v).unflatten(0, (-1, heads))
 
 
-def weigh(asking: Tensor, source: Tensor, bias: Tensor, width: int) -> Tensor:
-    """Means of a source, weighted by what it is asked.
-
-    Parameters
-    ----------
-    asking : Tensor, shape (B, H, W)
-    source : Tensor, shape (B, S, W)
-    bias : Tensor, such that it broadcasts to (B, H, S)
-    width : int
-        Channels of a query, by whose root logits are divided.
-
-    Returns
-    -------
-    Tensor, shape (B, H, W)
-    """
-    return _weights(asking, source, bias, width) @ source
-
-
 def _weights(q: Tensor, k: Tensor, bias: Tensor, width: int) -> Tensor:
+    """Softmax of queries on keys, divided by the root of a query's channels, plus bias."""
     logits = torch.baddbmm(bias, q, k.mT, alpha=1 / math.sqrt(width))
     return logits.softmax(-1, dtype=torch.float32).to(q.dtype)
 
