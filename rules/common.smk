@@ -527,7 +527,7 @@ def test_section(wildcards):
 
 def test_jets(settings, process):
     """Jets of a class that are simulated for the test split of a dataset only."""
-    return settings.test_background if process == "QCD" else settings.test_signal
+    return settings.further_test.get(process, 0)
 
 
 def test_shards(settings, process):
@@ -538,8 +538,7 @@ def test_shards(settings, process):
 def conversion_section(dataset):
     """Parameters of a conversion: what its simulation is made by shows in its input."""
     return CONFIG.datasets[dataset].model_dump(
-        mode="json",
-        exclude={"simulation", "files", "reference", "test_background", "test_signal"},
+        mode="json", exclude={"simulation", "files", "reference", "further_test"}
     )
 
 

@@ -133,7 +133,7 @@ def test_every_simulated_jet_is_in_exactly_one_split(finished):
         pair for t in tables for pair in zip(t["source"].to_pylist(), t["entry"].to_pylist(), strict=True)
     ]
     dataset = yaml.safe_load(SMALL.read_text())["datasets"]["simulated"]
-    jets = dataset["simulation"]["jets_per_class"] * len(CLASSES) + dataset["test_background"]
+    jets = dataset["simulation"]["jets_per_class"] * len(CLASSES) + sum(dataset["further_test"].values())
     assert len(places) == len(set(places)) == jets
 
 

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -161,11 +162,17 @@ def test_a_hundred_million_jets_and_every_ratio_are_planned(tmp_path):
     assert jobs["total"] > 5000
 
 
-def test_further_test_jets_of_every_class_are_simulated(tmp_path):
+def test_further_test_jets_of_each_class_named_are_simulated_beside_the_default_ones(tmp_path):
     config = tmp_path / "more.yaml"
-    further = "simulation: {shards: 4}, test_background: 5, test_signal: 3"
-    config.write_text(f"datasets: {{simulated: {{{further}}}}}")
+    config.write_text("datasets: {simulated: {simulation: {shards: 4}, further_test: {Tbl: 3, Hbb: 5}}}")
     asked = plan(tmp_path, "results/jets/simulated/counts.parquet", config=config)
-    assert asked.jobs["simulate_test"] == 4 + 9 * 3
     more = re.findall(r"Simulate (\w+) jets for the test split", asked.said)
-    assert set(more) == set(CLASSES)
+    assert Counter(more) == {"QCD": 4, "Tbl": 3, "Hbb": 4}
+
+
+def test_no_further_test_jets_of_a_class_that_has_zero(tmp_path):
+    config = tmp_path / "none.yaml"
+    config.write_text("datasets: {simulated: {further_test: {QCD: 0}}}")
+    asked = plan(tmp_path, "results/jets/simulated/counts.parquet", config=config)
+    assert asked.jobs["simulate"] == len(CLASSES)
+    assert "simulate_test" not in asked.jobs

@@ -1,10 +1,13 @@
 """Sections of the configuration about jets: simulation and datasets."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from softjet.config.section import GivenPath, Section
+
+ClassName = Literal["QCD", "Hbb", "Hcc", "Hgg", "H4q", "Hqql", "Zqq", "Wqq", "Tbqq", "Tbl"]
+"""A class of JetClass, as `softjet.jets.schema` has them, which this package may not import."""
 
 
 class Simulation(Section):
@@ -68,10 +71,8 @@ class Dataset(Section):
     """`simulation`: the ROOT files simulated here; else the format of the files listed below."""
     simulation: Simulation = Simulation()
     """Used with source: simulation."""
-    test_background: int = Field(0, ge=0)
-    """Further QCD jets that are simulated for the test split only; used with source: simulation."""
-    test_signal: int = Field(0, ge=0)
-    """Further jets of each other class that are simulated for the test split only; used likewise."""
+    further_test: dict[ClassName, Annotated[int, Field(ge=0)]] = Field({})
+    """Further jets by class, simulated for the test split only; over the default, none takes `QCD: 0`."""
     reference: GivenPath = ""
     """A Parquet file of published jets (label, part_px, part_py, part_pz, part_energy) to compare with."""
     files: tuple[str, ...] = ()
@@ -92,7 +93,6 @@ class Dataset(Section):
         given = self.splits.given
         if any(given) and (self.files or self.source == "simulation" or not all(given)):
             raise ValueError("splits names files of all three splits, without files and source: simulation")
-        for name in ("test_background", "test_signal"):
-            if getattr(self, name) and self.source != "simulation":
-                raise ValueError(f"{name} is simulated; use it with source: simulation")
+        if any(self.further_test.values()) and self.source != "simulation":
+            raise ValueError("further_test is simulated; use it with source: simulation")
         return self

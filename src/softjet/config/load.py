@@ -62,6 +62,8 @@ def _explain(error: ErrorDetails) -> tuple[str, str]:
         close = difflib.get_close_matches(key, known, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
         return field, f"unknown key; {hint}"
+    if field.endswith(".[key]"):  # so pydantic marks a mapping's key that is none of those listed
+        return field.removesuffix(".[key]"), f"unknown key; known are {error['ctx']['expected']}"
     if not error["loc"]:
         field, _, problem = error["msg"].removeprefix("Value error, ").partition(": ")
         return field, problem

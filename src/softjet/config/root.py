@@ -40,7 +40,7 @@ class Config(Section):
 
     paths: Paths = Paths()
     """Folders."""
-    datasets: dict[str, Dataset] = Field({"simulated": Dataset(test_background=6000)})
+    datasets: dict[str, Dataset] = Field({"simulated": Dataset(further_test={"QCD": 6000})})
     """Datasets by name."""
     part: dict[str, ParTRun] = Field({"reference": ParTRun()})
     """Particle Transformers by name."""

@@ -1,6 +1,7 @@
 import json
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
@@ -8,11 +9,13 @@ from pydantic import BaseModel
 from snakemake.utils import update_config
 
 from softjet.config.generate import default_yaml, key_table, schema_json
+from softjet.config.jets import ClassName
 from softjet.config.load import load_config, validate
 from softjet.config.lowrank import Compression
 from softjet.config.part import ParTRun
 from softjet.config.root import Config
 from softjet.errors import InputError
+from softjet.jets.schema import CLASSES
 
 CONFIG = Path(__file__).parents[3] / "config"
 
@@ -98,6 +101,13 @@ def test_schema_knows_every_key_and_describes_it():
         ({"part": {"reference": {"training": {"epochs": -3}}}}, "part.reference.training.epochs", "-3"),
         ({"attention": {"jets": "many"}}, "attention.jets", "integer"),
         ({"datasets": {"mine": {"source": "root"}}}, "datasets.mine.source", "'jetclass'"),
+        (
+            {"datasets": {"mine": {"further_test": {"QCD": 5, "Top": 5}}}},
+            "datasets.mine.further_test.Top",
+            "unknown key; known are 'QCD', 'Hbb', ",
+        ),
+        ({"datasets": {"mine": {"further_test": {"Tbl": -1}}}}, "datasets.mine.further_test.Tbl", "-1"),
+        ({"datasets": {"mine": {"further_test": 5}}}, "datasets.mine.further_test", "dictionary"),
         ({"compress": {"part": {"base": "nobody"}}}, "compress.part.base", "'nobody'"),
         ({"part": {"reference": {"dataset": "none"}}}, "part.reference.dataset", "'none'"),
         ({"part": 3}, "part", "dictionary"),
@@ -156,6 +166,20 @@ def test_yaml_cannot_run_code(tmp_path):
     with pytest.raises(InputError):
         load_config(path)
     assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "asked"),
+    [({"Tbl": 10}, {"QCD": 6000, "Tbl": 10}), ({"QCD": 0}, {"QCD": 0}), ({}, {"QCD": 6000})],
+)
+def test_further_test_jets_are_laid_over_the_default_ones(given, asked):
+    values = yaml.safe_load(default_yaml())
+    update_config(values, {"datasets": {"simulated": {"further_test": given}}})
+    assert validate(values, "x").datasets["simulated"].further_test == asked
+
+
+def test_classes_of_the_configuration_are_those_of_the_jet_table():
+    assert get_args(ClassName) == CLASSES
 
 
 def test_null_unnames_a_default():

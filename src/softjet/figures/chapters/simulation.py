@@ -81,7 +81,7 @@ def _origin(dataset: Settings) -> str:
     if dataset["source"] != "simulation":
         files = dataset["files"] or [name for names in dataset["splits"].values() for name in names]
         return f"Jets read from files of {_FORMAT_NAMES[dataset['source']]}: {', '.join(files)}."
-    simulation, further = dataset["simulation"], _further(dataset["test_background"], dataset["test_signal"])
+    simulation, further = dataset["simulation"], _further(dataset["further_test"])
     return (
         f"{simulation['jets_per_class']} jets of each of JetClass's ten classes, simulated here: Pythia 8 "
         "at 13 TeV, the response of the CMS detector from JetClass's published card, anti-kT jets with "
@@ -89,7 +89,6 @@ def _origin(dataset: Settings) -> str:
     )
 
 
-def _further(background: int, signal: int) -> str:
-    jets = [f"{background} QCD jets"] if background else []
-    jets += [f"{signal} of each other class"] if signal else []
-    return f" Another {' and '.join(jets)} are in the test split, for the rejections." if jets else ""
+def _further(jets: Mapping[str, int]) -> str:
+    shown = ", ".join(f"{number} {name}" for name, number in jets.items() if number)
+    return f" Further jets of the test split, for the rejections: {shown}." if shown else ""
