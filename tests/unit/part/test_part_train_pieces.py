@@ -48,7 +48,7 @@ def test_loss_and_gradients_are_means_over_jets_though_pieces_differ():
 
 @pytest.mark.parametrize("normalisation", ["renormalised", "masked", "published"])
 def test_running_averages_are_the_mean_of_the_pieces_in_any_order(normalisation):
-    run = run_of(SMALL.model_copy(update={"normalisation": normalisation}), microbatches=2)
+    run = run_of(SMALL.model_copy(update={"normalisation": normalisation}), microbatches=2, device="cpu")
     batch = Jets(16).take(torch.arange(16))
     first, second = batch.piece((0, 2)), batch.piece((1, 2))
     means = []
