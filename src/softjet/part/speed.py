@@ -21,6 +21,7 @@ from softjet.part.inference import InferenceModel
 from softjet.part.lanes import side_by_side
 from softjet.part.model import ParticleTransformer
 from softjet.part.prediction import JetBatch
+from softjet.part.second_look import SecondLook
 from softjet.part.speed_peer import Calls, answering_elsewhere, learning_elsewhere
 from softjet.part.speed_weaver import (
     Inputs,
@@ -291,6 +292,7 @@ WAYS: Mapping[str, Callable[[ParticleTransformer], Network]] = {
     "model, float32": lambda model: model.eval(),
     "inference, float32": partial(InferenceModel, precision="float32"),
     "inference, bfloat16": partial(InferenceModel, precision="bfloat16"),
+    "inference, bfloat16, close calls in float32": SecondLook,
 }
 """Our ways to logits: the model as it is trained, and prepared for inference."""
 
