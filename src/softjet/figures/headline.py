@@ -1,5 +1,6 @@
 """The headline of rank learning: a row a model family, beside what the paper claims."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -78,8 +79,8 @@ def _row(family: Family) -> dict[str, Any]:
         "model": f"{facts['model']} ({facts['note']})" if facts["note"] else facts["model"],
         "ranks by": METHODS[facts["method"]][0],
         "task, metric": f"{facts['task']}, {facts['metric']} ({quality['better']} is better)",
-        "dense": f"{quality['reference']:.3f}",
-        "compressed": f"{quality['value']:.3f}",
+        "dense": _value(quality["reference"]),
+        "compressed": _value(quality["value"]),
         "change [95 %]": f"{change_words(quality)}, n = {quality['n']:,}, seeds: {quality['seeds']}",
         "removed: matrices, blocks, total": ", ".join(shares),
         "MACs a call [M]": "; ".join(_macs(row) for row in speeds if "macs_a" in row) or None,
@@ -94,6 +95,10 @@ def _quality(family: Family) -> dict[Any, Any]:
     own = table[(table["against"] == DENSE) & (table["metric"] == facts["metric"])]
     chosen = (own["method"] == facts["method"]) & (own["keep"] == facts["keep"])
     return own[chosen].to_dict("records")[0]
+
+
+def _value(value: float) -> str:
+    return "not measured" if math.isnan(value) else f"{value:.3f}"
 
 
 def _macs(row: Mapping[Any, Any]) -> str:
@@ -111,7 +116,8 @@ def _missed(quality: Mapping[Any, Any], speeds: Sequence[Mapping[Any, Any]]) -> 
     if round(gone, 2) < PUBLISHED_REMOVED:
         missed.append(f"half of the whole model (removed: {percent(gone, 0)})")
     loss = quality["change"] - (1 if quality["change_is"] == "ratio" else 0)
-    if (loss if quality["better"] == "lower" else -loss) > quality["margin"]:
+    # So that what was not measured, NaN, is missed too.
+    if not (loss if quality["better"] == "lower" else -loss) <= quality["margin"]:
         missed.append(f"a loss of at most {margin_words(quality)}")
     measured = [row for row in speeds if not row["note"]]
     if not measured:

@@ -1,6 +1,7 @@
 """The report: one self-contained HTML page made of sections with text, tables and pictures."""
 
 import base64
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -141,9 +142,11 @@ def percent(value: float, digits: int = 1) -> str:
 
 
 def with_interval(value: float, low: float, high: float, scale: float = 1.0, digits: int = 3) -> str:
-    """A number with its interval, as `0.500 [0.480, 0.520]`."""
+    """A number with its interval, as `0.500 [0.480, 0.520]`; without one, as `0.500 (no interval)`."""
+    if math.isnan(value):
+        return "not measured"
     a, b, c = (f"{scale * number:.{digits}f}" for number in (value, low, high))
-    return f"{a} [{b}, {c}]"
+    return f"{a} (no interval)" if math.isnan(low) or math.isnan(high) else f"{a} [{b}, {c}]"
 
 
 def _cell(value: object) -> str:

@@ -13,6 +13,9 @@ from softjet.language.wikitext import FOLDERS
 LEVEL = 0.95
 RESAMPLES = 1000
 
+FEWEST_EXAMPLES = 5
+"""With fewer examples or windows a bootstrap tells nothing of their spread."""
+
 Outputs = NDArray[np.floating]
 Labels = NDArray[np.integer]
 Metric = Callable[[Outputs, Labels], float]
@@ -24,15 +27,23 @@ def accuracy(logits: Outputs, labels: Labels) -> float:
 
 
 def f1(logits: Outputs, labels: Labels) -> float:
-    """F1 score of class 1, as GLUE asks for in MRPC and QQP: 2 TP / (2 TP + FP + FN); 0 without any."""
+    """F1 score of class 1, as GLUE asks for in MRPC and QQP: 2 TP / (2 TP + FP + FN).
+
+    NaN where no example is of class 1: no model could do well or badly then.
+    """
     chosen, true = logits.argmax(1) == 1, labels == 1
     both = int(chosen.sum()) + int(true.sum())
-    return 2 * int((chosen & true).sum()) / both if both else 0.0
+    return 2 * int((chosen & true).sum()) / both if true.any() else math.nan
 
 
 def matthews(logits: Outputs, labels: Labels) -> float:
-    """Matthews correlation of two classes, as GLUE asks for in CoLA; 0 where only one is chosen or true."""
+    """Matthews correlation of two classes, as GLUE asks for in CoLA; 0 where only one is chosen.
+
+    NaN where all examples are of one class: no model could do well or badly then.
+    """
     chosen, true = logits.argmax(1) == 1, labels == 1
+    if true.all() or not true.any():
+        return math.nan
     spread = float(chosen.std() * true.std())
     return float(np.mean(chosen & true) - chosen.mean() * true.mean()) / spread if spread else 0.0
 
@@ -95,21 +106,31 @@ def metrics_table(
     Returns
     -------
     DataFrame
-        metric, value, low, high (95 % interval), n (examples or windows), note (for a perplexity: tokens,
-        context and stride).
+        metric, value, low, high (95 % interval; NaN with fewer than `FEWEST_EXAMPLES`), n (examples or
+        windows), note (for a perplexity: tokens, context and stride; what was not measured).
     """
     outputs, labels = outputs_of(examples)
     generator = np.random.default_rng(seed)
     draws = [generator.integers(len(labels), size=len(labels)) for _ in range(resamples)]
     rows = []
     for name, metric in metrics_of(task.name).items():
-        values = [metric(outputs[draw], labels[draw]) for draw in draws]
-        low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-        rows.append((name, metric(outputs, labels), low, high, len(labels), _note(examples, task)))
+        value, values = metric(outputs, labels), [metric(outputs[draw], labels[draw]) for draw in draws]
+        low, high = _interval(value, values, len(labels))
+        rows.append((name, value, low, high, len(labels), _note(examples, task, value)))
     return pd.DataFrame(rows, columns=["metric", "value", "low", "high", "n", "note"])
 
 
-def _note(examples: pd.DataFrame, task: Task) -> str:
+def _interval(value: float, values: list[float], examples: int) -> tuple[float, float]:
+    """Percentiles of what could be measured; a rare resample may have examples of one class only."""
+    if math.isnan(value) or examples < FEWEST_EXAMPLES:
+        return math.nan, math.nan
+    low, high = np.nanquantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
+
+
+def _note(examples: pd.DataFrame, task: Task, value: float) -> str:
+    if math.isnan(value):
+        return "not measured: the examples are of one class"
     if "nll" not in examples:
         return ""
     stride = task.stride or task.length

@@ -21,7 +21,11 @@ COLUMNS = (
     "value_high", "reference", "change", "low", "high", "spread", "note",
 )  # fmt: skip
 
+FEWEST_EXAMPLES = 5
+"""With fewer examples a bootstrap tells nothing of their spread, and there is no interval."""
+
 NOT_MEASURED = "not measured: too few examples for this metric in one of the runs"
+NO_INTERVAL = f"no interval: fewer than {FEWEST_EXAMPLES} examples"
 
 
 class Run(NamedTuple):
@@ -79,7 +83,8 @@ def compare_methods(
         (examples), seeds (their number), value with value_low and value_high (of the method on its own),
         reference (the other model's value), change (value - reference, or value / reference) with low and
         high, spread (standard deviation of the change between seeds; NaN with one), note. What a metric
-        cannot measure in every run is NaN, and note says so.
+        cannot measure in every run is NaN, and so are intervals from fewer than `FEWEST_EXAMPLES`; note says
+        so.
 
     Raises
     ------
@@ -96,10 +101,10 @@ def compare_methods(
         for (method, keep), against in _pairs(places):
             shared = sorted(places[method, keep].keys() & places[against].keys())
             own, other = (values[name][[places[m][s] for s in shared]] for m in ((method, keep), against))
-            found = _compare(own, other, metric.ratio, seed)
+            found = _compare(own, other, metric.ratio, seed, len(labels))
             kind = "ratio" if metric.ratio else "difference"
             about = (name, metric.better, kind, method, keep, against[0], len(labels), len(shared))
-            rows.append((*about, *found, NOT_MEASURED if np.isnan(found[0]) else ""))
+            rows.append((*about, *found, _note(found[0], len(labels))))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -158,7 +163,13 @@ def _resampled(
     return {name: np.concatenate(found, axis=1) for name, found in pieces.items()}
 
 
-def _compare(own: NDArray, other: NDArray, ratio: bool, seed: int) -> tuple[float, ...]:
+def _note(value: float, examples: int) -> str:
+    if np.isnan(value):
+        return NOT_MEASURED
+    return "" if examples >= FEWEST_EXAMPLES else NO_INTERVAL
+
+
+def _compare(own: NDArray, other: NDArray, ratio: bool, seed: int, examples: int) -> tuple[float, ...]:
     """From value to spread, of the values (seeds, 1 + resamples) of two models."""
     if np.isnan(own[:, 0]).any() or np.isnan(other[:, 0]).any():
         return (np.nan,) * 8
@@ -167,6 +178,8 @@ def _compare(own: NDArray, other: NDArray, ratio: bool, seed: int) -> tuple[floa
     change = np.divide if ratio else np.subtract
     mine, theirs = _over_seeds(own, draws), _over_seeds(other, draws)
     changes = change(mine, theirs)
+    if examples < FEWEST_EXAMPLES:
+        mine[1:], changes[1:] = np.nan, np.nan
     spread = change(own[:, 0], other[:, 0]).std(ddof=1) if seeds > 1 else np.nan
     return (mine[0], *_interval(mine[1:]), theirs[0], changes[0], *_interval(changes[1:]), spread)
 
@@ -182,6 +195,8 @@ def _over_seeds(values: NDArray, draws: NDArray[np.integer]) -> NDArray:
 
 def _interval(values: NDArray) -> tuple[float, float]:
     """Percentiles of what could be measured; a rare resample may have too few examples."""
+    if np.isnan(values).all():
+        return np.nan, np.nan
     low, high = np.nanquantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
 

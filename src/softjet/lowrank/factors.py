@@ -122,6 +122,7 @@ class Factors(nn.Module):
         if self.fixed or not gated:
             return self.sigma.to(self.right.dtype)
         norms = self._norms()
+        norms = norms.clamp(min=torch.finfo(norms.dtype).tiny)  # of a matrix of zeros they may be zero
         passed = self.gate(norms * self.sigma / self.scale)
         return (self.scale * passed / norms).to(self.right.dtype)
 
@@ -304,4 +305,5 @@ def _lengths(left: Tensor, right: Tensor) -> Tensor:
 
 
 def _scale(sizes: Tensor) -> Tensor:
-    return sizes.median().clamp(min=SMALLEST_SCALE * sizes.max())
+    scale = sizes.median().clamp(min=SMALLEST_SCALE * sizes.max())
+    return torch.where(scale > 0, scale, torch.ones_like(scale))  # of a matrix of zeros any will do

@@ -78,7 +78,7 @@ def _what(factors: Factors, rank: int) -> dict[str, Any]:
         "parameters": parameters,
         "threshold": alpha,
         "threshold_raw": alpha * scale,
-        "threshold_of_largest": alpha * scale / float(spectrum[0]),
+        "threshold_of_largest": alpha * scale / float(spectrum[0]) if spectrum[0] > 0 else math.nan,
         "scale": scale,
         "spectrum": spectrum.tolist(),
         "kept": torch.isin(by_size, factors.order()[:rank]).tolist(),

@@ -11,7 +11,7 @@ from softjet.config.language import Source, Task
 from softjet.language.metrics import accuracy, f1, matthews, metrics_of, metrics_table, outputs_of, perplexity
 
 
-@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 1.0])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
 @pytest.mark.parametrize(
     ("ours", "theirs"), [(accuracy, accuracy_score), (f1, f1_score), (matthews, matthews_corrcoef)]
 )
@@ -19,11 +19,42 @@ def test_metrics_of_sentences_are_scikit_learns(ours, theirs, share):
     generator = np.random.default_rng(1)
     labels = (generator.random(200) < share).astype(int)
     logits = generator.normal(size=(200, 2)) + np.eye(2)[labels]
-    assert ours(logits, labels) == pytest.approx(theirs(labels, logits.argmax(1), **_zero(theirs)))
+    assert ours(logits, labels) == pytest.approx(theirs(labels, logits.argmax(1)))
+    constant = np.tile([1.0, 0.0], (200, 1))
+    assert ours(constant, labels) == pytest.approx(theirs(labels, constant.argmax(1)))
 
 
-def _zero(metric):
-    return {"zero_division": 0.0} if metric is f1_score else {}
+@pytest.mark.parametrize("choice", [[1.0, 0.0], [0.0, 1.0]])
+def test_what_asks_for_two_classes_is_not_measured_on_one(choice):
+    """Nor is it 0, which two models would have in common."""
+    logits, zeros = np.tile(choice, (50, 1)), np.zeros(50, int)
+    assert math.isnan(f1(logits, zeros))
+    assert math.isnan(matthews(logits, zeros))
+    assert math.isnan(matthews(logits, zeros + 1))
+    examples = pd.DataFrame(
+        {"example": range(50), "label": zeros, "logit_0": choice[0], "logit_1": choice[1]}
+    )
+    table = metrics_table(examples, task("cola")).set_index("metric")
+    assert table.loc["matthews", ["value", "low", "high"]].isna().all()
+    assert table.loc["matthews", "note"] == "not measured: the examples are of one class"
+    assert table.loc["accuracy", "note"] == ""
+    assert table.loc["accuracy", ["low", "high"]].tolist() == 2 * [choice[0]]
+
+
+@pytest.mark.parametrize(("n", "told"), [(1, False), (4, False), (5, True)])
+def test_few_windows_have_no_interval(n, told):
+    examples = pd.DataFrame({"window": range(n), "tokens": 31, "nll": np.linspace(90.0, 95.0, n)})
+    row = metrics_table(examples, task("wikitext2", length=32)).iloc[0]
+    assert row["value"] > 1
+    assert row[["low", "high"]].notna().tolist() == [told, told]
+    assert row["note"].startswith(f"{31 * n} tokens")
+
+
+def test_a_resample_of_one_class_does_not_undo_the_interval():
+    labels = np.array([1, *[0] * 5])
+    examples = pd.DataFrame({"example": range(6), "label": labels, "logit_0": 0.5, "logit_1": labels * 1.0})
+    row = metrics_table(examples, task("cola")).set_index("metric").loc["matthews"]
+    assert row[["value", "low", "high"]].tolist() == pytest.approx([1.0, 1.0, 1.0])
 
 
 def test_perplexity_weighs_windows_by_their_tokens():

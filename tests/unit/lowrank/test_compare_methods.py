@@ -54,6 +54,18 @@ def test_values_are_means_over_the_seeds_that_both_have():
     assert (row["n"], row["seeds"]) == (N, 2)
 
 
+@pytest.mark.parametrize(("n", "told"), [(1, False), (4, False), (5, True)])
+def test_few_examples_have_no_interval_and_show_nothing(n, told):
+    windows = np.stack([np.full(n, 100.0), np.linspace(300, 310, n)], axis=1)
+    runs = [Run("dense", 1.0, 1, windows), Run("soft-threshold", 0.5, 1, windows * [1, 1.001])]
+    table = add_equivalence(compare_methods(runs, np.zeros(n, int), {"perplexity": PERPLEXITY}))
+    row = _rows(table).loc[("soft-threshold", 0.5, "dense")]
+    assert row["change"] == pytest.approx(1.003, abs=1e-3)
+    assert row[["low", "high", "value_low", "value_high"]].notna().tolist() == 4 * [told]
+    assert row["alike"] == told
+    assert row["note"] == ("" if told else "no interval: fewer than 5 examples")
+
+
 @pytest.mark.parametrize(
     ("methods", "pairs"),
     [

@@ -207,6 +207,42 @@ def test_what_a_model_keeps_is_said_with_how_it_was_cut(tmp_path, method, words)
     assert said.text.startswith(words)
 
 
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({"change": -0.02, "low": NAN, "high": NAN}, "accuracy changes by -0.020 (no interval) against"),
+        ({"change": NAN, "low": NAN, "high": NAN, "value": NAN}, "accuracy cannot be measured against"),
+    ],
+)
+def test_what_was_not_measured_is_said_at_the_head(tmp_path, row, words):
+    settings = _results(tmp_path, "soft-threshold")
+    path = tmp_path / "lowrank" / "bert" / "comparison.parquet"
+    pd.read_parquet(path).assign(**row, note="not").to_parquet(path)
+    (said,) = find_most_important(tmp_path, settings, {})
+    assert words in said.text
+    assert "nan" not in said.text
+
+
+def test_a_quality_that_was_not_measured_is_not_reached():
+    row = _missed(_row(change=NAN, low=NAN, high=NAN, value=NAN, reference=NAN, keep_total=0.5), _ratio(1.5))
+    assert row["not reached"] == "a loss of at most 0.01"
+    assert [row["dense"], row["compressed"]] == 2 * ["not measured"]
+    assert row["change [95 %]"].startswith("not measured, n =")
+
+
+def test_lengths_are_those_of_each_batch_size(tmp_path):
+    settings = _results(tmp_path, "soft-threshold")
+    path = next((tmp_path / "latency" / "bert").glob("*-ratios.parquet"))
+    rows = pd.concat([pd.read_parquet(path).head(1)] * 2, ignore_index=True)
+    rows.assign(batch=[1, 64], length=[40, 43], threads=2).to_parquet(path)
+    (said,) = find_most_important(tmp_path, settings, {})
+    assert "with a batch of 1 (length 40), " in said.text
+    assert said.text.endswith("with a batch of 64 (length 43).")
+
+
 def test_time_that_was_not_measured_is_not_reached():
     for ratios in (None, _ratio(float("nan"), "too noisy")):
         assert "a measurement of the time" in _missed(_row(), ratios)["not reached"]

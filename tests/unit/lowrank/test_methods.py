@@ -42,6 +42,19 @@ def test_all_methods_reach_the_same_size(tmp_path, keep):
         assert counts.total == history["parameters"].iloc[-1]
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_a_matrix_of_zeros_stands_in_no_ones_way(tmp_path, method):
+    model = network()
+    weights = [layer.weight for layer in model.modules() if isinstance(layer, nn.Linear)]
+    torch.nn.init.zeros_(weights[1])
+    keep = 1.0 if method == "dense" else 0.6
+    model, history, ranks = run(method, tmp_path, model=model, keep=keep)
+    assert history["task"].notna().all()
+    assert history["parameters"].iloc[-1] <= keep * parameter_counts(network(), SELECTION).total
+    assert ranks["scale"].gt(0).all()
+    assert all(torch.isfinite(parameter).all() for parameter in model.parameters())
+
+
 @pytest.mark.parametrize("of", ["linears", "total", "time"])
 @pytest.mark.parametrize("method", COMPRESSING)
 def test_a_budget_below_the_rank_floors_is_one_line_before_anything_is_computed(tmp_path, method, of):

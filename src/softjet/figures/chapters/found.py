@@ -1,5 +1,6 @@
 """What was found: one sentence a stage, at the head of the report."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
@@ -64,7 +65,8 @@ def _size_finding(results: Path, model: str, own: Settings) -> str:
     chosen = (table["method"] == method) & (table["keep"] == keep) & (table["against"] == "dense")
     row = table[chosen].to_dict("records")[0]
     note = f" ({own['note']})" if own["note"] else ""
-    change = f"{metric_words(row['metric'])} changes by {change_words(row)}"
+    metric, measured = metric_words(row["metric"]), not math.isnan(row["change"])
+    change = f"{metric} {'changes by ' + change_words(row) if measured else 'cannot be measured'}"
     return (
         f"{made_words(method)}, {model}{note} keeps {percent(row['keep_total'])} of its parameters, "
         f"{percent(row['keep_blocks'])} of its blocks; {change} against the dense model trained as long "
@@ -91,10 +93,10 @@ def _speeds(results: Path, model: str, own: Settings) -> str:
     """How fast the run that is shown is, in one sentence."""
     rows = records(results / "latency" / model / f"{own['shown']}-ratios.parquet")
     told = ", ".join(_speed(row) for row in rows)
-    where = f"length {rows[0]['length']}, threads: {rows[0]['threads']}"
-    return f"Its speed in units of the dense one's ({where}): {told}."
+    return f"Its speed in units of the dense one's (threads: {rows[0]['threads']}): {told}."
 
 
 def _speed(row: Mapping[str, Any]) -> str:
     ratio = with_interval(row["ratio"], row["low"], row["high"], digits=2)
-    return f"{'not told on so noisy a machine' if row['note'] else ratio} with a batch of {row['batch']}"
+    told = "not told on so noisy a machine" if row["note"] else ratio
+    return f"{told} with a batch of {row['batch']} (length {row['length']})"
