@@ -6,6 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import gguf
+import numpy as np
 import torch
 from gguf import GGUFReader
 from transformers import (
@@ -19,6 +21,18 @@ from softjet.errors import InputError, first_line
 from softjet.language.plain import FETCH, check_layers, quiet
 from softjet.provenance.files import check_is_file
 from softjet.weights import check_finite
+
+_PLAIN = "give the model's plain files (config.json with safetensors)"
+
+_SCALING = {
+    "llama.rope.scaling.type": (None, "none", "linear"),
+    "llama.rope.scaling.factor": (None, 0, 1),
+    "llama.rope.scale_linear": (None, 0, 1),
+    "llama.rope.scaling.attn_factor": (None, 1),
+}
+"""Values with which llama.cpp scales no positions; 0 stands there for a factor that is not given."""
+
+_FACTORS = "rope_freqs.weight"
 
 
 def load_gguf(path: str | Path) -> LlamaForCausalLM:
@@ -37,10 +51,13 @@ def load_gguf(path: str | Path) -> LlamaForCausalLM:
     Raises
     ------
     InputError
-        The file is absent or damaged, or holds another architecture.
+        The file is absent or damaged, holds another architecture, scales positions or has tensors that Llama
+        does not take.
     """
     path = Path(path)
-    _check(path)
+    reader = _check(path)
+    with _reading(path):
+        _check_positions(reader, path)
     try:
         with quiet(), _bar_in_a_terminal():
             found: Any = LlamaForCausalLM.from_pretrained(
@@ -59,6 +76,8 @@ def load_gguf(path: str | Path) -> LlamaForCausalLM:
         raise InputError(
             path, missing[0], f"is not among the weights ({len(missing)} are missing); fetch it again"
         )
+    with _reading(path):
+        _check_all_taken(reader, loaded, path)
     check_finite(loaded.named_parameters(), path, FETCH)
     return _plain(loaded)
 
@@ -94,16 +113,45 @@ def _bar_in_a_terminal() -> Iterator[None]:
         reader.tqdm = bar
 
 
-def _check(path: Path) -> None:
-    check_is_file(path, "GGUF")
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Say in one line what the reader raises: it trusts what the file says of itself."""
     try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(path, "GGUF", f"cannot be read ({first_line(error)}); fetch it again") from error
+
+
+def _check(path: Path) -> GGUFReader:
+    check_is_file(path, "GGUF")
+    with _reading(path):
         reader = GGUFReader(path)
         found, layers = (_value(reader, key) for key in ("general.architecture", "llama.block_count"))
-    except Exception as error:  # the reader trusts what the file says of itself
-        raise InputError(path, "GGUF", f"cannot be read ({first_line(error)}); fetch it again") from error
     if found != "llama":
         raise InputError(path, "general.architecture", f"is {found!r}; only llama is read")
     check_layers(layers, path)
+    return reader
+
+
+def _check_positions(reader: GGUFReader, path: Path) -> None:
+    """Refuse scaled positions: transformers reads the file as if they were not."""
+    for key, unscaled in _SCALING.items():
+        if (value := _value(reader, key)) not in unscaled:
+            raise InputError(path, key, f"is {value!r}; scaled positions are not read: {_PLAIN}")
+
+
+def _check_all_taken(reader: GGUFReader, model: LlamaForCausalLM, path: Path) -> None:
+    """Refuse tensors that the model has no place for: transformers leaves them out without a word."""
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, model.config.num_hidden_layers)
+    taken = {names.get_name(name, (".weight", ".bias")) for name in model.state_dict()}
+    for tensor in reader.tensors:
+        if tensor.name == _FACTORS and np.all(gguf.dequantize(tensor.data, tensor.tensor_type) == 1):
+            continue
+        if tensor.name not in taken:
+            what = "scales positions" if tensor.name == _FACTORS else "is a tensor that Llama does not take"
+            raise InputError(path, tensor.name, f"{what}; it is not read: {_PLAIN}")
 
 
 def _value(reader: GGUFReader, key: str) -> object:

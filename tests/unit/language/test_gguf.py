@@ -52,8 +52,11 @@ def interleaved(rows, heads):
     return rows[order]
 
 
-def write(path, model, kind=None):
-    """A GGUF file of a model, its matrices quantised if a kind is given; gives the weights that it holds."""
+def write(path, model, kind=None, add=lambda writer: None):
+    """A GGUF file of a model, its matrices quantised if a kind is given; gives the weights that it holds.
+
+    `add` puts more into it.
+    """
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_name("tiny")
     writer.add_block_count(2)
@@ -86,6 +89,7 @@ def write(path, model, kind=None):
             back = gguf.dequantize(packed, kind)
             undo = np.argsort(interleaved(np.arange(len(back)), heads)) if heads else np.arange(len(back))
             stored[name] = back[undo]
+    add(writer)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -158,3 +162,67 @@ def test_a_gguf_for_another_family_is_one_line(tmp_path):
     (tmp_path / "model.gguf").write_bytes(b"")
     with pytest.raises(InputError, match=r"family: .* for bert"):
         load_model(tmp_path, "bert")
+
+
+def scaling(kind, factor):
+    def add(writer):
+        writer.add_rope_scaling_type(kind)
+        writer.add_rope_scaling_factor(factor)
+
+    return add
+
+
+def tensor(name, *values):
+    return lambda writer: writer.add_tensor(name, np.array(values, np.float32))
+
+
+LINEAR, YARN, NONE = (getattr(gguf.RopeScalingType, name) for name in ("LINEAR", "YARN", "NONE"))
+
+
+@pytest.mark.parametrize(
+    ("add", "field"),
+    [
+        (scaling(LINEAR, 4.0), r"llama\.rope\.scaling\.factor: is 4\.0"),
+        (scaling(YARN, 4.0), r"llama\.rope\.scaling\.type: is 'yarn'"),
+        (lambda writer: writer.add_rope_scaling_factor(2.0), r"llama\.rope\.scaling\.factor: is 2\.0"),
+        (
+            lambda writer: writer.add_float32("llama.rope.scale_linear", 2.0),
+            r"llama\.rope\.scale_linear: is 2\.0",
+        ),
+        (
+            lambda writer: writer.add_rope_scaling_attn_factors(2.0),
+            r"llama\.rope\.scaling\.attn_factor: is 2\.0",
+        ),
+        (tensor("rope_freqs.weight", 1, 1, 1, 8), r"rope_freqs\.weight: scales positions"),
+        (
+            tensor("blk.0.attn_q.bias", *[0.5] * WIDTH),
+            r"blk\.0\.attn_q\.bias: is a tensor that Llama does not",
+        ),
+        (tensor("blk.2.attn_norm.weight", *[1] * WIDTH), r"blk\.2\.attn_norm\.weight: is a tensor"),
+    ],
+)
+def test_what_would_be_left_out_of_a_gguf_is_refused(tmp_path, add, field):
+    write(tmp_path / "model.gguf", llama(), add=add)
+    with pytest.raises(
+        InputError, match=rf"model\.gguf: {field}.*read: give the model's plain files"
+    ) as caught:
+        load_model(tmp_path, "llama")
+    assert "\n" not in str(caught.value)
+    assert load_tokenizer(tmp_path, len(TOKENS)).eos_token_id == 2
+
+
+@pytest.mark.parametrize(
+    "add",
+    [
+        scaling(NONE, 1.0),
+        scaling(LINEAR, 1.0),
+        scaling(LINEAR, 0.0),
+        tensor("rope_freqs.weight", 1, 1, 1, 1),
+    ],
+)
+def test_positions_that_are_scaled_by_nothing_are_read(tmp_path, add):
+    model = llama()
+    write(tmp_path / "model.gguf", model, add=add)
+    tokens = torch.arange(3, 43).reshape(2, 20)
+    with torch.no_grad():
+        torch.testing.assert_close(load_model(tmp_path, "llama")(tokens).logits, model(tokens).logits)
