@@ -5,7 +5,7 @@ Weights are read from safetensors, or from a GGUF or llama2.c file; no code of a
 
 import difflib
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, cast
@@ -34,7 +34,8 @@ CLASSES = {
 
 Shape = Sequence[int]
 
-_HEAD = ("classifier.", "bert.pooler.", "lm_head.")
+_NEW = ("bert.pooler", "classifier")
+"""What is made new for a model that had no classifier."""
 
 
 def load_model(
@@ -104,17 +105,22 @@ def _load(folder: Path, kind: type[PreTrainedModel], labels: int | None, seed: i
         problem = f"cannot be loaded ({first_line(error)}); fetch its files again"
         raise InputError(folder, kind.__name__, problem) from error
     model, notes = loaded
-    _check_names(folder, notes["missing_keys"])
+    _check_names(folder, notes["missing_keys"], model.config.tie_word_embeddings)
     _check_shapes(folder, notes["mismatched_keys"], labels)
     check_finite(model.named_parameters(), folder, FETCH)
     return cast(PreTrainedModel, model.eval())
 
 
-def _check_names(folder: Path, missing: Iterable[str]) -> None:
-    """Refuse weights that lack a tensor, other than one of a head, which may be new."""
-    lacking = sorted(name for name in missing if not name.startswith(_HEAD))
+def _check_names(folder: Path, missing: Collection[str], tied: bool) -> None:
+    """Refuse weights that lack a tensor, other than of a classifier, or of an output tied to inputs."""
+    new = [part for part in _NEW if any(name.startswith(f"{part}.") for name in missing)]
+    known = (*(f"{part}." for part in _NEW), *(("lm_head.",) if tied else ()))
+    lacking = sorted(name for name in missing if not name.startswith(known))
     if lacking:
-        raise InputError(folder, lacking[0], f"is not among the weights ({len(lacking)} are missing)")
+        problem = f"is not among the weights ({len(lacking)} are missing); give those of the whole model"
+        raise InputError(folder, lacking[0], problem)
+    if new:
+        log.info("%s: %s: not among the weights; made new", folder, " and ".join(new))
 
 
 def _check_shapes(folder: Path, mismatched: Iterable[tuple[str, Shape, Shape]], labels: int | None) -> None:

@@ -1,9 +1,10 @@
 import json
+import logging
 import pickle
 
 import pytest
 import torch
-from transformers import BertConfig, BertForMaskedLM
+from transformers import BertConfig, BertForMaskedLM, LlamaForSequenceClassification
 
 from softjet.errors import InputError
 from softjet.language.models import CLASSES, build_model, describe, load_model, new_model, save_model
@@ -72,7 +73,8 @@ def test_seed_alone_gives_the_weights():
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_new_head_of_a_model_with_another_task_comes_of_the_seed(tmp_path):
+def test_new_head_of_a_model_with_another_task_comes_of_the_seed(tmp_path, caplog):
+    caplog.set_level(logging.INFO, "softjet")
     other = BertForMaskedLM(BertConfig(**SMALL["bert"]))
     other.save_pretrained(tmp_path)
     models = [load_model(tmp_path, "bert", labels=2, seed=seed) for seed in (1, 1, 2)]
@@ -82,6 +84,8 @@ def test_new_head_of_a_model_with_another_task_comes_of_the_seed(tmp_path):
     assert not torch.equal(heads[0], heads[2])
     inside = "encoder.layer.0.attention.self.query.weight"
     assert torch.equal(models[0].bert.get_parameter(inside), other.bert.get_parameter(inside))
+    told = f"{tmp_path}: bert.pooler and classifier: not among the weights; made new"
+    assert caplog.messages == [told] * 3
 
 
 @pytest.mark.parametrize(("family", "last"), [("bert", "classifier"), ("mpnet", "classifier.out_proj")])
@@ -99,6 +103,23 @@ def test_head_of_another_number_of_classes_comes_of_the_seed_too(tmp_path, famil
     assert all(torch.equal(models[0].get_parameter(name), value) for name, value in kept.items())
     told = f"{tmp_path}: classifier: is of 3 classes, the task has {labels}; a new one is made"
     assert caplog.messages == [told] * 3
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_language_model_without_its_output_layer_is_refused(tmp_path, whole):
+    other = small("llama")
+    kind = LlamaForSequenceClassification(other.config) if whole else other.model
+    kind.save_pretrained(tmp_path)
+    refused(tmp_path, "llama", match=r"lm_head\.weight: is not among the weights \(1 are missing\); give")
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama", "mamba"])
+def test_an_output_layer_that_is_the_embedding_may_be_absent(tmp_path, family):
+    model = new_model(family, SMALL[family] | {"tie_word_embeddings": True}, 1)
+    model.base_model.save_pretrained(tmp_path)
+    loaded = load_model(tmp_path, family)
+    assert tied(loaded)
+    assert torch.equal(answer(loaded), answer(model))
 
 
 @pytest.mark.parametrize(("values", "name"), [({"hidden_size": 20}, "bert"), ({}, r"classifier\.bias")])
