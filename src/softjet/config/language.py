@@ -1,15 +1,21 @@
 """Sections of the configuration about language models and their tasks."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field, model_validator
 
 from softjet.config.section import Computed, GivenPath, Section
 
-Family = Literal["bert", "mpnet", "gpt2", "llama", "mamba"]
-TaskName = Literal[
-    "cola", "sst2", "mrpc", "qqp", "mnli", "qnli", "rte", "wnli", "wikitext2", "wikitext103", "text"
-]
+Classifier = Literal["bert", "mpnet"]
+Family = Literal[Classifier, "gpt2", "llama", "mamba"]
+SentenceTask = Literal["cola", "sst2", "mrpc", "qqp", "mnli", "qnli", "rte", "wnli"]
+TextTask = Literal["wikitext2", "wikitext103", "text"]
+TaskName = Literal[SentenceTask, TextTask]
+
+
+def tasks_of(family: Family) -> tuple[str, ...]:
+    """Names of the tasks that a family does: sentences are classified, or running text is continued."""
+    return get_args(SentenceTask if family in get_args(Classifier) else TextTask)
 
 
 class Source(Section):

@@ -10,7 +10,7 @@ from softjet.config.compare import Comparison
 from softjet.config.interventions import Interventions, TopK
 from softjet.config.jets import Dataset
 from softjet.config.joined import Joined
-from softjet.config.language import LanguageModel, Task
+from softjet.config.language import LanguageModel, Task, tasks_of
 from softjet.config.latency import Latency
 from softjet.config.lowrank import Compression
 from softjet.config.observables import Observables
@@ -102,6 +102,15 @@ class Config(Section):
                 raise ValueError(f"language.{name}.task: no task is named {model.task!r}")
         for name, compression in self.compress.items():
             self._check_base(f"compress.{name}.base", compression.base)
+        return self
+
+    @model_validator(mode="after")
+    def _families_do_their_tasks(self) -> "Config":
+        for name, model in self.language.items():
+            given, known = self.tasks[model.task].name, tasks_of(model.family)
+            if given not in known:
+                problem = f"{model.task!r} is {given}, and {model.family} does {', '.join(known)}"
+                raise ValueError(f"language.{name}.task: {problem}; name a task of these")
         return self
 
     @model_validator(mode="after")

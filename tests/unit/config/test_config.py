@@ -133,6 +133,16 @@ def test_schema_knows_every_key_and_describes_it():
             "datasets.mine.simulation",
             "4 shards cannot share 3 jets of a class; lower shards or raise jets_per_class",
         ),
+        (
+            {"language": {"gpt2": {"family": "gpt2", "task": "sst2"}}, "compress": {}},
+            "language.gpt2.task",
+            "'sst2' is sst2, and gpt2 does wikitext2, wikitext103, text; name a task of these",
+        ),
+        (
+            {"language": {"mine": {"family": "mpnet", "task": "wikitext2-short"}}, "compress": {}},
+            "language.mine.task",
+            "'wikitext2-short' is wikitext2, and mpnet does cola, sst2, mrpc, qqp, mnli, qnli, rte, wnli;",
+        ),
         ({"latency": {"batches": [1, "x"]}}, "latency.batches.1", "integer"),
         ({"latency": {"batches": [8, 1, 8]}}, "latency.batches", "names 8 twice"),
         ({"latency": {"batches": []}}, "latency.batches", "at least 1 item"),
