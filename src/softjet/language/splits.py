@@ -1,24 +1,28 @@
 """Where the files of a split lie in a folder."""
 
+import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from softjet.errors import InputError
+
+log = logging.getLogger(__name__)
 
 
 def split_files(folder: str | Path, splits: Sequence[str], suffixes: Sequence[str]) -> list[Path]:
     """Files of a split: named after it, or in a folder named after it, as data sets on the hub are laid out.
 
     A folder (or a file name) counts up to its first point or dash: train-00000-of-00001.parquet,
-    train/data-00000-of-00001.arrow, train.tsv, wiki.train.raw.
+    train/data-00000-of-00001.arrow, train.tsv, wiki.train.raw. Hidden ones are left out: they are copies of
+    editors and half-done downloads.
 
     Parameters
     ----------
     folder : str or path
         Folder, searched with all folders in it; or one file, which is then the split.
     splits : sequence of str
-        Names of the split, the usual first.
+        Names of the split, the usual first: the others count where it has no files.
     suffixes : sequence of str
         Ends of the names of files that can be read.
 
@@ -35,11 +39,8 @@ def split_files(folder: str | Path, splits: Sequence[str], suffixes: Sequence[st
     folder = Path(folder)
     if folder.is_file():
         return [folder]
-    named = re.compile(rf"(^|[/.])({'|'.join(splits)})([-./]|$)")
-    files = [
-        path for path in sorted(folder.rglob("*")) if path.name.endswith(tuple(suffixes)) and path.is_file()
-    ]
-    found = [path for path in files if named.search(path.relative_to(folder).as_posix())]
+    files = _readable(folder, suffixes)
+    found = next(filter(None, (_named(files, folder, split) for split in splits)), [])
     if not found and splits[0] == "train" and len(files) == 1:
         return files  # text that comes in no splits is text to learn from
     if not found:
@@ -49,7 +50,20 @@ def split_files(folder: str | Path, splits: Sequence[str], suffixes: Sequence[st
     if len(formats) > 1:
         several = f"there are files of several formats ({', '.join(sorted(formats))}); leave those of one"
         raise InputError(folder, splits[0], several)
+    names = ", ".join(path.relative_to(folder).as_posix() for path in found)
+    log.info("%s: %s: %s", folder, splits[0], names)
     return found
+
+
+def _readable(folder: Path, suffixes: Sequence[str]) -> list[Path]:
+    paths = (path for path in sorted(folder.rglob("*")) if path.name.endswith(tuple(suffixes)))
+    seen = (path for path in paths if not any(n.startswith(".") for n in path.relative_to(folder).parts))
+    return [path for path in seen if path.is_file()]
+
+
+def _named(files: Iterable[Path], folder: Path, split: str) -> list[Path]:
+    name = re.compile(rf"(^|[/.]){split}([-./]|$)")
+    return [path for path in files if name.search(path.relative_to(folder).as_posix())]
 
 
 def task_folder(folder: str | Path, names: Sequence[str]) -> Path:

@@ -1,5 +1,7 @@
 """Every GLUE task in the layout of the hub and of GLUE's own archive gives the same rows."""
 
+import logging
+
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -161,6 +163,20 @@ def test_two_formats_of_one_split_are_not_read_twice(tmp_path):
         (tmp_path / f"train.{end}").write_text("sentence\tlabel\nfine\t1\n")
     with pytest.raises(InputError, match="several formats"):
         classification_rows("sst2", tmp_path, ("train",))
+
+
+@pytest.mark.parametrize("ends", [("csv", "csv"), ("csv", "jsonl")])
+def test_a_second_name_of_a_split_counts_where_the_first_has_no_files(tmp_path, ends, caplog):
+    caplog.set_level(logging.INFO, "softjet")
+    content = {"csv": "sentence,label\n{},1\n", "jsonl": '{{"sentence": "{}", "label": 1}}\n'}
+    names = [f"{name}.{end}" for name, end in zip(("validation", "dev"), ends, strict=True)]
+    for name, end in zip(names, ends, strict=True):
+        (tmp_path / name).write_text(content[end].format(name.split(".")[0]))
+    splits = TASKS["sst2"].evaluation
+    assert classification_rows("sst2", tmp_path, splits)[0]["text"].tolist() == ["validation"]
+    (tmp_path / names[0]).unlink()
+    assert classification_rows("sst2", tmp_path, splits)[0]["text"].tolist() == ["dev"]
+    assert caplog.messages == [f"{tmp_path}: validation: {n}" for n in names]
 
 
 VALIDATION = [

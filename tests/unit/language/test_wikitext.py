@@ -1,6 +1,7 @@
 """Running text: the raw file and the hub's Parquet give the same lines."""
 
 import gzip
+import logging
 
 import pandas as pd
 import pytest
@@ -71,6 +72,17 @@ def test_missing_split_is_named(tmp_path):
     write(tmp_path, "train.txt")
     with pytest.raises(InputError, match="no file of test"):
         text_rows("text", tmp_path, "test")
+
+
+def test_hidden_copies_are_no_part_of_a_split(tmp_path, caplog):
+    caplog.set_level(logging.INFO, "softjet")
+    folder = tmp_path / ".cache" / "mine"  # the folder itself may be hidden
+    write(folder, "train.txt")
+    expected = text_rows("text", folder, "train")
+    for name in (".ipynb_checkpoints/train-checkpoint.txt", ".train.txt", "train/.partial/a.txt"):
+        write(folder, name)
+    pd.testing.assert_frame_equal(text_rows("text", folder, "train"), expected)
+    assert caplog.messages == [f"{folder}: train: train.txt"] * 2
 
 
 def test_only_the_first_lines_are_learned_from_where_so_asked(tmp_path):
