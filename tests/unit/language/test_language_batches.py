@@ -1,18 +1,21 @@
 """Batches: a function of the step, padding that is little, every token scored at most once."""
 
-from itertools import islice
+from itertools import islice, pairwise
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from small_text import CLS, PAD, SEP, small_tokenizer
+from small_text import CLS, PAD, SEP, WORDS, small_bert, small_tokenizer
+from tokenizers import normalizers, pre_tokenizers
 
 from softjet.config.language import Source, Task
 from softjet.errors import InputError
 from softjet.language import tokens as tokens_module
 from softjet.language.batch import NOT_SCORED
 from softjet.language.batches import ClassificationLoader, TextLoader, loader_of
+from softjet.language.evaluate import examples_table
+from softjet.language.tokenizers import train_bpe
 
 
 def sentences(n=300, pair=False):
@@ -182,3 +185,44 @@ def test_words_that_cannot_count_are_not_tokenised():
             rows["text"].tolist(), rows["pair"].tolist() if pair else None, truncation=True, max_length=length
         )
         assert cut.tokens.tolist() == [token for ids in whole["input_ids"] for token in ids]
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_an_empty_text_is_an_end_of_text_and_changes_no_other(paired):
+    tokenizer = train_bpe(["a fine film", "a dull one"] * 3, 280)
+    texts = ["", "a fine film", "", " ", "dull"]
+    table = pd.DataFrame({"text": texts, "pair": ["", "one", "film", "", ""] if paired else None, "label": 0})
+    found = tokens_module.tokenise_examples(table, tokenizer, 16)
+    rows = [tuple(filter(None, row)) for row in zip(texts, table["pair"], strict=True)]
+    alone = [tokenizer(*row).input_ids for row in rows if row]
+    ids = [found.tokens[first:last].tolist() for first, last in pairwise(found.ends)]
+    assert [i for i in ids if i != [tokenizer.eos_token_id]] == alone
+    assert ids.count([tokenizer.eos_token_id]) == len(texts) - len(alone) > 0
+    assert found.types is None or len(found.types) == len(found.tokens)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 8])
+def test_texts_that_are_empty_are_evaluated_as_any(batch_size):
+    table = pd.DataFrame({"text": ["", "a b c", ""], "pair": None, "label": [0, 1, 1]})
+    loader = ClassificationLoader(table, small_tokenizer(pairs=False), batch_size, 1, 16)
+    found = examples_table(small_bert(), loader)
+    assert np.isfinite(found["logit_0"]).all()
+    assert found["logit_0"][0] == pytest.approx(found["logit_0"][2], abs=1e-6)
+
+
+@pytest.mark.parametrize("unseen", ["\u200b", "\u00ad\ufeff", "\x00", "\x07 \x1f", "\ufffd"])
+def test_words_that_the_tokenizer_takes_out_do_not_count(unseen):
+    tokenizer = bert_tokenizer()
+    table = pd.DataFrame({"text": [f"{unseen} " * 20 + "a b c", "a\x1f" * 20 + " b c"], "pair": None})
+    found = tokens_module.tokenise_examples(table, tokenizer, 8)
+    whole = tokenizer(table["text"].tolist(), truncation=True, max_length=8)["input_ids"]
+    assert found.tokens.tolist() == [token for ids in whole for token in ids]
+    assert whole[0] == [CLS, *(WORDS.index(letter) for letter in "abc"), SEP]
+
+
+def bert_tokenizer():
+    """A word is a letter, and what is not seen is taken out first, as BERT has it."""
+    tokenizer = small_tokenizer()
+    tokenizer.backend_tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    return tokenizer
