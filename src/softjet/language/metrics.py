@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -49,9 +50,15 @@ def matthews(logits: Outputs, labels: Labels) -> float:
 
 
 def perplexity(windows: Outputs, _labels: Labels) -> float:
-    """Perplexity of windows (N, 2) of tokens and summed nll: exp of the mean over all scored tokens."""
+    """Perplexity of windows (N, 2) of tokens and summed nll: exp of the mean over all scored tokens.
+
+    Infinity where it is beyond all numbers (709 nats a token), as of a model that was compressed to bits.
+    """
     tokens, nll = windows.sum(0, dtype=np.float64)
-    return math.exp(nll / tokens)
+    try:
+        return math.exp(nll / tokens)
+    except OverflowError:
+        return math.inf
 
 
 METRICS: Mapping[str, Mapping[str, Metric]] = {
@@ -124,7 +131,9 @@ def _interval(value: float, values: list[float], examples: int) -> tuple[float, 
     """Percentiles of what could be measured; a rare resample may have examples of one class only."""
     if math.isnan(value) or examples < FEWEST_EXAMPLES:
         return math.nan, math.nan
-    low, high = np.nanquantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    # Between two values of which one is infinite numpy finds none.
+    method: Literal["linear", "nearest"] = "nearest" if np.isinf(values).any() else "linear"
+    low, high = np.nanquantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], method=method)
     return float(low), float(high)
 
 

@@ -24,7 +24,7 @@ COLUMNS = (
 FEWEST_EXAMPLES = 5
 """With fewer examples a bootstrap tells nothing of their spread, and there is no interval."""
 
-NOT_MEASURED = "not measured: too few examples for this metric in one of the runs"
+NOT_MEASURED = "not measured: in one of the runs too few examples for this metric, or it is infinite"
 NO_INTERVAL = f"no interval: fewer than {FEWEST_EXAMPLES} examples"
 
 
@@ -83,8 +83,8 @@ def compare_methods(
         (examples), seeds (their number), value with value_low and value_high (of the method on its own),
         reference (the other model's value), change (value - reference, or value / reference) with low and
         high, spread (standard deviation of the change between seeds; NaN with one), note. What a metric
-        cannot measure in every run is NaN, and so are intervals from fewer than `FEWEST_EXAMPLES`; note says
-        so.
+        cannot measure in every run, or what is infinite in one, is NaN, and so are intervals from fewer than
+        `FEWEST_EXAMPLES`; note says so.
 
     Raises
     ------
@@ -171,6 +171,7 @@ def _note(value: float, examples: int) -> str:
 
 def _compare(own: NDArray, other: NDArray, ratio: bool, seed: int, examples: int) -> tuple[float, ...]:
     """From value to spread, of the values (seeds, 1 + resamples) of two models."""
+    own, other = (np.where(np.isfinite(values), values, np.nan) for values in (own, other))
     if np.isnan(own[:, 0]).any() or np.isnan(other[:, 0]).any():
         return (np.nan,) * 8
     seeds, resamples = len(own), own.shape[1] - 1

@@ -62,6 +62,13 @@ def test_perplexity_weighs_windows_by_their_tokens():
     assert perplexity(windows, np.zeros(2, int)) == pytest.approx(math.exp(35 / 40))
 
 
+@pytest.mark.parametrize(("others", "low"), [(60000.0, math.inf), (10.0, math.e)])
+def test_perplexity_beyond_all_numbers_is_infinite(others, low):
+    windows = pd.DataFrame({"window": range(6), "tokens": 10, "nll": [60000.0, *[others] * 5]})
+    row = metrics_table(windows, task("text"), 200).iloc[0]
+    assert (row["value"], row["low"], row["high"]) == (math.inf, pytest.approx(low), math.inf)
+
+
 def test_metrics_of_tasks_are_those_of_glue():
     names = {task: list(metrics_of(task)) for task in ("sst2", "mnli", "mrpc", "qqp", "cola", "wikitext2")}
     assert names == {

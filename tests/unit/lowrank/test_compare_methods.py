@@ -185,8 +185,9 @@ def test_resamples_keep_the_size_of_every_stratum(monkeypatch):
     assert counts.var() == pytest.approx(1, abs=0.1)  # drawn with replacement
 
 
-def test_what_is_not_measured_is_said():
-    never = Metric(lambda outputs, labels, counts: np.full(len(counts), np.nan))
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_not_measured_is_said(value):
+    never = Metric(lambda outputs, labels, counts: np.full(len(counts), value))
     row = compare_methods([Run("dense", 1.0, 1, _logits(1))], LABELS, {"rejection": never}).iloc[0]
     assert np.isnan(row["change"])
     assert row["note"].startswith("not measured")
