@@ -7,7 +7,7 @@ import pandas as pd
 from softjet.config.language import Source
 from softjet.language.models import save_model
 from softjet.language.registry import resolve
-from softjet.language.start import start_model
+from softjet.language.start import PADDING, start_model, take_padding
 from softjet.language.tokenizers import load_tokenizer, save_tokenizer, train_bpe
 from softjet.provenance.job import job
 
@@ -23,7 +23,10 @@ with job(snakemake) as step:
     if tokens or weights:
         tokenizer = load_tokenizer(tokens or weights, model.config.vocab_size)
     else:
-        tokenizer = train_bpe(pd.read_parquet(snakemake.input.train)["text"], model.config.vocab_size)
+        texts = pd.read_parquet(snakemake.input.train)["text"]
+        tokenizer = train_bpe(texts, model.config.vocab_size, PADDING.get(section["family"], 0))
+    if not weights:
+        take_padding(model, section["family"], tokenizer)
     target = Path(snakemake.output.model).parent
     save_model(target, model)
     save_tokenizer(target, tokenizer)

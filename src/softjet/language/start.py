@@ -3,9 +3,9 @@
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from softjet.config.language import Family, TaskName
 from softjet.errors import InputError
@@ -17,6 +17,10 @@ log = logging.getLogger(__name__)
 
 NO_TOKENS = {"bert": 0, "mpnet": 2, "gpt2": 0}
 """Rows that no token gets, of the families with a table of positions."""
+
+PADDING: Mapping[Family, Literal[0, 1]] = {"mpnet": 1}
+"""Token of a tokenizer trained here that stands for nothing else than padding, where it is not the end of
+text: MPNet takes 1 for padding, whatever its configuration says."""
 
 
 def start_model(
@@ -56,6 +60,23 @@ def start_model(
             order_classes(model, TASKS[task].classes, weights)
     _check_length(length, family, getattr(model.config, "max_position_embeddings", None))
     return model
+
+
+def take_padding(model: PreTrainedModel, family: Family, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Let a new model take what its tokenizer pads with for padding, in its configuration.
+
+    Raises
+    ------
+    InputError
+        The family has a token of its own for that, and the tokenizer another.
+    """
+    pad, own = tokenizer.pad_token_id, PADDING.get(family)
+    if own is not None and pad != own:
+        problem = f"is token {pad}, and {family} takes {own} for it; give its own tokenizer, or none"
+        raise InputError("tokenizer", "pad_token", problem)
+    # GPT-2 makes no use of it, and would look for it at each call without a mask: 3 % of a small one's time.
+    if pad is not None and family != "gpt2":
+        model.config.pad_token_id = pad
 
 
 def _check_length(length: int, family: Family, positions: int | None) -> None:

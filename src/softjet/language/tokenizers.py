@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from softjet.errors import InputError
 from softjet.language.plain import read_object, save_whole
 
-_END = "<|endoftext|>"
+_END, _PAD = "<|endoftext|>", "<pad>"
 _SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
 
@@ -116,11 +116,13 @@ def _around(model: models.BPE) -> Tokenizer:
     return tokenizer
 
 
-def _wrapped(tokenizer: Tokenizer) -> PreTrainedTokenizerBase:
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=_END, eos_token=_END, pad_token=_END)
+def _wrapped(tokenizer: Tokenizer, padding: str = _END) -> PreTrainedTokenizerBase:
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token=_END, eos_token=_END, pad_token=padding
+    )
 
 
-def train_bpe(texts: Iterable[str], size: int) -> PreTrainedTokenizerBase:
+def train_bpe(texts: Iterable[str], size: int, padding: Literal[0, 1] = 0) -> PreTrainedTokenizerBase:
     """Byte-level BPE trained on texts, as GPT-2 has it.
 
     Parameters
@@ -128,6 +130,8 @@ def train_bpe(texts: Iterable[str], size: int) -> PreTrainedTokenizerBase:
     texts : iterable of str
     size : int
         Tokens, at least 257: those of 256 bytes and the end of text. Short texts give fewer.
+    padding : int
+        Number of the token to pad with: 0, the end of text, or 1, a token for nothing else.
 
     Returns
     -------
@@ -139,17 +143,18 @@ def train_bpe(texts: Iterable[str], size: int) -> PreTrainedTokenizerBase:
     InputError
         The size is too small.
     """
-    if size < 257:
-        raise InputError("tokenizer", "vocab_size", f"is {size}; byte-level BPE needs at least 257")
+    special = [_END, _PAD][: padding + 1]
+    if size < (least := 256 + len(special)):
+        raise InputError("tokenizer", "vocab_size", f"is {size}; byte-level BPE needs at least {least}")
     trainer = trainers.BpeTrainer(
         vocab_size=size,
-        special_tokens=[_END],
+        special_tokens=special,
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
     tokenizer = _around(models.BPE())
     tokenizer.train_from_iterator(texts, trainer)
-    return _wrapped(tokenizer)
+    return _wrapped(tokenizer, special[padding])
 
 
 def save_tokenizer(folder: str | Path, tokenizer: PreTrainedTokenizerBase) -> None:

@@ -5,8 +5,9 @@ import torch
 
 from softjet.errors import InputError
 from softjet.language.glue import TASKS
-from softjet.language.models import new_model, save_model
-from softjet.language.start import start_model
+from softjet.language.models import load_model, new_model, save_model
+from softjet.language.start import PADDING, start_model, take_padding
+from softjet.language.tokenizers import load_tokenizer, save_tokenizer, train_bpe
 
 SMALL = {
     "vocab_size": 60,
@@ -99,3 +100,31 @@ def test_a_model_without_positions_takes_any_length(caplog):
     architecture = {name: SMALL[name] for name in ("vocab_size", "hidden_size", "num_hidden_layers")}
     start_model("mamba", "wikitext2", 100_000, 1, architecture=architecture)
     assert not caplog.messages
+
+
+@pytest.mark.parametrize("family", ["bert", "mpnet", "gpt2", "llama", "mamba"])
+def test_a_new_model_pads_with_what_its_tokenizer_pads_with(tmp_path, family):
+    tokenizer = train_bpe(["a fine film!", "a dull one!!"] * 5, 280, PADDING.get(family, 0))
+    known = (
+        "vocab_size",
+        "hidden_size",
+        "num_hidden_layers",
+        *(["num_attention_heads"] * (family != "mamba")),
+    )
+    model = new_model(family, {name: SMALL[name] for name in known} | {"vocab_size": 280}, 1)
+    take_padding(model, family, tokenizer)
+    save_model(tmp_path, model)
+    save_tokenizer(tmp_path, tokenizer)
+    loaded, again = load_model(tmp_path, family), load_tokenizer(tmp_path, 280)
+    pad = again.pad_token_id
+    assert loaded.config.pad_token_id == (None if family == "gpt2" else pad)
+    assert loaded.get_input_embeddings().padding_idx in (pad, None)
+    assert pad not in again("a fine film!!!! \x00").input_ids
+
+
+def test_a_tokenizer_that_pads_with_what_mpnet_takes_for_a_word_is_refused():
+    model = new_model("mpnet", SMALL | {"vocab_size": 280}, 1)
+    with pytest.raises(
+        InputError, match=r"^tokenizer: pad_token: is token 0, and mpnet takes 1 for it; give"
+    ):
+        take_padding(model, "mpnet", train_bpe(["!"], 280))

@@ -34,6 +34,8 @@ def test_frequent_words_become_one_token():
 def test_too_few_tokens_for_bytes_is_one_line():
     with pytest.raises(InputError, match=r"vocab_size: is 256; .* at least 257"):
         train_bpe(TEXTS, 256)
+    with pytest.raises(InputError, match=r"vocab_size: is 257; .* at least 258"):
+        train_bpe(TEXTS, 257, padding=1)
 
 
 def test_vocabulary_beyond_the_embedding_names_both_numbers(tmp_path):
