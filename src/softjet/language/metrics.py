@@ -138,9 +138,7 @@ def _interval(value: float, values: list[float], examples: int) -> tuple[float, 
 
 
 def _note(examples: pd.DataFrame, task: Task, value: float) -> str:
-    if math.isnan(value):
-        return "not measured: the examples are of one class"
     if "nll" not in examples:
-        return ""
+        return "not measured: the examples are of one class" if math.isnan(value) else ""
     stride = task.stride or task.length
     return f"{examples['tokens'].sum()} tokens scored in windows of {task.length}, one every {stride}"
