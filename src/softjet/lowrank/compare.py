@@ -1,4 +1,12 @@
-"""Methods of rank learning beside the dense model and beside each other, at equal size."""
+"""Methods of rank learning beside the dense model and beside each other, at equal size.
+
+Intervals hold 95 % (percentiles of a paired bootstrap): each resample draws examples, within strata, and
+seeds, the same for all models, so that what two models share drops out. With one seed an interval holds the
+choice of examples alone. With S seeds the deviations of drawn seeds from their mean are widened by
+sqrt(S / (S - 1)), because the spread of so few is seen too small (J. Rao, C. Wu, J. Am. Stat. Assoc. 83
+(1988) 231). Even so an interval of seeds alone, meant to hold 95 %, holds 77 % with three normal numbers and
+87 % with five; `spread` shows what seeds do.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -50,13 +58,7 @@ def compare_methods(
     Learned ranks are those of the first method of `softjet.config.lowrank.LEARNED` that was run at that keep
     with a seed of the other: soft thresholds, if they were.
 
-    Values are means over the seeds that both models of a comparison have. Intervals hold 95 % (percentiles of
-    a paired bootstrap): each resample draws examples, within strata, and seeds, the same for all models, so
-    that what two models share drops out. With one seed an interval holds the choice of examples alone. With
-    S seeds the deviations of drawn seeds from their mean are widened by sqrt(S / (S - 1)), because the
-    spread of so few is seen too small (J. Rao, C. Wu, J. Am. Stat. Assoc. 83 (1988) 231). Even so an
-    interval of seeds alone, meant to hold 95 %, holds 77 % with three normal numbers and 87 % with five;
-    `spread` shows what seeds do.
+    Values are means over the seeds that both models of a comparison have; of the intervals see above.
 
     Parameters
     ----------
@@ -92,9 +94,8 @@ def compare_methods(
         A run given twice, outputs of another number of examples, no dense run with a seed of a method.
     """
     _check(runs, labels)
-    values = _resampled(
-        runs, labels, metrics, np.zeros(len(labels)) if strata is None else strata, resamples, seed
-    )
+    strata = np.zeros(len(labels)) if strata is None else strata
+    values = _resampled(runs, labels, metrics, strata, resamples, seed)
     places = _places(runs)
     rows = []
     for name, metric in metrics.items():

@@ -1,7 +1,7 @@
 """What the report says of jets that are simulated for the test split only."""
 
-import pandas as pd
 import pytest
+from small_dataset import write_counts
 
 from softjet.config.jets import Dataset
 from softjet.figures.chapters.simulation import dataset_parts
@@ -19,11 +19,7 @@ from softjet.jets.schema import CLASSES
     ],
 )
 def test_further_jets_are_told_by_class(tmp_path, further, said):
-    folder = tmp_path / "jets" / "mine"
-    folder.mkdir(parents=True)
-    counts = pd.DataFrame({"class": CLASSES, "split": "test", "jets": 3})
-    counts.to_parquet(folder / "counts.parquet")
-    counts[:0].to_parquet(folder / "rejected.parquet")
+    write_counts(tmp_path, CLASSES)
     settings = Dataset(further_test=further).model_dump(mode="json")
     text = next(p.text for p in dataset_parts(tmp_path, "mine", settings) if isinstance(p, Text))
     assert said in text

@@ -4,6 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from small_dataset import write_counts
 
 from softjet.figures import focus, jets
 from softjet.figures.chapters import build
@@ -70,11 +71,7 @@ def test_jets_are_drawn_under_the_names_of_their_own_classes(drawn, classes, nam
     [(("gluon", "quark"), ""), (("QCD", "Top"), "at the top mass"), (CLASSES, "W, Higgs and top")],
 )
 def test_caption_names_masses_of_what_the_classes_decay_from(tmp_path, classes, mass):
-    folder = tmp_path / "jets" / "mine"
-    folder.mkdir(parents=True)
-    counts = pd.DataFrame({"class": classes, "split": "test", "jets": 3})
-    counts.to_parquet(folder / "counts.parquet")
-    counts[:0].to_parquet(folder / "rejected.parquet")
+    write_counts(tmp_path, classes)
     settings = {"source": "quark_gluon", "files": ["a.npz"], "reference": []}
     caption = next(p for p in dataset_parts(tmp_path, "mine", settings) if isinstance(p, Picture)).caption
     assert ("mass" in caption) == bool(mass)
