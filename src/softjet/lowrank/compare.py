@@ -9,7 +9,7 @@ sqrt(S / (S - 1)), because the spread of so few is seen too small (J. Rao, C. Wu
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -96,17 +96,26 @@ def compare_methods(
     _check(runs, labels)
     strata = np.zeros(len(labels)) if strata is None else strata
     values = _resampled(runs, labels, metrics, strata, resamples, seed)
-    places = _places(runs)
-    rows = []
-    for name, metric in metrics.items():
-        for (method, keep), against in _pairs(places):
-            shared = sorted(places[method, keep].keys() & places[against].keys())
-            own, other = (values[name][[places[m][s] for s in shared]] for m in ((method, keep), against))
-            found = _compare(own, other, metric.ratio, seed, len(labels))
-            kind = "ratio" if metric.ratio else "difference"
-            about = (name, metric.better, kind, method, keep, against[0], len(labels), len(shared))
-            rows.append((*about, *found, _note(found[0], len(labels))))
+    places, n = _places(runs), len(labels)
+    rows = [(name, *row) for name in metrics for row in _rows(metrics[name], values[name], places, n, seed)]
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _rows(
+    metric: Metric,
+    values: NDArray,
+    places: Mapping[tuple[str, float], Mapping[int, int]],
+    examples: int,
+    seed: int,
+) -> Iterator[tuple[Any, ...]]:
+    """Rows of a metric without its name, from its values (runs, 1 + resamples)."""
+    kind = "ratio" if metric.ratio else "difference"
+    for (method, keep), against in _pairs(places):
+        shared = sorted(places[method, keep].keys() & places[against].keys())
+        own, other = (values[[places[model][s] for s in shared]] for model in ((method, keep), against))
+        found = _compare(own, other, metric.ratio, seed, examples)
+        about = (metric.better, kind, method, keep, against[0], examples, len(shared))
+        yield *about, *found, _note(found[0], examples)
 
 
 def _check(runs: Sequence[Run], labels: Labels) -> None:
