@@ -101,6 +101,8 @@ class Recipe(Computed):
     """Steepness s of the soft threshold."""
     distillation: float = Field(0.0, ge=0, le=1)
     """Share of the loss that is the divergence from the dense model's answer; the rest is the task's."""
+    imitation: float = Field(0.0, ge=0)
+    """Weight, beside the loss, of the share of the dense blocks' variance that the blocks' outputs miss."""
     redecompose_every: int = Field(50, ge=1)
     """Steps of the learning phase between two fresh singular value decompositions."""
     calibration: int = Field(16, ge=1)

@@ -23,6 +23,7 @@ from softjet.lowrank.phases import begin, open_run, turn
 from softjet.lowrank.price import Price
 from softjet.lowrank.ranks import ranks_table
 from softjet.lowrank.run import Run, save_run, take_up
+from softjet.lowrank.selection import block_paths
 from softjet.lowrank.steps import take_step
 from softjet.progress import Progress
 
@@ -78,10 +79,10 @@ def learn_ranks(
     Returns
     -------
     Learned
-        history: step, phase, loss, task (the loss without penalty, the divergence from the dense model
-        included), penalty, weight (of the penalty), parameters, keep_linears, keep_blocks, keep_total, rank
-        (sum over the matrices), drift (largest cosine between directions that should be orthogonal, at the
-        steps that decompose afresh, else NaN). ranks: see :func:`softjet.lowrank.ranks.table_rows`.
+        history: step, phase, loss, task (the loss without penalty, what the dense model teaches included),
+        penalty, weight (of the penalty), parameters, keep_linears, keep_blocks, keep_total, rank (sum over
+        the matrices), drift (largest cosine between directions that should be orthogonal, at the steps that
+        decompose afresh, else NaN). ranks: see :func:`softjet.lowrank.ranks.table_rows`.
 
     Raises
     ------
@@ -91,7 +92,7 @@ def learn_ranks(
         `learn_steps`, distillation without `answer`, a budget of time without `price`, or a saved state of
         another run or, distilled, of another dense model.
     """
-    trained = with_teacher(model, loss, answer, settings.distillation)
+    trained = with_teacher(model, loss, answer, settings, block_paths(model, selection))
     state = Path(state_dir) / "ranks.pt"
     run = begin(model, selection, settings, price, blank=state.exists())
     with torch.random.fork_rng():

@@ -10,7 +10,7 @@ from torch import nn
 from softjet.config.lowrank import RankLearning, Selection
 from softjet.errors import InputError
 from softjet.lowrank.budget import choose_ranks, parameter_counts
-from softjet.lowrank.distillation import digest_of
+from softjet.lowrank.distillation import digest_of, has_teacher
 from softjet.lowrank.factors import Start
 from softjet.lowrank.methods import PROCEDURES
 from softjet.lowrank.price import PARAMETERS, Price
@@ -44,7 +44,7 @@ def begin(
     if settings.of == "time" and price is None:
         raise InputError("rank learning", "of", "time needs the times of the model's shapes; measure them")
     procedure = PROCEDURES[settings.method]
-    teacher = digest_of(model) if settings.distillation > 0 else ""
+    teacher = digest_of(model) if has_teacher(settings) else ""
     dense = parameter_counts(model, selection, settings.embeddings)
     if procedure.margins is not None or settings.train == "spectrum":
         # The inputs decide about the directions, once they are seen.

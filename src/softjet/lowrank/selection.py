@@ -128,6 +128,18 @@ def block_modules(model: nn.Module, selection: Selection) -> Iterator[nn.Module]
         yield modules[path]
 
 
+def block_paths(model: nn.Module, selection: Selection) -> list[str]:
+    """Paths of the single blocks, in the order of the selection.
+
+    Raises
+    ------
+    InputError
+        As of :func:`block_modules`.
+    """
+    lists = zip(selection.blocks, block_modules(model, selection), strict=True)
+    return [f"{path}.{name}" for path, blocks in lists for name, _ in blocks.named_children()]
+
+
 def decompose(
     model: nn.Module,
     selection: Selection,

@@ -1,4 +1,4 @@
-"""The dense model's answer as a part of the loss."""
+"""What the dense model answers and passes on as a part of the loss."""
 
 import pytest
 import torch
@@ -7,8 +7,15 @@ from small_network import SELECTION, batches, loss, network
 
 from softjet.errors import InputError
 from softjet.lowrank import learn_ranks
-from softjet.lowrank.distillation import digest_of, with_teacher
-from softjet.lowrank.selection import decompose
+from softjet.lowrank.distillation import digest_of, missed, outputs_of, with_teacher
+from softjet.lowrank.selection import block_paths, decompose
+
+BLOCKS = ["blocks.0", "blocks.1"]
+
+
+def taught(model, told=answer, blocks=BLOCKS, **shares):
+    """The loss of a model with itself as it is now as its teacher."""
+    return with_teacher(model, loss, told, settings_of("svd", **shares), blocks)
 
 
 def divergence(teacher, student):
@@ -20,7 +27,7 @@ def divergence(teacher, student):
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
 def test_the_loss_is_mixed_with_the_divergence_from_the_dense_model(share):
     model, batch = network().eval(), next(batches(0))
-    mixed = with_teacher(model, loss, answer, share)
+    mixed = taught(model, distillation=share)
     first = answer(model, batch).detach()
     torch.testing.assert_close(mixed(model, batch), (1 - share) * loss(model, batch))
     with torch.no_grad():
@@ -31,7 +38,7 @@ def test_the_loss_is_mixed_with_the_divergence_from_the_dense_model(share):
 
 def test_the_teacher_stays_the_dense_model_without_dropout_and_gets_no_gradient():
     model, batch = network(), next(batches(0))
-    mixed = with_teacher(model, loss, answer, 1.0)
+    mixed = taught(model, distillation=1.0)
     first = answer(model.eval(), batch).detach()
     decompose(model.train(), SELECTION)
     seen = []
@@ -41,7 +48,7 @@ def test_the_teacher_stays_the_dense_model_without_dropout_and_gets_no_gradient(
         seen.append(logits)
         return logits
 
-    mixed = with_teacher(network(), loss, noted, 1.0)
+    mixed = taught(network(), noted, distillation=1.0)
     mixed(model, batch).backward()
     teacher, student = seen
     torch.testing.assert_close(teacher, first)
@@ -50,7 +57,92 @@ def test_the_teacher_stays_the_dense_model_without_dropout_and_gets_no_gradient(
 
 
 def test_no_copy_of_the_model_is_made_unless_asked_for():
-    assert with_teacher(network(), loss, answer, 0.0) is loss
+    assert taught(network()) is loss
+
+
+def missed_by_hand(teacher, student):
+    """1 - R^2 of one block, its features told apart by their own means."""
+    return ((student - teacher) ** 2).sum() / ((teacher - teacher.mean(0)) ** 2).sum()
+
+
+def states(model, batch):
+    """What a block after another puts out."""
+    values, x = [], model.enter(batch[0])
+    for block in model.blocks:
+        x = block(x)
+        values.append(x)
+    return values
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_what_blocks_miss_of_the_dense_ones_is_added(share):
+    model, batch = network().eval(), next(batches(0))
+    held = taught(model, distillation=share, imitation=0.7)
+    dense, first = states(model, batch), answer(model, batch).detach()
+    torch.testing.assert_close(held(model, batch), (1 - share) * loss(model, batch))
+    with torch.no_grad():
+        model.blocks[0].wide.weight.mul_(1.5)
+    miss = sum(map(missed_by_hand, dense, states(model, batch))) / 2
+    mixed = (1 - share) * loss(model, batch) + share * divergence(first, answer(model, batch))
+    torch.testing.assert_close(held(model, batch), mixed + 0.7 * miss)
+
+
+def test_imitation_runs_each_model_once_and_leaves_nothing_behind():
+    model, runs = network(), []
+
+    def counted(model, batch):
+        runs.append(model)
+        return loss(model, batch)
+
+    held = with_teacher(model, counted, None, settings_of("svd", imitation=1.0), BLOCKS)
+    held(model, next(batches(0))).backward()
+    student, teacher = runs
+    assert student is model
+    assert not teacher.training
+    assert all(parameter.grad is None for parameter in teacher.parameters())
+    assert not any(module._forward_hooks for run in runs for module in run.modules())
+
+
+def test_a_mean_misses_all_of_the_variance_whatever_its_size():
+    target = 1e3 * torch.randn(4, 7, 5, generator=torch.Generator().manual_seed(3)) + 1e4
+    mean = target.mean((0, 1), keepdim=True).expand_as(target)
+    torch.testing.assert_close(missed({"a": mean}, {"a": target}), torch.tensor(1.0))
+    assert missed({"a": target}, {"a": target}) == 0
+
+
+@pytest.mark.parametrize("places", [1, 3])
+def test_of_a_block_that_says_the_same_everywhere_nothing_is_missed(places):
+    own = torch.randn(places, 5, requires_grad=True)
+    miss = missed({"a": own}, {"a": torch.full((places, 5), 0.1)})
+    miss.backward()
+    assert miss == 0
+    assert not own.grad.any()
+
+
+def test_of_a_block_with_several_outputs_the_first_counts():
+    class Two(torch.nn.Module):
+        def forward(self, x):
+            return 2 * x, x
+
+    model = torch.nn.Sequential(Two())
+    with outputs_of(model, ["0"]) as seen:
+        model(torch.ones(3))
+    torch.testing.assert_close(seen["0"], torch.full((3,), 2.0))
+
+
+def test_blocks_to_imitate_are_those_of_the_selection():
+    assert block_paths(network(), SELECTION) == BLOCKS
+
+
+def test_with_imitation_blocks_end_nearer_to_the_dense_ones(tmp_path):
+    dense, batch = network().eval(), next(batches(0))
+    ends = {}
+    for weight in (0.0, 5.0):
+        model = run("svd", tmp_path / str(weight), keep=0.4, imitation=weight)[0].eval()
+        with outputs_of(model, BLOCKS) as own, outputs_of(dense, BLOCKS) as wanted:
+            model(batch[0]), dense(batch[0])
+        ends[weight] = missed(own, wanted).item()
+    assert ends[5.0] < 0.7 * ends[0.0]
 
 
 def test_distillation_without_logits_is_one_line(tmp_path):
@@ -61,10 +153,11 @@ def test_distillation_without_logits_is_one_line(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("share", [{"distillation": 1.0}, {"imitation": 1.0}])
 @pytest.mark.parametrize("method", METHODS)
-def test_every_method_can_be_distilled(tmp_path, method):
+def test_every_method_can_have_a_teacher(tmp_path, method, share):
     plain = run(method, tmp_path / "plain", learn_steps=40, recover_steps=1)[1]
-    distilled = run(method, tmp_path / "distilled", distillation=1.0, learn_steps=40, recover_steps=1)[1]
+    distilled = run(method, tmp_path / "distilled", **share, learn_steps=40, recover_steps=1)[1]
     assert len(plain) == len(distilled)
     assert plain["task"].iloc[-1] != distilled["task"].iloc[-1]
 
@@ -105,11 +198,11 @@ def test_a_distilled_run_does_not_go_on_with_another_teacher(tmp_path, part):
     assert len(run("svd", tmp_path, with_buffer(), distillation=0.5)[1]) == TOTAL
 
 
-@pytest.mark.parametrize(("share", "read"), [(0.0, 0), (0.5, 1)])
-def test_the_dense_model_is_read_for_its_digest_only_where_it_teaches(tmp_path, monkeypatch, share, read):
+@pytest.mark.parametrize(("shares", "read"), [({}, 0), ({"distillation": 0.5}, 1), ({"imitation": 0.5}, 1)])
+def test_the_dense_model_is_read_for_its_digest_only_where_it_teaches(tmp_path, monkeypatch, shares, read):
     models = []
     monkeypatch.setattr("softjet.lowrank.phases.digest_of", lambda model: models.append(model) or "")
-    run("svd", tmp_path, distillation=share)
+    run("svd", tmp_path, **shares)
     assert len(models) == read
 
 
