@@ -273,7 +273,7 @@ def draw_pairs(
 
     A line from query to key for each ordered pair whose weight is above `above`: its width and opacity
     rise with the weight; solid within a subjet, dotted between subjets. Colour tells the kT subjet, the
-    marker what the particle is, its area the pT. Beside each jet stands how far the eye can be fooled: its
+    marker what the particle is, its area the pT. Below each jet stands how far the eye can be fooled: its
     particles with the softmax of random logits, each row with the variance of the recorded one.
 
     Parameters
@@ -297,18 +297,21 @@ def draw_pairs(
     rows = maps[maps.jet.isin(jets) & (maps.layer == layer)]
     head = _sharpest_head(rows) if head is None else head
     of_head = {row["jet"]: row for row in rows[rows["head"] == head].to_dict("records")}
-    figure, axes = new_figure(len(jets), 2, width=4.4, height=4.0, squeeze=False)
-    for line, jet in zip(axes, jets, strict=True):
+    figure, axes = new_figure(2, len(jets), width=3.4, height=3.4, squeeze=False, sharex="col", sharey="col")
+    for column, jet in zip(axes.T, jets, strict=True):
         of_jet, row = particles[particles.jet == jet].sort_values("particle"), of_head[jet]
         control = random_weights(row, np.random.default_rng((jet, layer, head)))
         name = f"{classes[row['label']]}, {len(of_jet)} particles, {of_jet.pt.sum():.0f} GeV"
         shown = ((_square(row), name), (control, "random logits"))
-        for panel, (weights, what) in zip(line, shown, strict=True):
+        for panel, (weights, what) in zip(column, shown, strict=True):
             lines = _draw_lines(panel, of_jet, weights, above)
             _draw_particles(panel, of_jet)
-            panel.set(xlabel=r"$\Delta\eta$", ylabel=r"$\Delta\phi$ (rad)", title=f"{what}: {lines} lines")
+            panel.set_title(f"{what}: {lines} lines", fontsize=9)
+        column[1].set_xlabel(r"$\Delta\eta$")
+    for panel in axes[:, 0]:
+        panel.set_ylabel(r"$\Delta\phi$ (rad)")
     subjets = int(particles[particles.jet.isin(jets)].subjet.max()) + 1
-    figure.legend(handles=_legend(above, subjets), loc="outside lower center", ncols=4)
+    figure.legend(handles=_legend(above, subjets), loc="outside lower center", ncols=6)
     figure.suptitle(f"layer {layer}, head {head}", fontsize=10)
     save_figure(figure, target)
 

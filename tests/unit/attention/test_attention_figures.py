@@ -151,7 +151,7 @@ def test_every_particle_is_drawn_with_area_by_pt(axes):
     assert np.allclose([size for _, size in found], 8 + 220 * np.array([1, 0.5, 0.25]))
 
 
-def test_control_beside_a_jet_has_the_spread_of_its_rows(axes):
+def test_control_below_a_jet_has_the_spread_of_its_rows(axes):
     generator = np.random.default_rng(1)
     n = 30
     row = {"n": n, "qk": generator.normal(0, 2, n * n), "bias": generator.normal(0, 1, n * n)}
@@ -163,7 +163,7 @@ def test_control_beside_a_jet_has_the_spread_of_its_rows(axes):
     assert np.abs(logits - recorded).max() > 1
     assert np.array_equal(random_weights({"n": 1, "qk": [3.0], "bias": [1.0]}, generator), [[1.0]])
     draw_pairs(MAPS, PARTICLES, [0, 1], "pairs.png", above=0.15)
-    real, other, *_ = axes()
+    real, _, other, _ = axes()
     assert real.get_title() == f"{CLASSES[8]}, 3 particles, 70 GeV: 3 lines"
     lines = len(other.collections[0].get_paths())
     assert other.get_title() == f"random logits: {lines} lines"
