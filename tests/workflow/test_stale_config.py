@@ -27,6 +27,7 @@ RULES = {
     **{f"topk.{key}": {"statistics_topk"} for key in ("keep", "jets", "background", "tuned", "samples")},
     "compress.part": LEARNING,
     "compress.part.learning.device": LEARNING | {"evaluate_compressed_part"},
+    "compress.part.learning.precision": LEARNING | {"evaluate_compressed_part"},
     "compress.part.learning.batch_size": LEARNING | {"evaluate_compressed_part"},
     "compress.part.learning.of": LEARNING | {"compare_methods_part", "draw_methods", "draw_compression"},
     "joined": {"statistics_compressed"},
@@ -55,6 +56,7 @@ NAMES = {
     "compress.part.base": "another run",
     "compress.part.grids": "each of its runs is a result of its own",
     "compress.part.learning.embeddings": "Particle Transformer has no tables",
+    "compress.part.learning.imitation": "not for Particle Transformer",
 }
 """Values that name something else, and why no other is tried."""
 

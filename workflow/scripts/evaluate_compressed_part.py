@@ -28,7 +28,8 @@ with job(snakemake) as step:
     jet = JetLoader.for_model(snakemake.input.test, model.config, 1).median_batch()
     macs = linear_macs(model, partial(model, jet.features, jet.vectors, jet.mask))
     to_device(model, step.section["device"])
-    logits, labels, rows = (tensor.numpy() for tensor in predict_loader(model, loader))
+    answers = predict_loader(model, loader, step.section["precision"])
+    logits, labels, rows = (tensor.numpy() for tensor in answers)
     kept = json.loads((folder / "config.json").read_text())["kept"]
     cost = {f"keep_{what}": share for what, share in kept.items()}
     cost |= {"macs": sum(macs.values()), "length": jet.mask.shape[-1]}

@@ -19,7 +19,8 @@ with job(snakemake) as step:
     run = ParTRun.model_validate(step.section)
     model = to_device(load_part(Path(snakemake.input.model).parent), run.training.device)
     loader = JetLoader.for_model(snakemake.input.test, model.config, run.training.batch_size)
-    logits, labels, rows = (tensor.numpy() for tensor in predict_loader(model, loader))
+    answers = predict_loader(model, loader, run.training.precision)
+    logits, labels, rows = (tensor.numpy() for tensor in answers)
     metrics = beside_published(metrics_table(logits, labels, loader.classes), loader.classes)
     log.info("test jets of %s\n%s", run.dataset, results_text(metrics))
     tables = {

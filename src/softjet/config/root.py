@@ -121,6 +121,16 @@ class Config(Section):
                 raise ValueError(f"compress.{name}.learning.embeddings: {problem}")
         return self
 
+    @model_validator(mode="after")
+    def _rows_have_no_blocks_to_imitate(self) -> "Config":
+        for name, compression in self.compress.items():
+            if compression.base in self.part and compression.learning.imitation:
+                problem = (
+                    "Particle Transformer trains on rows, and its blocks answer on padded jets; leave it 0"
+                )
+                raise ValueError(f"compress.{name}.learning.imitation: {problem}")
+        return self
+
     def _check_base(self, where: str, base: str) -> None:
         found = (base in self.part) + (base in self.language)
         if found != 1:

@@ -137,8 +137,8 @@ def write_report(
 
 
 def percent(value: float, digits: int = 1) -> str:
-    """A share as percent."""
-    return f"{100 * value:.{digits}f} %"
+    """A share as percent; NaN is not measured."""
+    return "not measured" if math.isnan(value) else f"{100 * value:.{digits}f} %"
 
 
 def with_interval(value: float, low: float, high: float, scale: float = 1.0, digits: int = 3) -> str:

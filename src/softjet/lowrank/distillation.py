@@ -57,7 +57,8 @@ def with_teacher(
     Raises
     ------
     InputError
-        `distillation` without `answer`.
+        `distillation` without `answer`; when the loss is taken, `imitation` of blocks whose outputs in
+        training have no counterpart in evaluation (Particle Transformer's, which works on rows).
 
     References
     ----------
@@ -76,6 +77,7 @@ def with_teacher(
             value = answered(student, batch)
             if answered is loss:
                 _see(teacher, batch, loss)
+        _check(own, wanted)
         return value + settings.imitation * missed(own, wanted)
 
     return imitating
@@ -96,6 +98,14 @@ def _with_answers(teacher: nn.Module, loss: Loss, answer: Loss | None, share: fl
         return divergence if share == 1 else (1 - share) * loss(student, batch) + share * divergence
 
     return mixed
+
+
+def _check(own: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+    """Refuse blocks that the model in training runs otherwise than by a call, or on other rows."""
+    for block, target in wanted.items():
+        if block not in own or own[block].shape != target.shape:
+            problem = f"needs {block} to put out in training what it does in evaluation; set it to 0"
+            raise InputError("rank learning", "imitation", problem)
 
 
 @torch.no_grad()

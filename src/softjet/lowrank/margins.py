@@ -1,5 +1,7 @@
 """What lies within a margin of the dense model, and how much can go before it does not."""
 
+import math
+
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
@@ -50,7 +52,8 @@ def largest_removed(table: pd.DataFrame, margin: float, size: str = "keep") -> p
     -------
     DataFrame
         A row a metric and method: metric, method, margin, removed (largest share whose change is within the
-        margin as measured), shown (largest whose whole interval is). 0 where the gentlest measured is worse.
+        margin as measured), shown (largest whose whole interval is). 0 where the gentlest measured is worse,
+        NaN where none was measured, or none with an interval.
     """
     rows = []
     measured = table[(table["against"] == DENSE) & (table["method"] != DENSE)]
@@ -79,6 +82,10 @@ def removed_table(table: pd.DataFrame, size: str = "keep") -> pd.DataFrame:
 
 
 def _removed(own: pd.DataFrame, ends: pd.DataFrame, margin: float, size: str) -> float:
+    known = ends.notna().all(axis=1)
+    if not known.any():
+        return math.nan
+    own, ends = own[known], ends[known]
     low, high = ends.to_numpy(float).T
     centre = 1.0 if own["change_is"].iloc[0] == "ratio" else 0.0
     good = low > centre - margin if own["better"].iloc[0] == "higher" else high < centre + margin

@@ -147,7 +147,8 @@ def _measure(moments: Tensor) -> Measure:
     even = moments / mean.clamp(min=torch.finfo(moments.dtype).tiny)
     if moments.ndim == 1:
         return RowMeasure((even + RIDGE).sqrt())
-    return InputMeasure(_root(even + RIDGE * torch.ones_like(even[0]).diag()))
+    # As it lies in memory after a state is read: products of the same numbers may round otherwise.
+    return InputMeasure(_root(even + RIDGE * torch.ones_like(even[0]).diag()).contiguous())
 
 
 def _layers(model: nn.Module) -> dict[Layer, str]:

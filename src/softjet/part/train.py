@@ -203,16 +203,16 @@ def _gathering(network: nn.Module, last: bool) -> AbstractContextManager:
     return nullcontext()
 
 
-def class_logits(model: nn.Module, batch: JetBatch, precision: str = "auto") -> Tensor:
-    """Logits of a batch, shape (B, C), in float32."""
+def class_logits(model: nn.Module, batch: JetBatch, precision: str | None = None) -> Tensor:
+    """Logits of a batch, shape (B, C), in float32; without a precision in the caller's."""
     device = device_of_model(model)
-    with autocast(precision, device.type):
+    with autocast(precision, device.type) if precision else nullcontext():
         logits = model(*(tensor.to(device) for tensor in (batch.features, batch.vectors, batch.mask)))
     return logits.float()
 
 
-def class_loss(model: nn.Module, batch: JetBatch, precision: str = "auto") -> Tensor:
-    """Cross-entropy of a batch's classes, a scalar in float32."""
+def class_loss(model: nn.Module, batch: JetBatch, precision: str | None = None) -> Tensor:
+    """Cross-entropy of a batch's classes, a scalar in float32; without a precision in the caller's."""
     logits = class_logits(model, batch, precision)
     return functional.cross_entropy(logits, batch.labels.to(logits.device))
 

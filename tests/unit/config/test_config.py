@@ -129,6 +129,11 @@ def test_schema_knows_every_key_and_describes_it():
             "no embedding tables",
         ),
         (
+            {"compress": {"part": {"learning": {"imitation": 1.0}}}},
+            "compress.part.learning.imitation",
+            "trains on rows",
+        ),
+        (
             {"datasets": {"mine": {"simulation": {"jets_per_class": 3, "shards": 4}}}},
             "datasets.mine.simulation",
             "4 shards cannot share 3 jets of a class; lower shards or raise jets_per_class",

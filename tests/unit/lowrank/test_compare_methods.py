@@ -245,6 +245,16 @@ def test_largest_removed_is_what_goes_before_the_first_that_is_worse():
     assert largest_removed(lower, margin=0.05)["removed"].iloc[0] == pytest.approx(0.3)
 
 
+def test_what_was_not_measured_neither_can_go_nor_ends_the_series():
+    none = largest_removed(_course([np.nan, np.nan]), margin=0.01).iloc[0]
+    assert np.isnan([none["removed"], none["shown"]]).all()
+    gap = largest_removed(_course([0.0, np.nan, 0.0, -0.02]), margin=0.01).iloc[0]
+    assert [gap["removed"], gap["shown"]] == pytest.approx([0.4, 0.4])
+    without = largest_removed(_course([0.0, 0.0], half_width=np.nan), margin=0.01).iloc[0]
+    assert without["removed"] == pytest.approx(0.3)
+    assert np.isnan(without["shown"])
+
+
 def test_largest_removed_is_of_any_size():
     table = _course([0.0, 0.0]).assign(keep_blocks=[0.75, 0.6])
     assert largest_removed(table, 0.01, size="keep_blocks")["removed"].iloc[0] == pytest.approx(0.4)

@@ -1,5 +1,6 @@
 """Sentences, headline and chapter follow their tables."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -115,6 +116,8 @@ def test_what_can_go_is_said():
     assert "uniform SVD 30 % (shown by the whole interval: 20 %)" in said
     ratio = removed_finding(REMOVED.assign(margin=0.1), "accuracy", "ratio")
     assert "within 10 % of dense" in ratio
+    unknown = removed_finding(REMOVED.assign(removed=np.nan, shown=np.nan), "accuracy", "difference")
+    assert "uniform SVD not measured (shown by the whole interval: not measured)" in unknown
 
 
 FACTS = {

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from method_settings import METHODS, TOTAL, run
-from small_network import SELECTION, batches, loss, network
+from small_network import SELECTION, Network, batches, loss, network
 
 from softjet.lowrank import fuse, parameter_counts
 
@@ -72,6 +72,23 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_bits(tmp_path, whole)
     assert same_weights(model, resumed)
     assert its_history.equals(history)
     assert its_ranks.equals(ranks)
+
+
+def narrow():
+    torch.manual_seed(0)
+    return Network(width=8)
+
+
+# Products of small matrices round otherwise where one of them lies by columns.
+def test_a_narrow_network_goes_on_from_measures_as_they_were(tmp_path):
+    method, given = "whitened-soft-threshold", {"redecompose_every": 2, "learn_steps": 60, "save_every": 1e-9}
+    whole, history, _ = run(method, tmp_path / "whole", narrow(), **given)
+    assert last_of(history, "learning") > 6
+    with pytest.raises(InterruptionError):
+        run(method, tmp_path / "cut", narrow(), stopping_at(3), **given)
+    resumed, its_history, _ = run(method, tmp_path / "cut", narrow(), **given)
+    assert its_history.equals(history)
+    assert same_weights(whole, resumed)
 
 
 @pytest.mark.parametrize("method", ["soft-threshold", "whitened-svd"])
