@@ -6,6 +6,7 @@ import zipfile
 from pathlib import Path
 from urllib.parse import unquote
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -13,7 +14,11 @@ from crate_validator import issues
 from running import SMALL, artefacts, snakemake
 
 from softjet.config.load import validate
+from softjet.jets.batches import JetLoader
 from softjet.jets.schema import CLASSES
+from softjet.lowrank import load_compressed
+from softjet.part.checkpoint import load_part
+from softjet.part.prediction import predict_loader
 from softjet.provenance.sidecar import SUFFIX, read_sidecar
 from softjet.provenance.verify import verify
 
@@ -124,6 +129,24 @@ def test_snakemakes_own_report_has_every_figure_with_its_caption(finished, tmp_p
 def test_no_half_written_file_and_no_state_is_left(finished):
     assert not list(finished.rglob(".partial-*"))
     assert not [p for p in (finished / ".state").rglob("*") if p.is_file()]
+
+
+# On a processor that multiplies bfloat16 faster `auto` would give other bits.
+@pytest.mark.parametrize(
+    ("folder", "table", "load"),
+    [
+        ("part/reference", "logits", load_part),
+        ("lowrank/part/soft-threshold-0.5-1", "examples", load_compressed),
+    ],
+)
+def test_jets_are_answered_in_the_precision_of_the_configuration(finished, folder, table, load):
+    results = finished / "results"
+    model = load(results / folder)
+    loader = JetLoader.for_model([results / "jets/simulated/test_0.parquet"], model.config, 32)
+    answers = predict_loader(model, loader, "float32")[0].numpy()
+    written = pq.read_table(results / folder / f"{table}.parquet").to_pandas()
+    columns = [f"logit_{name}" for name in loader.classes]
+    np.testing.assert_array_equal(written[columns].to_numpy(), answers)
 
 
 def test_every_simulated_jet_is_in_exactly_one_split(finished):
