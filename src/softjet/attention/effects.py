@@ -1,5 +1,6 @@
 """What interventions change, as a table: paired intervals, random edges beside, all tested at once."""
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -10,7 +11,7 @@ from scipy.stats import t as student
 
 from softjet.attention.interventions import Condition, Outcome, Outcomes
 from softjet.attention.resample import resample
-from softjet.attention.statistics import ALL, FEWEST_JETS, LEVEL
+from softjet.attention.statistics import ALL, FEWEST_JETS, LEVEL, stretch
 from softjet.part.rejection import WorkingPoint, scores, survivors, too_few, working_points
 
 Floats = NDArray[np.float64]
@@ -46,10 +47,11 @@ def effects(
     -------
     DataFrame
         intervention, layer, head (-1: all), label (-1: all classes), metric, before, change, control,
-        difference, each of the last three with its 95 % interval (change_low, ...; NaN with fewer than five
-        jets), p (two-sided, of no difference: Student's t with the bootstrap's standard error, jets less
-        classes degrees of freedom), q (p after Benjamini and Yekutieli's correction for all rows of the
-        metric, whatever their dependence), mass (mean weight taken from a query in a head), n_jets, note.
+        difference, each of the last three with its 95 % interval (change_low, ...; wider by as much as the
+        spread of few jets is not known; NaN with fewer than five), p (two-sided, of no difference: Student's
+        t with the bootstrap's standard error, jets less classes degrees of freedom), q (p after Benjamini and
+        Yekutieli's correction for all rows of the metric, whatever their dependence), mass (mean weight taken
+        from a query in a head), n_jets, note.
         Metrics: `true_logit`, the logit of the true class; `margin`, the same less the largest other one;
         `accuracy`; and rejections at the working points of `softjet.part.rejection`, whose changes are of
         ln(rejection) and whose label is that of the signal.
@@ -107,7 +109,7 @@ def _mean_rows(outcomes: Outcomes, outcome: Outcome, counts: Floats) -> Iterator
             arms = slice(place, None, len(METRICS))
             named = {"label": label, "metric": metric, "before": before[jets, place].mean()}
             freedom = n - len(np.unique(outcomes.label[jets]))
-            estimates = _estimates(value[arms], draws[:, arms], freedom)
+            estimates = _estimates(value[arms], draws[:, arms], n, freedom)
             yield named | estimates | {"n_jets": n, "note": ""}
 
 
@@ -119,15 +121,22 @@ def _resampled_means(values: Floats, counts: Floats) -> Floats:
     )
 
 
-def _estimates(value: Floats, draws: Floats, freedom: int) -> dict[str, float]:
+def _estimates(value: Floats, draws: Floats, jets: int, freedom: int) -> dict[str, float]:
     """Columns of three arms from their values (3,) and resampled values (R, 3)."""
     usable = draws[np.isfinite(draws).all(1)]
     draws = usable if len(usable) else np.full((1, len(ARMS)), np.nan)
-    low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+    ends = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+    wider = _widening(jets, freedom)
+    low, high = value + wider * stretch(freedom) * (ends - value)
     columns: dict[str, float] = {}
     for arm, *numbers in zip(ARMS, value, low, high, strict=True):
         columns |= dict(zip((arm, f"{arm}_low", f"{arm}_high"), map(float, numbers), strict=True))
-    return columns | {"p": _p_value(float(value[-1]), float(draws[:, -1].std()), freedom)}
+    return columns | {"p": _p_value(float(value[-1]), wider * float(draws[:, -1].std()), freedom)}
+
+
+def _widening(jets: int, freedom: int) -> float:
+    """Factor from the spread of draws to that of what is drawn: n draws of n jets have (n - 1) / n of it."""
+    return math.sqrt(jets / freedom) if freedom > 0 else math.nan
 
 
 def _p_value(difference: float, error: float, freedom: int) -> float:
@@ -180,7 +189,7 @@ def _rejection(
     ]
     values, resampled = _log_changes(passing[None])[0], _log_changes(np.stack(draws))
     measured = {"before": n / passing[0], "n_jets": n, "note": ""}
-    return measured | _estimates(values, resampled, n + n_signal - 2)
+    return measured | _estimates(values, resampled, n + n_signal, n + n_signal - 2)
 
 
 def _passing(

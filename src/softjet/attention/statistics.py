@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import false_discovery_control, norm
+from scipy.stats import t as student
 
 from softjet.errors import InputError
 
@@ -34,14 +35,23 @@ class _Groups(NamedTuple):
 
     keys : dict of (G,) int, the columns layer, head, label and n_low.
     sums : (1 + R, K, G), the columns of `Sums` in each group.
-    jets : (G,), jets in each.
-    enough : (G,) bool, whether resampling them says something.
+    basis : what their statistics stand on.
     """
 
     keys: dict[str, NDArray[np.int64]]
     sums: Floats
+    basis: "_Basis"
+
+
+class _Basis(NamedTuple):
+    """Jets that resampling is of.
+
+    jets : (K,), those in which each column of the sums is not zero.
+    freedom : (K,), of them less their classes; 0 where they are too few to say anything.
+    """
+
     jets: Floats
-    enough: NDArray[np.bool_]
+    freedom: Floats
 
 
 def statistics_table(trained: Mapping[str, "Sums"], untrained: Mapping[str, "Sums"]) -> pd.DataFrame:
@@ -57,11 +67,13 @@ def statistics_table(trained: Mapping[str, "Sums"], untrained: Mapping[str, "Sum
     DataFrame
         A row a statistic and group: statistic, threshold, layer, head, label (-1: all), class, n_low (least
         particles of the bin of multiplicity; -1: all), value, low, high, and the same with null_ and
-        untrained_ before them; p_null, p_untrained: that the difference is chance (two-sided, normal);
-        q_null, q_untrained: the same among all cells of layer, head and class of the statistic, as false
-        discovery rates (Benjamini-Hochberg); n_jets; denominator, what the value is a share or mean of.
+        untrained_ before them; p_null, p_untrained: that the difference is chance (two-sided, Student's
+        t); q_null, q_untrained: the same among all cells of layer, head and class of the statistic, as false
+        discovery rates (Benjamini-Hochberg); n_jets, those that have something to count; denominator, what
+        the value is a share or mean of.
         Where classes are taken together, each counts alike, in the denominator too (in a bin of multiplicity:
-        each that has five jets there or more). Intervals hold 95 %, by resampling jets.
+        each that has five jets there or more). Intervals hold 95 %, by resampling jets, wider by as much as
+        the spread of few jets is not known.
 
     Raises
     ------
@@ -92,11 +104,11 @@ def _groups(sums: "Sums") -> Iterator[_Groups]:
     axes = (*layers, "head")
     present = np.flatnonzero(jets)
     whole = _alike(sums.by_class[present], sums.jets[present])
-    enough = jets[present] >= FEWEST_JETS
-    yield from _marginals(whole, jets.sum(), bool(enough.all()), axes, {"label": ALL, "n_low": ALL})
+    basis = _basis(sums.found[present], bool((jets[present] >= FEWEST_JETS).all()))
+    yield from _marginals(whole, basis, axes, {"label": ALL, "n_low": ALL})
     for label in present:
         known = {"label": int(label), "n_low": ALL}
-        yield from _marginals(sums.by_class[label], jets[label], jets[label] >= FEWEST_JETS, axes, known)
+        yield from _marginals(sums.by_class[label], _basis(sums.found[[label]]), axes, known)
     for place, n_low in enumerate(MULTIPLICITIES):
         some = sums.jets_of_length[:, place]
         enough = some[:, 0] >= FEWEST_JETS
@@ -105,7 +117,14 @@ def _groups(sums: "Sums") -> Iterator[_Groups]:
         if len(used):
             cells = _alike(sums.by_length[used, place], some[used])[..., None]
             known = {"label": ALL, "n_low": n_low}
-            yield from _marginals(cells, some[used, 0].sum(), bool(enough.any()), layers, known)
+            basis = _basis(sums.found_of_length[used, place], bool(enough.any()))
+            yield from _marginals(cells, basis, layers, known)
+
+
+def _basis(found: Floats, enough: bool = True) -> _Basis:
+    """Basis of classes (C, K) that are taken together; with `enough` false nothing is said of the spread."""
+    freedom = found.sum(0) - (found > 0).sum(0)
+    return _Basis(found.sum(0), np.where(enough & (freedom >= FEWEST_JETS - 1), freedom, 0))
 
 
 def _alike(cells: Floats, jets: Floats) -> Floats:
@@ -115,7 +134,7 @@ def _alike(cells: Floats, jets: Floats) -> Floats:
 
 
 def _marginals(
-    cells: Floats, jets: float, enough: bool, axes: tuple[str, ...], known: dict[str, int]
+    cells: Floats, basis: _Basis, axes: tuple[str, ...], known: dict[str, int]
 ) -> Iterator[_Groups]:
     """All layers and heads together, each layer, each head of each layer; of sums (1 + R, K, L, H).
 
@@ -132,7 +151,7 @@ def _marginals(
         }
         keys |= {name: np.full(groups, value) for name, value in known.items()}
         flat = sums.reshape(*sums.shape[:2], groups)
-        yield _Groups(keys, flat, np.full(groups, jets), np.full(groups, enough))
+        yield _Groups(keys, flat, basis)
 
 
 def _frame(sums: "Sums", here: _Groups, there: _Groups) -> pd.DataFrame:
@@ -146,16 +165,17 @@ def _frame(sums: "Sums", here: _Groups, there: _Groups) -> pd.DataFrame:
             _divided(here.sums[:, null], here.sums[:, bottom]) if null >= 0 else np.full_like(ratio, np.nan)
         )
         uncertain = (
-            _divided(here.sums[0, error], here.sums[0, bottom]) if error >= 0 else np.zeros(len(here.jets))
+            _divided(here.sums[0, error], here.sums[0, bottom]) if error >= 0 else np.zeros(ratio.shape[1])
         )
-        columns = _interval("", ratio, here.enough) | _interval("null_", random, here.enough, uncertain)
-        columns |= _interval("untrained_", fresh, here.enough)
+        jets, freedom = (of[bottom] for of in here.basis)
+        columns = _interval("", ratio, freedom) | _interval("null_", random, freedom, uncertain)
+        columns |= _interval("untrained_", fresh, freedom)
         columns |= {
-            "p_null": _p(ratio - random, here.enough, uncertain),
-            "p_untrained": _p(ratio - fresh, here.enough),
+            "p_null": _p(ratio - random, freedom, uncertain),
+            "p_untrained": _p(ratio - fresh, freedom),
         }
         known = {"statistic": statistic, "threshold": threshold}
-        counts = {"n_jets": here.jets.astype(np.int64), "denominator": here.sums[0, bottom]}
+        counts = {"n_jets": int(jets), "denominator": here.sums[0, bottom]}
         frames.append(
             pd.DataFrame(known | here.keys | {"class": names[here.keys["label"]]} | columns | counts)
         )
@@ -167,26 +187,40 @@ def _divided(top: Floats, bottom: Floats) -> Floats:
     return np.divide(top, bottom, out=np.full(top.shape, np.nan), where=bottom != 0)
 
 
+def stretch(freedom: float) -> float:
+    """Factor by which percentiles of resamples of few jets are too near: Student's t over normal.
+
+    In a Poisson bootstrap of a ratio the (n - 1) / n of the variance that n jets lack is made up for by the
+    varying number of them.
+
+    Parameters
+    ----------
+    freedom : float
+        Degrees of freedom: jets less classes. Without any the factor is NaN.
+    """
+    tail = (1 + LEVEL) / 2
+    return float(student.ppf(tail, freedom) / norm.ppf(tail))
+
+
 def _interval(
-    prefix: str, ratio: Floats, enough: NDArray[np.bool_], uncertain: Floats | float = 0.0
+    prefix: str, ratio: Floats, freedom: float, uncertain: Floats | float = 0.0
 ) -> dict[str, Floats]:
-    """Value and percentile interval of ratios (1 + R, G); `uncertain` is a standard error besides."""
-    value = ratio[0]
+    """Value and interval of ratios (1 + R, G), of percentiles; `uncertain` is a standard error besides."""
+    value, wider, besides = ratio[0], stretch(freedom), norm.ppf((1 + LEVEL) / 2) * uncertain
     low, high = np.quantile(ratio[1:], [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
-    besides = norm.ppf((1 + LEVEL) / 2) * uncertain
     ends = {
-        "low": value - np.hypot(value - low, besides),
-        "high": value + np.hypot(high - value, besides),
+        "low": value - np.hypot(wider * (value - low), besides),
+        "high": value + np.hypot(wider * (high - value), besides),
     }
-    named = {f"{prefix}{name}": np.where(enough, end, np.nan) for name, end in ends.items()}
-    return {prefix.rstrip("_") or "value": value, **named}
+    return {prefix.rstrip("_") or "value": value, **{f"{prefix}{name}": end for name, end in ends.items()}}
 
 
-def _p(difference: Floats, enough: NDArray[np.bool_], uncertain: Floats | float = 0.0) -> Floats:
+def _p(difference: Floats, freedom: float, uncertain: Floats | float = 0.0) -> Floats:
     """Two-sided p-value of a difference (1 + R, G) whose resamples tell its spread; NaN where they do not."""
-    spread = np.hypot(difference[1:].std(0), uncertain)
-    told = enough & (difference[1:].std(0) > 0)
-    return np.where(told, 2 * norm.sf(np.abs(difference[0]) / np.where(told, spread, 1)), np.nan)
+    spread = difference[1:].std(0)
+    told = (spread > 0) & (freedom > 0)
+    size = np.abs(difference[0]) / np.where(told, np.hypot(spread, uncertain), 1)
+    return np.where(told, 2 * student.sf(size, freedom), np.nan)
 
 
 def _false_discovery(table: pd.DataFrame, column: str) -> pd.Series:

@@ -99,6 +99,8 @@ class Sums:
         False if all layers share what is summed; L is then 1.
     jets, jets_of_length : (C, 1 + R), (C, M, 1 + R)
         Jets, and how many they are in each resample.
+    found, found_of_length : (C, K), (C, M, K)
+        Jets in which each column is not zero in all layers and heads.
     """
 
     resamples: int
@@ -111,6 +113,8 @@ class Sums:
     by_length: Floats = field(default_factory=lambda: np.zeros(0))
     jets: Floats = field(default_factory=lambda: np.zeros(0))
     jets_of_length: Floats = field(default_factory=lambda: np.zeros(0))
+    found: Floats = field(default_factory=lambda: np.zeros(0))
+    found_of_length: Floats = field(default_factory=lambda: np.zeros(0))
     _places: list[_Place] = field(default_factory=list)
     _waiting: list[tuple[Floats, NDArray, NDArray, NDArray]] = field(default_factory=list)
 
@@ -148,10 +152,13 @@ class Sums:
             return
         values, key, label, n = (np.concatenate(parts) for parts in zip(*self._waiting, strict=True))
         self._waiting.clear()
-        counts = draws(key, self.resamples, self.seed)
+        counts, bins = draws(key, self.resamples, self.seed), length_bin(n)
+        found = (values != 0).any((2, 3))
+        np.add.at(self.found, label, found)
+        np.add.at(self.found_of_length, (label, bins), found)
         _add(self.by_class, self.jets, values, counts, label)
         cells, jets = (whole.reshape(-1, *whole.shape[2:]) for whole in (self.by_length, self.jets_of_length))
-        _add(cells, jets, values.sum(-1), counts, label * len(MULTIPLICITIES) + length_bin(n))
+        _add(cells, jets, values.sum(-1), counts, label * len(MULTIPLICITIES) + bins)
 
     def _begin(self, layers: Sequence[Sequence[Ratio]], classes: tuple[str, ...]) -> None:
         self._places, self.columns = _unique(layers[0])
@@ -164,6 +171,8 @@ class Sums:
         self.by_length = np.zeros((*bins, *shape[:2]))
         self.jets = np.zeros((len(classes), resamples))
         self.jets_of_length = np.zeros(bins)
+        self.found = np.zeros((len(classes), len(self._places)))
+        self.found_of_length = np.zeros((*bins[:2], len(self._places)))
 
 
 def length_bin(n: NDArray[np.int64]) -> NDArray[np.int64]:

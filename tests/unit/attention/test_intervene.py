@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -346,3 +347,21 @@ def test_missing_answers_leave_their_jets_out():
     table = effects(found, CLASSES[:2], bootstrap=100, seed=1)
     assert set(table[table.metric == "true_logit"].n_jets) == {20, 10}
     assert np.isfinite(table[table.metric == "true_logit"].change_low).all()
+
+
+def test_intervals_and_p_of_few_jets_a_class_hold_what_they_say():
+    label, rows = np.repeat(np.arange(10), 6), []
+    for seed in range(6):
+        random = np.random.default_rng(seed)
+        before = random.normal(0, 1, (60, 10)).astype(np.float32)
+        after, control = random.normal(0, 1, (2, 10, 60, 10)).astype(np.float32)
+        of = {
+            Condition("argmax", head): Outcome(before + after[head], before + control[head], np.ones(60))
+            for head in range(10)
+        }
+        table = effects(Outcomes(label, before, of), [f"c{i}" for i in range(10)], 200, seed)
+        rows.append(table[(table.metric == "true_logit") & (table.label != ALL)])
+    rows = pd.concat(rows)
+    assert len(rows) == 600
+    assert 0.02 < ((rows.difference_low > 0) | (rows.difference_high < 0)).mean() < 0.09
+    assert 0.02 < (rows.p < 0.05).mean() < 0.08

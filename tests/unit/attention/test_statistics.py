@@ -1,7 +1,9 @@
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy.stats import false_discovery_control
+from scipy.stats import t as student
 
 from softjet.attention.reading import mixed
 from softjet.attention.statistics import ALL, statistics_table
@@ -104,6 +106,38 @@ def test_cells_are_judged_together():
     assert cells.q_null.to_numpy() == pytest.approx(false_discovery_control(cells.p_null))
     assert table.q_null.notna().sum() == 12
     assert table.p_untrained.isna().all()
+
+
+@pytest.mark.parametrize("jets", [6, 12, 30])
+def test_intervals_and_p_hold_what_they_say_with_few_jets(jets):
+    parts, called = [], 0
+    for seed in range(16):
+        noise = np.random.default_rng(seed).normal(0.5, 0.1, (jets, 1, 60))
+        sums = sums_of(noise, np.ones(jets), np.zeros(jets, int), null=0.5, seed=seed)
+        table = statistics_table(sums, sums)
+        cells = table[(table["head"] != ALL) & (table.label != ALL)]
+        parts.append(cells.assign(error=noise[:, 0].std(0, ddof=1) / np.sqrt(jets)))
+        called += (cells.q_null < 0.05).any()
+    rows = pd.concat(parts).dropna(subset="low")  # a resample may have no jet at all
+    assert len(rows) > 300
+    assert 0.025 < ((rows.low > 0.5) | (rows.high < 0.5)).mean() < 0.075
+    assert 0.025 < (rows.p_null < 0.05).mean() < 0.075
+    assert called <= 3
+    widths = (rows.high - rows.low) / (2 * student.ppf(0.975, jets - 1) * rows.error)
+    assert widths.mean() == pytest.approx(1, rel=0.05)
+
+
+def test_jets_without_anything_to_count_are_no_basis():
+    bottom = np.where((LABEL == 2) & (np.arange(40) >= 34), 0.0, 1.0)
+    bottom[:24] = 0.0
+    sums = sums_of(TOP, bottom, LABEL)
+    table = statistics_table(sums, sums)
+    of_class = {label: row(table, label=label) for label in (0, 2)}
+    assert [of_class[label].n_jets for label in (0, 2)] == [6, 4]
+    assert of_class[0].low < of_class[0].high
+    assert np.isnan(of_class[2].low)
+    assert row(table).n_jets == 10
+    assert [row(table, n_low=n).n_jets for n in (25, 55)] == [5, 5]
 
 
 def test_too_few_jets_have_no_interval():
