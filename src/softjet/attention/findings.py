@@ -247,7 +247,7 @@ def _ratio_sentence(ratio: pd.DataFrame) -> str:
 
 def _rank_sentence(rank: pd.DataFrame) -> str:
     if rank.value.isna().all():
-        return "No jet has 32 particles or more, of which the singular values of U would be told."
+        return "None of the jets looked at has the 32 particles that the singular values of U are told of."
     ranks = ", ".join(
         f"{row.value:.1f} for {100 * row.threshold:g} % (untrained {row.untrained:.1f})"
         for _, row in rank.iterrows()

@@ -1,8 +1,17 @@
 """Sections of the configuration about attention: recording and statistics."""
 
-from pydantic import Field
+from typing import Annotated
 
-from softjet.config.section import Section
+from pydantic import AfterValidator, Field
+
+from softjet.config.section import Section, each_once
+
+Weights = Annotated[
+    tuple[Annotated[float, Field(gt=0, lt=1)], ...],
+    Field(min_length=1, json_schema_extra={"uniqueItems": True}),
+    AfterValidator(each_once),
+]
+"""Different attention weights."""
 
 
 class Attention(Section):
@@ -20,7 +29,7 @@ class Attention(Section):
     """Jets looked at at a time."""
     residual: float = Field(1e-4, gt=0)
     """Largest |out_proj(A V) - block output|, or |softmax(logits) - A|, that is accepted (float32)."""
-    thresholds: tuple[float, ...] = (0.5, 0.8, 0.9)
+    thresholds: Weights = (0.5, 0.8, 0.9)
     """A query counts as binary above these largest weights."""
     bootstrap: int = Field(300, ge=100)
     """Bootstrap resamples of jets for every interval."""

@@ -4,19 +4,12 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, PositiveInt
 
-from softjet.config.section import Section
-
-
-def _check_unique(sizes: tuple[int, ...]) -> tuple[int, ...]:
-    if again := next((size for size in sizes if sizes.count(size) > 1), None):
-        raise ValueError(f"names {again} twice; name each size once")
-    return sizes
-
+from softjet.config.section import Section, each_once
 
 Sizes = Annotated[
     tuple[PositiveInt, ...],
     Field(min_length=1, json_schema_extra={"uniqueItems": True}),
-    AfterValidator(_check_unique),
+    AfterValidator(each_once),
 ]
 """Different sizes of batches."""
 

@@ -1,11 +1,27 @@
 """What all sections of the configuration share."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 GivenPath = Annotated[str, Field(pattern=r"^[^<>{}]*$")]
 """A path without the signs that the workflow manager reads as its own."""
+
+
+Values = TypeVar("Values", bound=tuple)
+
+
+def each_once(values: Values) -> Values:
+    """Check that no value stands in a list twice.
+
+    Raises
+    ------
+    ValueError
+        One does.
+    """
+    if again := [value for value in values if values.count(value) > 1]:
+        raise ValueError(f"names {again[0]} twice; name each once")
+    return values
 
 
 class Section(BaseModel):

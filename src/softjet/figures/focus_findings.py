@@ -39,6 +39,9 @@ CONTRIBUTION_WORDS = {
 }  # fmt: skip
 
 
+TOO_FEW = "in too few jets to set it beside"
+"""Between a value and its null, where there is no p-value."""
+
 LEAST_SHARE = 0.005
 """Bins of distance that hold less of the particles are not spoken of."""
 
@@ -52,9 +55,7 @@ def focus_findings(statistics: pd.DataFrame) -> Iterator[str]:
         Of `softjet.attention.focus`, by `softjet.attention.statistics.statistics_table`.
     """
     overall = _overall(statistics)
-    for group, word in GROUP_WORDS.items():
-        if f"mass_{group}" in overall:
-            yield _within(overall[f"mass_{group}"], overall.get(f"argmax_{group}"), word)
+    yield from group_findings(statistics)
     for name, word in KIND_WORDS.items():
         if name in overall:
             yield _received(overall[name], overall[f"{name}_pt"], word)
@@ -62,6 +63,20 @@ def focus_findings(statistics: pd.DataFrame) -> Iterator[str]:
     groups = {f"mass_{group}": f"another {word}" for group, word in GROUP_WORDS.items()}
     yield from _left_out(overall, KIND_WORDS | groups)
     yield _compared(statistics, GROUPS | KINDS)
+
+
+def group_findings(statistics: pd.DataFrame) -> Iterator[str]:
+    """How much attention stays within subjets and within prongs, where there are any.
+
+    Parameters
+    ----------
+    statistics : DataFrame
+        As of :func:`focus_findings`.
+    """
+    overall = _overall(statistics)
+    for group, word in GROUP_WORDS.items():
+        if f"mass_{group}" in overall:
+            yield _within(overall[f"mass_{group}"], overall.get(f"argmax_{group}"), word)
 
 
 def _left_out(overall: Mapping[str, pd.Series], words: Mapping[str, str]) -> Iterator[str]:
@@ -95,10 +110,15 @@ def _received(even: pd.Series, by_pt: pd.Series, word: str) -> str:
     against = {1: "more than", -1: "less than", 0: "not told from"}
     return (
         f"Of the weight that particles give to others {_percent(even)} goes to {word}, in jets that have "
-        f"any: {against[_side(even)]} an even share ({_percent(even, 'null')}) and "
-        f"{against[_side(by_pt)]} a share by pT ({_percent(by_pt, 'null')}); untrained "
+        f"any: {_told(even, against)} an even share ({_percent(even, 'null')}) and "
+        f"{_told(by_pt, against)} a share by pT ({_percent(by_pt, 'null')}); untrained "
         f"{_percent(even, 'untrained')}."
     )
+
+
+def _told(row: pd.Series, words: Mapping[int, str]) -> str:
+    """On which side of its null a value is, in words; few jets do not even tell that it is near."""
+    return TOO_FEW if pd.isna(row.p_null) else words[_side(row)]
 
 
 def decay_findings(statistics: pd.DataFrame) -> Iterator[str]:
@@ -161,7 +181,7 @@ def partner_findings(statistics: pd.DataFrame) -> Iterator[str]:
             row = overall[name]
             yield (
                 f"A particle that attends to another puts its largest weight on {word} for {_percent(row)} "
-                f"of queries that have one: {against[_side(row)]} a random key of the same Delta R would "
+                f"of queries that have one: {_told(row, against)} a random key of the same Delta R would "
                 f"({_percent(row, 'null')}); untrained {_percent(row, 'untrained')}."
             )
     yield from _left_out(overall, PARTNER_WORDS)

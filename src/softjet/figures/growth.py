@@ -32,7 +32,7 @@ def draw_growth(growth: pd.DataFrame, target: str | Path, batch_size: int) -> No
             curve = curve.sort_values("step")
             seen, share = curve["step"] * batch_size, 100 * curve["value"]
             spread = 100 * curve[["low", "high"]].sub(curve["value"], axis=0).abs().T
-            look = {"color": COLOURS[place], "linestyle": LINES[place]}
+            look = {"color": COLOURS[place % len(COLOURS)], "linestyle": LINES[place % len(LINES)]}
             panel.errorbar(
                 seen, share, spread, marker="o", markersize=4, capsize=2, label=f"> {threshold:g}", **look
             )

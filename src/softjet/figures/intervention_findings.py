@@ -89,14 +89,26 @@ def _verdict(row: Row, random: str) -> str:
     found = f"difference {_arm(row, 'difference')}, {q}"
     if row["q"] >= SIGNIFICANT:
         return f"That is not told from {random} ({found}): that these edges matter is not shown here."
-    if row["difference"] < 0:
-        return f"That is more harm than by {random} ({found})."
-    return f"That is less harm than by {random} ({found})."
+    return f"That is {_harm(row)} {random} ({found})."
+
+
+def _harm(row: Row) -> str:
+    """How a change of the true logit compares with its control's, from which it is told."""
+    more = row["difference"] < 0
+    if row["change_high"] < 0:
+        return f"{'more' if more else 'less'} harm than by"
+    told = "a rise" if row["change_low"] > 0 else "no change that is told"
+    return f"{told}, {'below' if more else 'above'} that of"
+
+
+def _does_harm(row: Row) -> bool:
+    """Whether a row lowers the true logit, and more so than its control."""
+    return row["q"] < SIGNIFICANT and row["difference"] < 0 and row["change_high"] < 0
 
 
 def _single_layers(layers: list[dict[Any, Any]]) -> str:
     """In how many single layers an intervention does more than its control."""
-    worse = [row for row in layers if row["q"] < SIGNIFICANT and row["difference"] < 0]
+    worse = [row for row in layers if _does_harm(row)]
     told = f"In single layers it does more harm than its control in {len(worse)} of {len(layers)}"
     if not worse:
         return f"{told}."
@@ -107,14 +119,15 @@ def _single_layers(layers: list[dict[Any, Any]]) -> str:
 def _silenced(overall: pd.DataFrame) -> str:
     heads = overall[(overall.intervention == "head") & (overall.metric == "true_logit")]
     rows = _rows(heads[heads.network == "trained"])
-    told = [row for row in rows if row["q"] < SIGNIFICANT]
-    below = sum(row["difference"] < 0 for row in told)
+    told = sum(row["q"] < SIGNIFICANT for row in rows)
+    below = sum(_does_harm(row) for row in rows)
     most = min(rows, key=lambda row: row["change"])
+    least = f"largest fall is {_arm(most, 'change')}, by head {most['head']} of layer {most['layer']}"
     return (
         f"Silencing one head at a time (it gives zero): {below} of {len(rows)} heads lower the true class's "
         "logit more than random edges of the same mass over all heads of the layer do, "
-        f"{len(told) - below} raise it or lower it less, the others are not told from random. The largest "
-        f"fall is {_arm(most, 'change')}, by head {most['head']} of layer {most['layer']}."
+        f"{told - below} raise it or lower it less, the others are not told from random. "
+        f"{f'The {least}' if most['change'] < 0 else 'None lowers it'}."
     )
 
 

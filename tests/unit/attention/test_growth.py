@@ -44,6 +44,12 @@ def test_the_figure_is_drawn(growth, tmp_path):
     assert (tmp_path / "growth.pdf").exists()
 
 
+def test_a_figure_of_many_thresholds_is_drawn(growth, tmp_path):
+    many = [growth.assign(threshold=threshold) for threshold in np.linspace(0.1, 0.9, 9)]
+    draw_growth(pd.concat(many), tmp_path / "growth.png", 32)
+    assert (tmp_path / "growth.pdf").exists()
+
+
 @pytest.mark.parametrize(("last", "verdict"), [(0.09, "grows"), (0.001, "falls"), (0.021, "does not change")])
 def test_the_sentence_follows_the_intervals(last, verdict):
     values = {0: 0.02, 100: 0.03, 500: last}

@@ -173,6 +173,8 @@ def test_a_silent_head_gives_zero_and_leaves_the_others():
 
 def test_its_control_takes_the_mass_of_one_head_from_each_query():
     weights = random_weights(2, 3, 6, 6)
+    alone = weights[:, :1]
+    assert torch.equal(silence_random(generator())(alone), silence(0)(alone))
     edited = silence_random(generator())(weights)
     assert torch.allclose(edited.sum((1, 3)), torch.full((2, 6), 2.0), atol=1e-5)
     assert (edited >= -1e-6).all()

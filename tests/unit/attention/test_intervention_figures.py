@@ -95,6 +95,22 @@ def test_heads_are_counted_after_correction():
     assert "The largest fall is -0.40 [-0.50, -0.30], by head 1 of layer 1" in text
 
 
+def test_a_rise_is_no_harm():
+    table = effects()
+    arms = [f"{arm}{end}" for arm in ("change", "control") for end in ("", "_low", "_high")]
+    table[arms] += 3.0  # less than random edges, and still a rise
+    texts = list(intervention_findings(table))
+    assert "That is a rise, below that of random edges of the same mass (difference -0.40" in texts[0]
+    assert "in 0 of 2." in texts[0]
+    text = " ".join(texts)
+    assert "harm than by" not in text
+    assert "0 of 4 heads lower the true class's logit more" in text
+    assert "2 raise it or lower it less" in text
+    assert "None lowers it." in text
+    table.loc[:, "change_low"] = -1.0
+    assert "That is no change that is told, below that of random" in next(iter(intervention_findings(table)))
+
+
 def test_rejections_that_are_not_measured_are_named_so_and_tests_are_counted():
     text = list(intervention_findings(effects()))[-1]
     assert "No rejection is measured on so few jets, the first for one: 3 of 10 jets survive" in text

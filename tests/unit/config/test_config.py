@@ -148,6 +148,13 @@ def test_schema_knows_every_key_and_describes_it():
             "language.mine.task",
             "'wikitext2-short' is wikitext2, and mpnet does cola, sst2, mrpc, qqp, mnli, qnli, rte, wnli;",
         ),
+        ({"attention": {"thresholds": []}}, "attention.thresholds", "at least 1 item"),
+        ({"attention": {"thresholds": [0.5, 80]}}, "attention.thresholds.1", "less than 1"),
+        (
+            {"attention": {"thresholds": [0.5, 0.5]}},
+            "attention.thresholds",
+            "names 0.5 twice; name each once",
+        ),
         ({"latency": {"batches": [1, "x"]}}, "latency.batches.1", "integer"),
         ({"latency": {"batches": [8, 1, 8]}}, "latency.batches", "names 8 twice"),
         ({"latency": {"batches": []}}, "latency.batches", "at least 1 item"),
