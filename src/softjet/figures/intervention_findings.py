@@ -89,20 +89,21 @@ def _verdict(row: Row, random: str) -> str:
     found = f"difference {_arm(row, 'difference')}, {q}"
     if row["q"] >= SIGNIFICANT:
         return f"That is not told from {random} ({found}): that these edges matter is not shown here."
-    return f"That is {_harm(row)} {random} ({found})."
+    return f"That {_compared(row, random)} ({found})."
 
 
-def _harm(row: Row) -> str:
-    """How a change of the true logit compares with its control's, from which it is told."""
-    more = row["difference"] < 0
+def _compared(row: Row, random: str) -> str:
+    """How a change of the true logit stands to its control's, from which it is told."""
+    below = row["difference"] < 0
     if row["change_high"] < 0:
-        return f"{'more' if more else 'less'} harm than by"
-    told = "a rise" if row["change_low"] > 0 else "no change that is told"
-    return f"{told}, {'below' if more else 'above'} that of"
+        return f"is {'more' if below else 'less'} harm than by {random}"
+    if row["change_low"] > 0:
+        return f"raises it {'less' if below else 'more'} than {random}"
+    return f"is not told to change it, and lies {'below' if below else 'above'} {random}"
 
 
 def _does_harm(row: Row) -> bool:
-    """Whether a row lowers the true logit, and more so than its control."""
+    """Whether the true logit falls, and further than under the control."""
     return row["q"] < SIGNIFICANT and row["difference"] < 0 and row["change_high"] < 0
 
 
@@ -120,15 +121,20 @@ def _silenced(overall: pd.DataFrame) -> str:
     heads = overall[(overall.intervention == "head") & (overall.metric == "true_logit")]
     rows = _rows(heads[heads.network == "trained"])
     told = sum(row["q"] < SIGNIFICANT for row in rows)
-    below = sum(_does_harm(row) for row in rows)
-    most = min(rows, key=lambda row: row["change"])
-    least = f"largest fall is {_arm(most, 'change')}, by head {most['head']} of layer {most['layer']}"
+    below = sum(map(_does_harm, rows))
     return (
         f"Silencing one head at a time (it gives zero): {below} of {len(rows)} heads lower the true class's "
         "logit more than random edges of the same mass over all heads of the layer do, "
-        f"{told - below} raise it or lower it less, the others are not told from random. "
-        f"{f'The {least}' if most['change'] < 0 else 'None lowers it'}."
+        f"{told - below} differ from these without lowering it more, the others are not told from random. "
+        f"{_largest_fall(rows)}"
     )
+
+
+def _largest_fall(rows: list[dict[Any, Any]]) -> str:
+    most = min(rows, key=lambda row: row["change"])
+    if most["change"] >= 0:
+        return "No head lowers it."
+    return f"The largest fall is {_arm(most, 'change')}, by head {most['head']} of layer {most['layer']}."
 
 
 def _rejections(table: pd.DataFrame) -> str:
@@ -138,7 +144,7 @@ def _rejections(table: pd.DataFrame) -> str:
         return "The classes have no background to reject."
     if quoted.empty:
         return f"No rejection is measured on so few jets, the first for one: {_reason(rows.note.iloc[0])}."
-    worse = (quoted.q < SIGNIFICANT) & (quoted.difference < 0)
+    worse = (quoted.q < SIGNIFICANT) & (quoted.difference < 0) & (quoted.change_high < 0)
     return f"Of {len(quoted):,} rejections measured {worse.sum():,} fall more than with random edges."
 
 

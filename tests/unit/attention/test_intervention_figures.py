@@ -95,26 +95,40 @@ def test_heads_are_counted_after_correction():
     assert "The largest fall is -0.40 [-0.50, -0.30], by head 1 of layer 1" in text
 
 
-def test_a_rise_is_no_harm():
+@pytest.mark.parametrize(
+    ("change", "control", "said"),
+    [
+        (0.2, 0.5, "That raises it less than random edges of the same mass (difference -0.30"),
+        (0.5, 0.2, "That raises it more than random edges of the same mass (difference 0.30"),
+        (0.01, 0.5, "That is not told to change it, and lies below random edges of the same mass (diff"),
+        (-0.01, -0.5, "That is not told to change it, and lies above random edges of the same mass (diff"),
+    ],
+)
+def test_no_harm_is_said_to_be_done_where_the_true_logit_does_not_fall(change, control, said):
     table = effects()
-    arms = [f"{arm}{end}" for arm in ("change", "control") for end in ("", "_low", "_high")]
-    table[arms] += 3.0  # less than random edges, and still a rise
+    for arm, value in (("change", change), ("control", control), ("difference", change - control)):
+        table[arm], table[f"{arm}_low"], table[f"{arm}_high"] = value, value - 0.02, value + 0.02
     texts = list(intervention_findings(table))
-    assert "That is a rise, below that of random edges of the same mass (difference -0.40" in texts[0]
+    assert said in texts[0]
     assert "in 0 of 2." in texts[0]
-    text = " ".join(texts)
-    assert "harm than by" not in text
-    assert "0 of 4 heads lower the true class's logit more" in text
-    assert "2 raise it or lower it less" in text
-    assert "None lowers it." in text
-    table.loc[:, "change_low"] = -1.0
-    assert "That is no change that is told, below that of random" in next(iter(intervention_findings(table)))
+    assert "harm than by" not in " ".join(texts)
+    assert "0 of 4 heads lower the true class's logit more" in texts[-2]
+    assert "2 differ from these without lowering it more" in texts[-2]
+    assert texts[-2].endswith("No head lowers it.") == (change > 0)
 
 
 def test_rejections_that_are_not_measured_are_named_so_and_tests_are_counted():
     text = list(intervention_findings(effects()))[-1]
     assert "No rejection is measured on so few jets, the first for one: 3 of 10 jets survive" in text
     assert "all 19 tests" in text
+
+
+@pytest.mark.parametrize(("change", "fall"), [(-0.5, 1), (0.05, 0)])
+def test_rejections_fall_only_where_they_are_told_to(change, fall):
+    measured = effect("trained", "argmax", 0, metric="rejection_50", label=1, change=change)
+    measured |= {"difference": -0.4}
+    table = pd.concat([effects(), pd.DataFrame([measured])])
+    assert f"Of 1 rejections measured {fall} fall more" in list(intervention_findings(table))[-1]
 
 
 def test_interventions_without_a_jet_are_left_out():
