@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from softjet.attention.spectrum import EVERY_SPECTRUM, FEWEST_PARTICLES
 from softjet.attention.statistics import ALL, is_cell
 
 BINARY = 0.8
@@ -247,12 +248,15 @@ def _ratio_sentence(ratio: pd.DataFrame) -> str:
 
 def _rank_sentence(rank: pd.DataFrame) -> str:
     if rank.value.isna().all():
-        return "None of the jets looked at has the 32 particles that the singular values of U are told of."
+        return (
+            f"None of the jets looked at (one in {EVERY_SPECTRUM}) has {FEWEST_PARTICLES} particles or more, "
+            "of which the singular values of U would be told."
+        )
     ranks = ", ".join(
         f"{row.value:.1f} for {100 * row.threshold:g} % (untrained {row.untrained:.1f})"
         for _, row in rank.iterrows()
     )
     return (
         "The mean number of singular values of U that hold its energy, rows centred, without the diagonal, "
-        f"jets of 32 particles or more: {ranks}."
+        f"jets of {FEWEST_PARTICLES} particles or more: {ranks}."
     )

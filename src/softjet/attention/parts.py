@@ -10,6 +10,7 @@ from torch import Tensor
 
 from softjet.attention.counts import count_above
 from softjet.attention.described import Described
+from softjet.attention.spectrum import EVERY_SPECTRUM, FEWEST_PARTICLES
 from softjet.attention.stream import Seen, Statistic
 from softjet.attention.sums import Ratio
 
@@ -19,10 +20,7 @@ DECADES = (0.01, 0.1, 1.0, 10.0, 100.0)
 ENERGIES = (0.9, 0.95, 0.99)
 """Shares of the energy of U that a rank is given for."""
 
-FEWEST_PARTICLES = 32
-"""A jet of fewer says little about the rank of U, which is at most their number."""
-
-EVERY_PARTS, EVERY_RATIO, EVERY_SPECTRUM = 8, 32, 32
+EVERY_PARTS, EVERY_RATIO = 8, 32
 """What takes long looks at one jet in this many."""
 
 

@@ -86,12 +86,12 @@ def test_multiplicity_choices_and_counts_are_told():
     )
 
 
-def parts(**changed):
+def parts(rank=16.5, **changed):
     names = ("same_key_qk", "same_key_bias", "largest_qk", "largest_bias", "winner_by_bias")
     names += ("variance_qk", "variance_bias", "variance_both")
     rows = [ROW | {"statistic": name, "threshold": np.nan} | changed.get(name, {}) for name in names]
     rows += [ROW | {"statistic": "ratio", "threshold": t} for t in (0.1, 10)]
-    rows += [ROW | {"statistic": "rank", "threshold": 0.95, "value": 16.5}]
+    rows += [ROW | {"statistic": "rank", "threshold": 0.95, "value": rank}]
     return parts_findings(pd.DataFrame(rows))
 
 
@@ -115,3 +115,10 @@ def test_ratios_and_ranks_are_told():
     )
     assert ratio.endswith("3.1 % [2.9, 3.3] above 0.1, 3.1 % [2.9, 3.3] above 10.")
     assert rank.endswith("16.5 for 95 % (untrained 0.0).")
+
+
+def test_ranks_of_no_jet_are_not_said_to_be_of_no_jet_there_is():
+    assert parts(rank=np.nan)["parts"][-1] == (
+        "None of the jets looked at (one in 32) has 32 particles or more, of which the singular values of U "
+        "would be told."
+    )
