@@ -39,9 +39,6 @@ CONTRIBUTION_WORDS = {
 }  # fmt: skip
 
 
-TOO_FEW = "in too few jets to set it beside"
-"""Between a value and its null, where there is no p-value."""
-
 LEAST_SHARE = 0.005
 """Bins of distance that hold less of the particles are not spoken of."""
 
@@ -55,7 +52,8 @@ def focus_findings(statistics: pd.DataFrame) -> Iterator[str]:
         Of `softjet.attention.focus`, by `softjet.attention.statistics.statistics_table`.
     """
     overall = _overall(statistics)
-    yield from group_findings(statistics)
+    for group in GROUP_WORDS:
+        yield from _of_group(overall, group)
     for name, word in KIND_WORDS.items():
         if name in overall:
             yield _received(overall[name], overall[f"{name}_pt"], word)
@@ -65,18 +63,20 @@ def focus_findings(statistics: pd.DataFrame) -> Iterator[str]:
     yield _compared(statistics, GROUPS | KINDS)
 
 
-def group_findings(statistics: pd.DataFrame) -> Iterator[str]:
-    """How much attention stays within subjets and within prongs, where there are any.
+def subjet_findings(statistics: pd.DataFrame) -> Iterator[str]:
+    """How much attention stays within subjets, where jets have two.
 
     Parameters
     ----------
     statistics : DataFrame
         As of :func:`focus_findings`.
     """
-    overall = _overall(statistics)
-    for group, word in GROUP_WORDS.items():
-        if f"mass_{group}" in overall:
-            yield _within(overall[f"mass_{group}"], overall.get(f"argmax_{group}"), word)
+    yield from _of_group(_overall(statistics), "subjet")
+
+
+def _of_group(overall: Mapping[str, pd.Series], group: str) -> Iterator[str]:
+    if f"mass_{group}" in overall:
+        yield _within(overall[f"mass_{group}"], overall.get(f"argmax_{group}"), GROUP_WORDS[group])
 
 
 def _left_out(overall: Mapping[str, pd.Series], words: Mapping[str, str]) -> Iterator[str]:
@@ -107,7 +107,7 @@ def _stay(argmax: pd.Series | None) -> str:
 
 
 def _received(even: pd.Series, by_pt: pd.Series, word: str) -> str:
-    against = {1: "more than", -1: "less than", 0: "not told from"}
+    against = {1: "more than", -1: "less than", 0: "not told from", None: "too few jets to tell it from"}
     return (
         f"Of the weight that particles give to others {_percent(even)} goes to {word}, in jets that have "
         f"any: {_told(even, against)} an even share ({_percent(even, 'null')}) and "
@@ -116,9 +116,9 @@ def _received(even: pd.Series, by_pt: pd.Series, word: str) -> str:
     )
 
 
-def _told(row: pd.Series, words: Mapping[int, str]) -> str:
-    """On which side of its null a value is, in words; few jets do not even tell that it is near."""
-    return TOO_FEW if pd.isna(row.p_null) else words[_side(row)]
+def _told(row: pd.Series, against: Mapping[int | None, str]) -> str:
+    """On which side of its null a value is, in words; None: of too few jets for a p-value."""
+    return against[None if pd.isna(row.p_null) else _side(row)]
 
 
 def decay_findings(statistics: pd.DataFrame) -> Iterator[str]:
@@ -175,7 +175,10 @@ def partner_findings(statistics: pd.DataFrame) -> Iterator[str]:
         `softjet.attention.statistics.statistics_table`.
     """
     overall = _overall(statistics)
-    against = {1: "more often than", -1: "less often than", 0: "not told from how often"}
+    against = {
+        1: "more often than", -1: "less often than", 0: "not told from how often",
+        None: "too few jets to tell it from how often",
+    }  # fmt: skip
     for name, word in PARTNER_WORDS.items():
         if name in overall:
             row = overall[name]

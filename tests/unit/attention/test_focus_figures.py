@@ -32,7 +32,6 @@ from softjet.figures.focus_findings import (
     decay_findings,
     distance_findings,
     focus_findings,
-    group_findings,
     partner_findings,
 )
 from softjet.figures.planes import draw_distance, draw_planes, draw_planes_by_layer
@@ -188,21 +187,12 @@ def test_a_class_without_an_interval_is_not_spoken_of():
     assert "QCD" not in sentence
 
 
-def test_without_subjets_nothing_is_said_of_them():
-    rows = [row(name, 0.6, 0.5, 0.001) for name in ("to_hardest", "to_hardest_pt")]
-    assert not list(group_findings(pd.DataFrame(rows)))
-    assert "the hardest particle" in next(focus_findings(pd.DataFrame(rows)))
-
-
-def test_few_jets_are_not_said_to_show_that_two_shares_are_near():
-    known, few = {"low": 0.1, "high": 0.2}, {"low": np.nan, "high": np.nan}
-    for p, interval, said in (
-        (0.5, known, "not told from an even"),
-        (np.nan, few, "in too few jets to set it"),
-    ):
-        rows = [row(name, 0.6, 0.5, p, **interval) for name in ("to_lepton", "to_lepton_pt", "kt")]
-        assert next(focus_findings(pd.DataFrame(rows))).count(said.split(" an even")[0]) == 2
-    assert "in too few jets to set it beside a random key" in next(partner_findings(pd.DataFrame(rows)))
+@pytest.mark.parametrize(("p", "said"), [(np.nan, "too few jets to tell it from"), (0.5, "not told from")])
+def test_few_jets_do_not_tell_that_two_shares_are_near(p, said):
+    rows = pd.DataFrame([row(name, 0.6, 0.5, p) for name in ("to_lepton", "to_lepton_pt", "kt")])
+    received, partner = (next(tell(rows)) for tell in (focus_findings, partner_findings))
+    assert f"any: {said} an even share (50.0 % [49.0, 51.0]) and {said} a share by pT (" in received
+    assert f"one: {said} how often a random key of the same Delta R would (" in partner
 
 
 def test_partners_and_distance_in_words(tables):

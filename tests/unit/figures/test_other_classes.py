@@ -7,7 +7,7 @@ import pytest
 from small_dataset import write_counts
 
 from softjet.figures import focus, jets
-from softjet.figures.chapters import build
+from softjet.figures.chapters import build, found
 from softjet.figures.chapters.found import find_most_important
 from softjet.figures.chapters.simulation import dataset_parts
 from softjet.figures.focus_findings import focus_findings, partner_findings
@@ -87,6 +87,24 @@ def test_what_jets_do_not_tell_is_left_out_in_words():
         "Left out, since these jets do not tell it or have none: attention to electrons and muons, photons, "
         "displaced tracks, products of b and c hadrons (truth), another kT subjet, another true prong."
     )
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ({"to_hardest": 0.3, "to_hardest_pt": 0.3, "mass_subjet": np.nan}, []),
+        ({"mass_subjet": np.nan, "mass_prong": 0.3, "argmax_prong": 0.3}, []),
+        ({"mass_prong": 0.4, "mass_subjet": 0.3, "argmax_subjet": 0.3}, ["stays in their own kT subjet"]),
+    ],
+)
+def test_the_finding_of_subjets_is_of_subjets(tmp_path, monkeypatch, told, said):
+    for name in ("intervention_findings", "within_findings"):
+        monkeypatch.setattr(found, name, lambda table: iter(()))
+    for name in ("focus", "interventions", "probes"):
+        statistics(told).to_parquet(tmp_path / f"{name}.parquet")
+    findings = list(found._physics(tmp_path))
+    assert [finding.topic for finding in findings] == ["Subjets"] * len(said)
+    assert all(words in finding.text for words, finding in zip(said, findings, strict=True))
 
 
 def test_a_partner_that_only_truth_tells_is_left_out_in_words():

@@ -11,7 +11,7 @@ import pandas as pd
 
 from softjet.figures.chapters.shared import Sentences, Settings, first_row, records, shown_run
 from softjet.figures.compression_findings import change_words, made_words, metric_words
-from softjet.figures.focus_findings import decay_findings, group_findings
+from softjet.figures.focus_findings import decay_findings, subjet_findings
 from softjet.figures.growth import growth_sentence
 from softjet.figures.intervention_findings import intervention_findings
 from softjet.figures.observable_findings import within_findings
@@ -80,7 +80,7 @@ def _physics(tables: Path) -> Iterator[Finding]:
         pd.read_parquet(tables / f"{name}.parquet") for name in ("focus", "interventions", "probes")
     )
     found = (
-        ("Subjets", group_findings(focus), "Focus"),
+        ("Subjets", subjet_findings(focus), "Focus"),
         ("The decay", decay_findings(focus), "Focus"),
         ("The largest weights", intervention_findings(interventions), "Interventions"),
         ("Substructure", within_findings(probes), "Traditional observables"),
