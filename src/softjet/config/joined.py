@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from softjet.config.attention import Weights
 from softjet.config.section import Section
 
 
@@ -16,7 +17,7 @@ class Joined(Section):
     """Jets at a time."""
     residual: float = Field(1e-4, gt=0)
     """Largest |out_proj(A V) - block output|, or |softmax(logits) - A|, that is accepted (float32)."""
-    thresholds: tuple[float, ...] = (0.5, 0.8, 0.9)
+    thresholds: Weights = (0.5, 0.8, 0.9)
     """A query counts as binary above these largest weights."""
     bootstrap: int = Field(300, ge=100)
     """Bootstrap resamples of jets for every interval."""

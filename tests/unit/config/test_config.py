@@ -149,6 +149,7 @@ def test_schema_knows_every_key_and_describes_it():
             "'wikitext2-short' is wikitext2, and mpnet does cola, sst2, mrpc, qqp, mnli, qnli, rte, wnli;",
         ),
         ({"attention": {"thresholds": []}}, "attention.thresholds", "at least 1 item"),
+        ({"joined": {"thresholds": []}}, "joined.thresholds", "at least 1 item"),
         ({"attention": {"thresholds": [0.5, 80]}}, "attention.thresholds.1", "less than 1"),
         (
             {"attention": {"thresholds": [0.5, 0.5]}},
