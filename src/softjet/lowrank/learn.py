@@ -34,7 +34,18 @@ DOING = {"learning": "learn ranks of", "recovery": "recover"}
 
 
 class Learned(NamedTuple):
-    """Tables of one run: a row a step, and a row a matrix."""
+    """Tables of one run: a row a step, and a row a matrix.
+
+    Attributes
+    ----------
+    history : DataFrame
+        step, phase, loss, task (the loss without penalty, what the dense model teaches included), penalty,
+        weight (of the penalty), parameters, keep_linears, keep_blocks, keep_total, rank (sum over the
+        matrices), drift (largest cosine between directions that should be orthogonal, at the steps that
+        decompose afresh, else NaN).
+    ranks : DataFrame
+        See :func:`softjet.lowrank.ranks.table_rows`.
+    """
 
     history: pd.DataFrame
     ranks: pd.DataFrame
@@ -79,17 +90,14 @@ def learn_ranks(
     Returns
     -------
     Learned
-        history: step, phase, loss, task (the loss without penalty, what the dense model teaches included),
-        penalty, weight (of the penalty), parameters, keep_linears, keep_blocks, keep_total, rank (sum over
-        the matrices), drift (largest cosine between directions that should be orthogonal, at the steps that
-        decompose afresh, else NaN). ranks: see :func:`softjet.lowrank.ranks.table_rows`.
 
     Raises
     ------
     InputError
         A selection that does not fit the model, a loss, gradient or input of a whitened layer that is not
         finite (the last saved state stays), a budget below the rank floors or not reached within
-        `learn_steps`, distillation without `answer`, a budget of time without `price`, or a saved state of
+        `learn_steps`, distillation without `answer`, imitation of blocks that are not called in training as
+        in evaluation, a budget of time without `price`, or a saved state of
         another run or, distilled, of another dense model.
     """
     trained = with_teacher(model, loss, answer, settings, block_paths(model, selection))
