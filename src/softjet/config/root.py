@@ -35,6 +35,13 @@ class Paths(Section):
     """One log a job."""
 
 
+NOT_OF_PART = {
+    "embeddings": "Particle Transformer has no embedding tables; leave it false",
+    "imitation": "Particle Transformer trains on rows, and its blocks answer on padded jets; leave it 0",
+}
+"""Settings of rank learning that are for language models, and why."""
+
+
 class Config(Section):
     """The configuration of softjet; every key has a default."""
 
@@ -114,21 +121,11 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
-    def _jets_have_no_tables(self) -> "Config":
+    def _asked_of_language_models_alone(self) -> "Config":
         for name, compression in self.compress.items():
-            if compression.base in self.part and compression.learning.embeddings:
-                problem = "Particle Transformer has no embedding tables; leave it false"
-                raise ValueError(f"compress.{name}.learning.embeddings: {problem}")
-        return self
-
-    @model_validator(mode="after")
-    def _rows_have_no_blocks_to_imitate(self) -> "Config":
-        for name, compression in self.compress.items():
-            if compression.base in self.part and compression.learning.imitation:
-                problem = (
-                    "Particle Transformer trains on rows, and its blocks answer on padded jets; leave it 0"
-                )
-                raise ValueError(f"compress.{name}.learning.imitation: {problem}")
+            for setting, problem in NOT_OF_PART.items():
+                if compression.base in self.part and getattr(compression.learning, setting):
+                    raise ValueError(f"compress.{name}.learning.{setting}: {problem}")
         return self
 
     def _check_base(self, where: str, base: str) -> None:

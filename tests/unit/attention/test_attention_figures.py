@@ -167,6 +167,8 @@ def test_control_below_a_jet_has_the_spread_of_its_rows(axes):
     assert real.get_title() == f"{CLASSES[8]}, 3 particles, 70 GeV: 3 lines"
     lines = len(other.collections[0].get_paths())
     assert other.get_title() == f"random logits: {lines} lines"
+    draw_pairs(MAPS.assign(label=MAPS.jet), PARTICLES, [0, 1], "pairs.png")
+    assert [panel.get_title().split(",")[0] for panel in axes()[:2]] == list(CLASSES[:2])
 
 
 def test_weights_are_shares_of_all_pairs_beside_both_nulls_and_by_layer(axes):

@@ -103,6 +103,21 @@ def test_imitation_runs_each_model_once_and_leaves_nothing_behind():
     assert not any(module._forward_hooks for run in runs for module in run.modules())
 
 
+def test_a_teacher_that_answers_is_not_run_again_for_its_blocks():
+    model, teachers = network(), []
+
+    def counted(told):
+        def noted(asked, batch):
+            teachers.extend([asked] * (asked is not model))
+            return told(asked, batch)
+
+        return noted
+
+    settings = settings_of("svd", distillation=0.5, imitation=1.0)
+    with_teacher(model, counted(loss), counted(answer), settings, BLOCKS)(model, next(batches(0)))
+    assert len(teachers) == 1
+
+
 def test_a_mean_misses_all_of_the_variance_whatever_its_size():
     target = 1e3 * torch.randn(4, 7, 5, generator=torch.Generator().manual_seed(3)) + 1e4
     mean = target.mean((0, 1), keepdim=True).expand_as(target)
