@@ -8,7 +8,7 @@ from torch import Tensor
 from softjet.attention.chance import Chance, is_extreme, most_chosen
 from softjet.attention.counts import choose
 from softjet.attention.stream import Seen, Statistic
-from softjet.attention.sums import Ratio
+from softjet.attention.sums import POSITIVE, SHARE, Ratio
 
 
 def binary(thresholds: Sequence[float], chance: Chance) -> Statistic:
@@ -39,17 +39,20 @@ def binary(thresholds: Sequence[float], chance: Chance) -> Statistic:
             for ratio in _above(above, other, n, threshold, *expected[f"above_{threshold:g}"])
         ]
         measured = {
-            "extreme": seen.over_queries(is_extreme(seen.largest)),
-            "effective_keys": seen.over_queries(effective_keys(seen)),
-            "largest": choices.largest,
+            "extreme": (seen.over_queries(is_extreme(seen.largest)), SHARE),
+            "effective_keys": (seen.over_queries(effective_keys(seen)), POSITIVE),
+            "largest": (choices.largest, SHARE),
         }
-        found += [Ratio(name, total, n, *expected[name]) for name, total in measured.items()]
+        found += [
+            Ratio(name, total, n, *expected[name], limits=limits)
+            for name, (total, limits) in measured.items()
+        ]
         # By chance every key is chosen, alike, and so the expectations of these are exact.
         return [
             *found,
-            Ratio("self", choices.itself, n, torch.ones_like(n)),
-            Ratio("mutual", choices.mutual, n, 1 - 1 / n),
-            Ratio("hub", choices.hub, n, loads.to(n.device)[n.long()]),
+            Ratio("self", choices.itself, n, torch.ones_like(n), limits=SHARE),
+            Ratio("mutual", choices.mutual, n, 1 - 1 / n, limits=SHARE),
+            Ratio("hub", choices.hub, n, loads.to(n.device)[n.long()], limits=SHARE),
         ]
 
     return Statistic(measure)
@@ -68,8 +71,8 @@ def _above(
 ) -> list[Ratio]:
     other = 1 - 1 / n
     return [
-        Ratio("above", any_particle, n, null, error, threshold),
-        Ratio("above_other", another, n, null * other, error * other, threshold),
+        Ratio("above", any_particle, n, null, error, threshold, SHARE),
+        Ratio("above_other", another, n, null * other, error * other, threshold, SHARE),
     ]
 
 

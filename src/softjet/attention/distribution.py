@@ -10,7 +10,7 @@ from softjet.attention.counts import count_bins
 from softjet.attention.nulls import centre_rows, row_variance
 from softjet.attention.reading import Jets
 from softjet.attention.stream import Seen, Statistic
-from softjet.attention.sums import Ratio
+from softjet.attention.sums import SHARE, Ratio
 from softjet.part.blocks import without_padding
 
 BINS = 20
@@ -60,6 +60,6 @@ def _distribution(seen: Seen, draw: _Draw) -> list[Ratio]:
     found, null = (count_bins(weights, seen.jets.n, BINS) for weights in (seen.weights, random))
     pairs = seen.queries.square()
     return [
-        Ratio("weight", top, pairs, expected, threshold=place / BINS)
+        Ratio("weight", top, pairs, expected, threshold=place / BINS, limits=SHARE)
         for place, (top, expected) in enumerate(zip(found.unbind(-1), null.unbind(-1), strict=True))
     ]

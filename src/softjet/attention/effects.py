@@ -109,7 +109,8 @@ def _mean_rows(outcomes: Outcomes, outcome: Outcome, counts: Floats) -> Iterator
             arms = slice(place, None, len(METRICS))
             named = {"label": label, "metric": metric, "before": before[jets, place].mean()}
             freedom = n - len(np.unique(outcomes.label[jets]))
-            estimates = _estimates(value[arms], draws[:, arms], n, freedom)
+            farthest = 1.0 if metric == "accuracy" else math.inf
+            estimates = _estimates(value[arms], draws[:, arms], n, freedom, farthest)
             yield named | estimates | {"n_jets": n, "note": ""}
 
 
@@ -121,13 +122,15 @@ def _resampled_means(values: Floats, counts: Floats) -> Floats:
     )
 
 
-def _estimates(value: Floats, draws: Floats, jets: int, freedom: int) -> dict[str, float]:
-    """Columns of three arms from their values (3,) and resampled values (R, 3)."""
+def _estimates(
+    value: Floats, draws: Floats, jets: int, freedom: int, farthest: float = math.inf
+) -> dict[str, float]:
+    """Columns of three arms from their values (3,) and resampled values (R, 3), not beyond `farthest`."""
     usable = draws[np.isfinite(draws).all(1)]
     draws = usable if len(usable) else np.full((1, len(ARMS)), np.nan)
     ends = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     wider = _widening(jets, freedom)
-    low, high = value + wider * stretch(freedom) * (ends - value)
+    low, high = np.clip(value + wider * stretch(freedom) * (ends - value), -farthest, farthest)
     columns: dict[str, float] = {}
     for arm, *numbers in zip(ARMS, value, low, high, strict=True):
         columns |= dict(zip((arm, f"{arm}_low", f"{arm}_high"), map(float, numbers), strict=True))

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from softjet.attention.reading import Jets
 from softjet.attention.stream import Seen, Statistic
-from softjet.attention.sums import Ratio
+from softjet.attention.sums import SHARE, Ratio
 
 DISPLACED = 3.0
 """A track is displaced where |d0| exceeds its error times this."""
@@ -140,7 +140,7 @@ def _focus(seen: Seen, tell: _Kinds) -> list[Ratio]:
     for place, kind in enumerate(tell.tell):
         received, given = top[..., place], whole[..., place]
         for ending, expected in (("", null), ("_pt", null_by_pt)):
-            found.append(Ratio(f"to_{kind}{ending}", received, given, expected[..., place]))
+            found.append(Ratio(f"to_{kind}{ending}", received, given, expected[..., place], limits=SHARE))
     return found
 
 
@@ -188,6 +188,6 @@ def _within(seen: Seen, name: str, groups: _Groups) -> list[Ratio]:
     )
     queries, blindly = seen.over_queries(counted), seen.over_queries(counted * pairs.chance[:, None])
     return [
-        Ratio(f"mass_{name}", mass, whole, expected),
-        Ratio(f"argmax_{name}", seen.over_queries(hit), queries, blindly),
+        Ratio(f"mass_{name}", mass, whole, expected, limits=SHARE),
+        Ratio(f"argmax_{name}", seen.over_queries(hit), queries, blindly, limits=SHARE),
     ]

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from softjet.attention.reading import Jets
 from softjet.attention.stream import Seen, Statistic
-from softjet.attention.sums import Ratio
+from softjet.attention.sums import SHARE, Ratio
 from softjet.jets.substructure import merge_partners
 
 DISTANCES = tuple(0.01 * 2 ** (k / 2) for k in range(15))
@@ -160,5 +160,5 @@ def _partners(seen: Seen, tell: _Partners) -> list[Ratio]:
         hit = seen.at(pairs[:, place, None].expand(whole), seen.key) & counted
         by_bin = shares[:, place, None].expand(*whole[:3], shares.shape[-1])
         null = seen.over_queries(seen.at(by_bin, bin_of_key) * counted)
-        found.append(Ratio(name, seen.over_queries(hit), seen.over_queries(counted), null))
+        found.append(Ratio(name, seen.over_queries(hit), seen.over_queries(counted), null, limits=SHARE))
     return found

@@ -12,7 +12,7 @@ from softjet.attention.counts import count_above
 from softjet.attention.described import Described
 from softjet.attention.spectrum import EVERY_SPECTRUM, FEWEST_PARTICLES
 from softjet.attention.stream import Seen, Statistic
-from softjet.attention.sums import Ratio
+from softjet.attention.sums import POSITIVE, SHARE, Ratio
 
 DECADES = (0.01, 0.1, 1.0, 10.0, 100.0)
 """|QK| / |U| that pairs are counted above (arXiv 2512.00210)."""
@@ -53,18 +53,22 @@ def _parts(seen: Seen, thresholds: Sequence[float]) -> list[Ratio]:
     found += [
         Ratio(f"winner_{name}", seen.over_queries(height), seen.queries) for name, height in winner.items()
     ]
-    found.append(Ratio("winner_by_bias", seen.over_queries(winner["bias"] > winner["qk"]), seen.queries))
+    by_bias = seen.over_queries(winner["bias"] > winner["qk"])
+    found.append(Ratio("winner_by_bias", by_bias, seen.queries, limits=SHARE))
     return found + _variances(seen)
 
 
 def _alone(seen: Seen, name: str, one: Described, thresholds: Sequence[float]) -> list[Ratio]:
     """How a part of the logits does alone."""
     n = seen.queries
-    above = [Ratio(f"above_{name}", seen.over_queries(one.largest > t), n, threshold=t) for t in thresholds]
+    same_key = seen.over_queries(one.key == seen.key)
     return [
-        Ratio(f"same_key_{name}", seen.over_queries(one.key == seen.key), n, torch.ones_like(n)),
-        Ratio(f"largest_{name}", seen.over_queries(one.largest), n),
-        *above,
+        Ratio(f"same_key_{name}", same_key, n, torch.ones_like(n), limits=SHARE),
+        Ratio(f"largest_{name}", seen.over_queries(one.largest), n, limits=SHARE),
+        *(
+            Ratio(f"above_{name}", seen.over_queries(one.largest > t), n, threshold=t, limits=SHARE)
+            for t in thresholds
+        ),
     ]
 
 
@@ -79,14 +83,20 @@ def _variances(seen: Seen) -> list[Ratio]:
 def _ratio(seen: Seen) -> list[Ratio]:
     above = count_above(seen.qk, seen.bias, seen.jets.n, DECADES).unbind(-1)
     pairs = seen.queries.square()
-    return [Ratio("ratio", count, pairs, threshold=d) for d, count in zip(DECADES, above, strict=True)]
+    return [
+        Ratio("ratio", count, pairs, threshold=decade, limits=SHARE)
+        for decade, count in zip(DECADES, above, strict=True)
+    ]
 
 
 def _spectrum(seen: Seen) -> list[Ratio]:
     centred, diagonal = without_diagonal(seen.bias, seen.jets.real)
     long = (seen.jets.n >= FEWEST_PARTICLES).float()[:, None].expand(seen.queries.shape)
     ranks = energy_ranks(centred, ENERGIES)
-    found = [Ratio("rank", rank * long, long, threshold=e) for e, rank in zip(ENERGIES, ranks, strict=True)]
+    found = [
+        Ratio("rank", rank * long, long, threshold=energy, limits=POSITIVE)
+        for energy, rank in zip(ENERGIES, ranks, strict=True)
+    ]
     return [*found, Ratio("diagonal", seen.over_queries(diagonal), seen.queries)]
 
 

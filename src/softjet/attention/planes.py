@@ -19,7 +19,7 @@ from softjet.attention.partners import DISTANCES, displacements, distance_bins, 
 from softjet.attention.reading import Jets
 from softjet.attention.sample import subjets
 from softjet.attention.stream import Seen, Statistic
-from softjet.attention.sums import Floats, Ratio, Sums
+from softjet.attention.sums import POSITIVE, SHARE, Floats, Ratio, Sums
 from softjet.errors import InputError
 
 REACH, CELLS = 0.8, 20
@@ -50,9 +50,9 @@ def _profile(seen: Seen) -> list[Ratio]:
     null = (away @ places.even).unbind(-1)
     edges = (0.0, *DISTANCES)
     return [
-        Ratio("ahead", looked, away.sum(-1), (away * places.ahead[:, None]).sum(-1)),
+        Ratio("ahead", looked, away.sum(-1), (away * places.ahead[:, None]).sum(-1), limits=SHARE),
         *(
-            Ratio("distance", top, expected, expected, threshold=edge)
+            Ratio("distance", top, expected, expected, threshold=edge, limits=POSITIVE)
             for edge, top, expected in zip(edges, mass, null, strict=True)
         ),
     ]

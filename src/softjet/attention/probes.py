@@ -189,6 +189,6 @@ def usable(readings: Readings, name: str) -> Readings:
     """Give the jets that have every observable; raise where they are too few (`name` says which jets)."""
     readings = readings.defined()
     if len(readings.label) < FEWEST_JETS:
-        problem = f"only {len(readings.label)} have every observable; give {FEWEST_JETS} or more"
+        problem = f"only {len(readings.label)} have every observable; give more, {FEWEST_JETS} are needed"
         raise InputError("observables", name, problem)
     return readings

@@ -158,7 +158,9 @@ def _frame(sums: "Sums", here: _Groups, there: _Groups) -> pd.DataFrame:
     """Rows of some groups, statistic by statistic."""
     names = np.array([*sums.classes, "all"])
     frames = []
-    for (statistic, threshold), (top, bottom, null, error) in zip(sums.names, sums.columns, strict=True):
+    for (statistic, threshold), limits, (top, bottom, null, error) in zip(
+        sums.names, sums.limits, sums.columns, strict=True
+    ):
         ratio = _divided(here.sums[:, top], here.sums[:, bottom])
         fresh = _divided(there.sums[:, top], there.sums[:, bottom])
         random = (
@@ -168,8 +170,9 @@ def _frame(sums: "Sums", here: _Groups, there: _Groups) -> pd.DataFrame:
             _divided(here.sums[0, error], here.sums[0, bottom]) if error >= 0 else np.zeros(ratio.shape[1])
         )
         jets, freedom = (of[bottom] for of in here.basis)
-        columns = _interval("", ratio, freedom) | _interval("null_", random, freedom, uncertain)
-        columns |= _interval("untrained_", fresh, freedom)
+        columns = _interval("", ratio, limits, freedom)
+        columns |= _interval("null_", random, limits, freedom, uncertain)
+        columns |= _interval("untrained_", fresh, limits, freedom)
         columns |= {
             "p_null": _p(ratio - random, freedom, uncertain),
             "p_untrained": _p(ratio - fresh, freedom),
@@ -203,7 +206,11 @@ def stretch(freedom: float) -> float:
 
 
 def _interval(
-    prefix: str, ratio: Floats, freedom: float, uncertain: Floats | float = 0.0
+    prefix: str,
+    ratio: Floats,
+    limits: tuple[float, float],
+    freedom: float,
+    uncertain: Floats | float = 0.0,
 ) -> dict[str, Floats]:
     """Value and interval of ratios (1 + R, G), of percentiles; `uncertain` is a standard error besides."""
     value, wider, besides = ratio[0], stretch(freedom), norm.ppf((1 + LEVEL) / 2) * uncertain
@@ -212,7 +219,9 @@ def _interval(
         "low": value - np.hypot(wider * (value - low), besides),
         "high": value + np.hypot(wider * (high - value), besides),
     }
-    return {prefix.rstrip("_") or "value": value, **{f"{prefix}{name}": end for name, end in ends.items()}}
+    # Percentiles stay within what is possible; how far they are stretched knows nothing of it.
+    within = {f"{prefix}{name}": np.clip(end, *limits) for name, end in ends.items()}
+    return {prefix.rstrip("_") or "value": value, **within}
 
 
 def _p(difference: Floats, freedom: float, uncertain: Floats | float = 0.0) -> Floats:

@@ -202,7 +202,8 @@ def stream(
         one.flush()
         if not one.jets.size:
             few = f"saw none of {total} jets, since it looks at one in {statistics[name].every}"
-            raise InputError("attention", name, f"{few}; give more (attention.statistics_jets)")
+            more = "give more (attention.statistics_jets, or a larger test split)"
+            raise InputError("attention", name, f"{few}; {more}")
     return Streamed(sums, residual)
 
 

@@ -6,6 +6,7 @@ Biomed. 83 (2006) 57). How often is drawn from the jet's own key, so neither bat
 matter, and two networks that see the same jets share their resamples.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -29,6 +30,10 @@ _CUMULATIVE = np.round(poisson.cdf(np.arange(12), 1) * 2.0**53)
 """Where 53 random bits give 0, 1, ... draws; more than 12 come up once in 6e9."""
 
 
+ANY, POSITIVE, SHARE = (-math.inf, math.inf), (0.0, math.inf), (0.0, 1.0)
+"""Limits of a ratio."""
+
+
 class Ratio(NamedTuple):
     """What a statistic adds for B jets and H heads: its value is the sum of `top` over the sum of `bottom`.
 
@@ -39,6 +44,8 @@ class Ratio(NamedTuple):
         a sum is the sum of them at most).
     threshold : float
         Where the statistic has one.
+    limits : (float, float)
+        What the value, and so the ends of its interval, cannot lie beyond.
     """
 
     name: str
@@ -47,6 +54,7 @@ class Ratio(NamedTuple):
     null: Tensor | None = None
     null_error: Tensor | None = None
     threshold: float = float("nan")
+    limits: tuple[float, float] = ANY
 
 
 COLUMNS = ("top", "bottom", "null", "null_error")
@@ -89,6 +97,8 @@ class Sums:
     ----------
     names : list of (str, float)
         Name and threshold of each of S ratios.
+    limits : list of (float, float)
+        Of each.
     columns : (S, 4) int64
         Place of top, bottom, null and its error of each among the K different columns; -1 for none.
     by_class : (C, 1 + R, K, L, H)
@@ -108,6 +118,7 @@ class Sums:
     by_layer: bool = True
     classes: tuple[str, ...] = ()
     names: list[tuple[str, float]] = field(default_factory=list)
+    limits: list[tuple[float, float]] = field(default_factory=list)
     columns: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 4), np.int64))
     by_class: Floats = field(default_factory=lambda: np.zeros(0))
     by_length: Floats = field(default_factory=lambda: np.zeros(0))
@@ -163,6 +174,7 @@ class Sums:
     def _begin(self, layers: Sequence[Sequence[Ratio]], classes: tuple[str, ...]) -> None:
         self._places, self.columns = _unique(layers[0])
         self.names = [(ratio.name, ratio.threshold) for ratio in layers[0]]
+        self.limits = [ratio.limits for ratio in layers[0]]
         self.classes = classes
         heads = layers[0][0].top.shape[1]
         shape, resamples = (len(self._places), len(layers), heads), 1 + self.resamples

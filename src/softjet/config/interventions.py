@@ -1,9 +1,16 @@
 """Sections of the configuration about what attention is good for: interventions and top-k attention."""
 
-from pydantic import Field, PositiveInt
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, PositiveInt
 
 from softjet.config.part import Training
-from softjet.config.section import Section
+from softjet.config.section import Section, each_once
+
+Ks = Annotated[
+    tuple[PositiveInt, ...], Field(json_schema_extra={"uniqueItems": True}), AfterValidator(each_once)
+]
+"""Numbers of weights that a query keeps, each once."""
 
 
 class Interventions(Section):
@@ -15,7 +22,7 @@ class Interventions(Section):
     """Test jets that may give their attention to another, the former among them."""
     rejection_jets: int = Field(500, ge=10)
     """Of these, balanced as well, those that rejections under cuts in all layers are measured on."""
-    background: int = Field(3000, ge=0)
+    background: int = Field(6000, ge=0)
     """Further test jets of the background (QCD, gluon) for these rejections; 0: none are measured."""
     subjets: int = Field(3, ge=2)
     """Exclusive kT subjets of every jet, the same for all classes, so that they do not tell the class."""
@@ -30,15 +37,15 @@ class Interventions(Section):
 class TopK(Section):
     """Attention to the k largest weights of a query alone."""
 
-    keep: tuple[PositiveInt, ...] = Field((1, 2, 4, 8), min_length=1)
+    keep: Ks = Field((1, 2, 4, 8), min_length=1)
     """Weights that a query keeps; what keeps all is always beside them."""
     class_blocks: bool = False
     """Whether the class token's attention is cut too."""
     jets: int = Field(1000, ge=10)
     """Test jets, equally many of each class."""
-    background: int = Field(3000, ge=0)
+    background: int = Field(6000, ge=0)
     """Further test jets of the background (QCD, gluon), for the rejections."""
-    tuned: tuple[PositiveInt, ...] = (1,)
+    tuned: Ks = (1,)
     """Those that are fine-tuned as well, each against a dense network fine-tuned as long; may be empty."""
     steps: int = Field(40, ge=1)
     """Steps of fine-tuning."""

@@ -78,11 +78,13 @@ class Config(Section):
         """Leave out what a user's file sets to null: the only way to unname a default, or a section's all."""
         if not isinstance(values, dict):
             return values
+        nothing: dict[str, Any] = {
+            name: () if isinstance(field.default, tuple) else {} for name, field in cls.model_fields.items()
+        }
+        given = {k: nothing.get(k, {}) if value is None else value for k, value in values.items()}
         return {
-            key: {n: v for n, v in (value or {}).items() if v is not None}
-            if isinstance(value, dict | None)
-            else value
-            for key, value in values.items()
+            key: {n: v for n, v in value.items() if v is not None} if isinstance(value, dict) else value
+            for key, value in given.items()
         }
 
     @model_validator(mode="after")
@@ -102,6 +104,8 @@ class Config(Section):
             if run.dataset not in self.datasets:
                 raise ValueError(f"part.{name}.dataset: no dataset is named {run.dataset!r}")
             self._check_start(name)
+            if (twin := name.removesuffix("-untrained")) != name and twin in self.part:
+                raise ValueError(f"part.{name}: is what the untrained twin of {twin!r} is called; rename it")
         for place, pair in enumerate(self.comparisons):
             self._check_comparison(f"comparisons.{place}", pair)
         for name, model in self.language.items():

@@ -158,6 +158,8 @@ def inspect_sources(
 
 
 def _check_agreement(before: JetFile, file: JetFile) -> None:
+    if before.path == file.path:
+        raise InputError(file.path, "name", "is given twice; name each file once")
     if before.path.name == file.path.name:
         raise InputError(file.path, "name", f"equals that of {before.path}; rename one of the two")
     for name in COLUMNS:

@@ -27,7 +27,8 @@ def checked_jets(momenta: Floats, offsets: Integers) -> tuple[Floats, Integers]:
     Raises
     ------
     InputError
-        For another shape, values that are not finite, or offsets that do not fit.
+        For another shape, values that are not finite, a momentum without a positive energy, or offsets
+        that do not fit.
     """
     momenta, offsets = np.ascontiguousarray(momenta, np.float64), np.ascontiguousarray(offsets, np.int64)
     if momenta.ndim != 2 or momenta.shape[1] != 4:
@@ -35,6 +36,10 @@ def checked_jets(momenta: Floats, offsets: Integers) -> tuple[Floats, Integers]:
     bad = np.flatnonzero(~np.isfinite(momenta).all(axis=1))
     if len(bad):
         raise InputError("particles of jets", "momenta", f"row {bad[0]} must be finite; leave that jet out")
+    cold = np.flatnonzero((momenta[:, 3] <= 0) & momenta.any(axis=1))  # rapidity asks for an energy
+    if len(cold):
+        problem = f"row {cold[0]} has no positive energy, and is not all zeros; leave that particle out"
+        raise InputError("particles of jets", "momenta", problem)
     if not len(offsets) or offsets[0] != 0 or offsets[-1] != len(momenta) or (np.diff(offsets) < 0).any():
         raise InputError("particles of jets", "offsets", f"must rise from 0 to {len(momenta)}, the particles")
     return momenta, offsets

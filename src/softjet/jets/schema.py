@@ -82,6 +82,9 @@ and her PDG identity. A tower's truth is that of the particle that gave it most 
 MOST_CLASSES = 127
 """Labels are int8."""
 
+ALL_CLASSES = "all"
+"""What tables call all classes together."""
+
 _NAME = re.compile(r"[\w.+-][\w.+ -]{0,63}")
 """Of a class or format: it stands in the report, in figures and in tables."""
 
@@ -167,6 +170,9 @@ def table_facts(schema: pa.Schema, where: object = "jet table") -> JetFacts:
     classes = tuple(words["classes"].split(","))
     if len(set(classes)) != len(classes) or not all(classes) or not 2 <= len(classes) <= MOST_CLASSES:
         raise InputError(where, "classes", "in the metadata are not 2 to 127 different comma-separated names")
+    if ALL_CLASSES in classes:
+        problem = f"in the metadata has a class {ALL_CLASSES!r}, which tables call all of them; rename it"
+        raise InputError(where, "classes", problem)
     for key, names in (("classes", classes), ("format", (words["format"],))):
         if odd := [name for name in names if not _NAME.fullmatch(name)]:
             problem = f"{odd[0]!r} in the metadata is no name of letters, digits and spaces; rename it"

@@ -21,6 +21,7 @@ EVENTS_A_BATCH = 100
 """Fixed, since the random numbers' order depends on it: more jets of a seed begin with the same jets."""
 
 _PYTHIA_SEEDS = 900_000_000
+"""Pythia takes no larger seed."""
 
 
 def simulate(target: str | Path, process: str, n_jets: int, seed: int) -> None:
@@ -66,11 +67,24 @@ Batch = tuple[Branches, dict[str, ak.Array]]
 """Branches of a few jets: one number a jet, and lists."""
 
 
+def seed_of_collisions(process: str, seed: int) -> int:
+    """Pythia's seed, 1 to 900,000,000: no two seeds less than that apart share one within a class.
+
+    Parameters
+    ----------
+    process : str
+        Class.
+    seed : int
+        Of the job.
+    """
+    start = np.random.SeedSequence(CLASSES.index(process)).generate_state(1, np.uint64)[0]
+    return 1 + (int(start) + seed) % _PYTHIA_SEEDS
+
+
 def jet_batches(process: str, seed: int) -> Iterator[Batch]:
     """Endless batches of selected jets of a class, as the branches of the ROOT tree."""
-    for_pythia, for_detector = np.random.SeedSequence([seed, CLASSES.index(process)]).spawn(2)
-    rng = np.random.default_rng(for_detector)
-    pythia_seed = 1 + int(for_pythia.generate_state(1, np.uint64)[0] % _PYTHIA_SEEDS)
+    rng = np.random.default_rng([seed, CLASSES.index(process)])
+    pythia_seed = seed_of_collisions(process, seed)
     for records in Collisions(PROCESSES[process], pythia_seed, EVENTS_A_BATCH):
         parents = find_parents(records, PROCESSES[process])
         candidates = detect(records, rng)

@@ -146,4 +146,6 @@ def main(folder: str) -> int:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("give the folder of results, as in: python -m softjet.provenance.verify results")
     sys.exit(main(sys.argv[1]))

@@ -7,11 +7,11 @@ from scipy.stats import t as student
 
 from softjet.attention.reading import mixed
 from softjet.attention.statistics import ALL, statistics_table
-from softjet.attention.sums import Ratio, Sums
+from softjet.attention.sums import ANY, SHARE, Ratio, Sums
 from softjet.errors import InputError
 
 
-def sums_of(top, bottom, label, null=None, error=None, seed=1, by_layer=True):
+def sums_of(top, bottom, label, null=None, error=None, seed=1, by_layer=True, limits=ANY):
     """Sums of one statistic, `top` (J, L, H) over `bottom` (J,) in each layer and head, of three classes."""
     sums = Sums(200, seed, by_layer)
     J, layers, heads = top.shape
@@ -19,7 +19,7 @@ def sums_of(top, bottom, label, null=None, error=None, seed=1, by_layer=True):
 
     def ratio(layer):
         expected = [None if x is None else torch.full((J, heads), float(x)) for x in (null, error)]
-        return Ratio("share", torch.tensor(top[:, layer]), below, *expected, threshold=0.5)
+        return Ratio("share", torch.tensor(top[:, layer]), below, *expected, threshold=0.5, limits=limits)
 
     key = mixed(np.arange(J, dtype=np.uint64))
     n = np.where(np.arange(J) % 2, 30, 60)
@@ -154,3 +154,15 @@ def test_sums_of_other_jets_are_refused():
     other = sums_of(TOP, np.ones(40), np.roll(LABEL, 3), seed=2)
     with pytest.raises(InputError, match="untrained: jets: are not those of the trained network"):
         statistics_table(sums_of(TOP, np.ones(40), LABEL), other)
+
+
+def test_intervals_of_a_share_stay_within_what_is_possible():
+    """A few jets have something to count, the rest nothing: percentiles are stretched beyond 0 and 1."""
+    rare = np.zeros((40, 1, 1))
+    rare[[1, 2, 33]] = 0.9
+    free, kept = (sums_of(rare, np.ones(40), LABEL, limits=limits) for limits in (ANY, SHARE))
+    mirrored = sums_of(1 - rare, np.ones(40), LABEL, limits=SHARE)
+    assert row(statistics_table(free, free), label=2).low < 0
+    inside = row(statistics_table(kept, mirrored), label=2)
+    assert (inside.low, inside.untrained_high) == (0, 1)
+    assert inside.low < inside.value < inside.high < 1

@@ -156,7 +156,15 @@ def test_schema_knows_every_key_and_describes_it():
             "attention.thresholds",
             "names 0.5 twice; name each once",
         ),
+        (
+            {"part": {"mine": {"dataset": "simulated"}, "mine-untrained": {"dataset": "simulated"}}},
+            "part.mine-untrained",
+            "is what the untrained twin of 'mine' is called; rename it",
+        ),
+        ({"language": 0}, "language", "dictionary"),
         ({"latency": {"batches": [1, "x"]}}, "latency.batches.1", "integer"),
+        ({"topk": {"keep": [4, 1, 4]}}, "topk.keep", "names 4 twice"),
+        ({"topk": {"tuned": [2, 2]}}, "topk.tuned", "names 2 twice"),
         ({"latency": {"batches": [8, 1, 8]}}, "latency.batches", "names 8 twice"),
         ({"latency": {"batches": []}}, "latency.batches", "at least 1 item"),
         ({"latency": {"language_batches": [1, 0]}}, "latency.language_batches.1", "got 0"),
@@ -243,3 +251,8 @@ def test_recipes_in_earnest_learn_from_all_lines_of_the_text(name):
     values, given = (yaml.safe_load((CONFIG / f"{file}.yaml").read_text()) for file in ("config", name))
     update_config(values, given)
     assert validate(values, name).tasks["wikitext2"].lines is None
+
+
+def test_null_empties_a_section_and_a_list():
+    config = validate({"comparisons": None, "language": None, "tasks": None, "compress": None}, "mine.yaml")
+    assert (config.comparisons, config.language, config.compress) == ((), {}, {})

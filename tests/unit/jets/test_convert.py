@@ -293,6 +293,7 @@ def test_a_file_without_jets_is_refused(two, tmp_path):
 
 def test_two_files_of_one_name_are_refused(two, sources, tmp_path):
     assert "rename one" in refused(tmp_path / "out", [*two, sources[0]])
+    assert "is given twice" in refused(tmp_path / "out", [two[0], *two])
 
 
 def test_files_with_and_without_truth_do_not_mix(two, tmp_path):

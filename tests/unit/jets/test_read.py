@@ -45,6 +45,24 @@ def test_numeric_types_do_not_matter(tmp_path):
     assert read_all(tmp_path / "a.root").equals(read_all(tmp_path / "other" / "a.root"))
 
 
+@pytest.mark.parametrize(("value", "said"), [(np.nan, "nan"), (-1, "-1"), (0.3, "0.3")])
+def test_a_flag_that_is_neither_0_nor_1_is_named(value, said, tmp_path, monkeypatch):
+    """As bool, what is no number would be true; the entry is counted through all pieces."""
+    monkeypatch.setattr(pieces, "PIECE", 5_000)
+    branches = jet_arrays(50, label=2)
+    branches[IDENTITIES[1]] = [values.astype(float) for values in branches[IDENTITIES[1]]]
+    branches[IDENTITIES[1]][37][-1] = value
+    write_tree(tmp_path / "a.root", branches)
+    message = str(refused(tmp_path / "a.root"))
+    assert message.endswith(f"a.root: {IDENTITIES[1]} of entry 37: is {said}; a flag is 0 or 1")
+
+
+def test_a_name_that_uproot_would_split_is_refused(tmp_path):
+    write_tree(tmp_path / "a.root", jet_arrays(3, label=0))
+    (tmp_path / "a.root").rename(tmp_path / "a::b.root")
+    assert "rename it" in str(refused(tmp_path / "a::b.root"))
+
+
 def test_pieces_join_to_the_whole(tmp_path, monkeypatch):
     for name, label in (("a.root", 0), ("b.root", 1)):
         write_tree(tmp_path / name, jet_arrays(50, label))

@@ -87,6 +87,17 @@ def test_flags_in_a_type_that_is_no_flag_are_named(tmp_path):
         read_all(tmp_path / "a.parquet")
 
 
+@pytest.mark.parametrize(("value", "said"), [(np.nan, "nan"), (2, "2")])
+def test_a_flag_that_is_neither_0_nor_1_is_named(value, said, tmp_path):
+    table = jet_table([3, 5, 1])
+    flags = table[IDENTITIES[2]].cast(pa.list_(pa.float32())).to_pylist()
+    flags[1][4] = value
+    columns = {name: table[name] for name in table.column_names} | {IDENTITIES[2]: flags}
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    with pytest.raises(InputError, match=f"{IDENTITIES[2]} of entry 1: is {said}; a flag is 0 or 1"):
+        read_all(tmp_path / "a.parquet")
+
+
 def test_a_file_much_larger_than_a_piece_comes_in_pieces(tmp_path, monkeypatch):
     plain(tmp_path / "a.parquet")
     whole = read_all(tmp_path / "a.parquet")
@@ -154,6 +165,7 @@ def test_what_does_not_fit_is_named(tmp_path, columns, field):
         ({"massless": "maybe"}, "massless"),
         ({"classes": "QCD,QCD"}, "classes"),
         ({"classes": "QCD"}, "classes"),
+        ({"classes": "QCD,all"}, "classes"),
     ],
 )
 def test_metadata_of_another_word_is_refused(tmp_path, said, field):

@@ -10,7 +10,7 @@ from softjet.jets.events import delta_phi, delta_r
 from softjet.jets.processes import PROCESSES
 from softjet.jets.read import read_jetclass
 from softjet.jets.schema import CLASSES, IDENTITIES, LABELS, TREE, TRUTH_PARTICLES
-from softjet.jets.simulate import simulate
+from softjet.jets.simulate import seed_of_collisions, simulate
 
 MASSES = {"Wqq": 80.4, "Zqq": 91.2, "Hbb": 125.0, "Hcc": 125.0, "Hgg": 125.0, "Tbqq": 172.5}
 
@@ -182,6 +182,21 @@ def test_the_next_stage_reads_it_with_its_truth(simulated, tmp_path):
     jets = simulated("Wqq")[:5]
     for name in ("part_px", "part_isPhoton", *TRUTH_PARTICLES, "truth_prong_pid"):
         assert table[name].to_pylist() == ak.to_list(jets[name])
+
+
+@pytest.mark.parametrize("name", ["QCD", "Hgg"])
+def test_no_two_jobs_of_a_class_have_the_same_collisions(name):
+    """All shards of a dataset, those of the test split alone and those of another dataset's seed."""
+    jobs = [seed * 10_000 + shard for seed in (1, 2, 800_002) for shard in range(10_000)]
+    seeds = {seed_of_collisions(name, job) for job in jobs}
+    assert len(seeds) == len(jobs)
+    assert 1 <= min(seeds) <= max(seeds) <= 900_000_000
+
+
+def test_classes_begin_their_collisions_apart():
+    """By more than any shards: the same random numbers would make like showers."""
+    starts = sorted(seed_of_collisions(name, 0) for name in CLASSES)
+    assert np.diff(starts).min() > 20_000
 
 
 @pytest.mark.parametrize(("name", "n_jets", "seed"), [("Hww", 5, 1), ("Hbb", 0, 1), ("Hbb", 5, -1)])

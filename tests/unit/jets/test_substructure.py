@@ -31,6 +31,15 @@ def test_nothing_depends_on_rotation_across_pi_nor_on_particle_order():
         np.testing.assert_allclose(turned[name], value, rtol=1e-4, err_msg=name)
 
 
+def test_a_particle_of_zeros_changes_nothing():
+    pt, points = random_jet(np.random.default_rng(3), 20)
+    momenta = massless(pt, *points.T)
+    plain = jet_substructure(momenta, np.array([0, 20]))
+    padded = jet_substructure(np.insert(momenta, 7, 0, axis=0), np.array([0, 21]))
+    for name, value in plain.items():
+        np.testing.assert_allclose(padded[name], value, rtol=1e-6, err_msg=name)
+
+
 def test_subjets_are_labelled_by_falling_pt_and_small_jets_have_one_a_particle():
     near = massless([10, 200, 20, 100], [0.0, 0.5, 0.02, 0.52], 0.0)
     pair = massless([1, 2], [0.0, 0.5], 0.0)
@@ -75,6 +84,9 @@ def test_a_jet_without_particles_gives_zeros_and_names_are_the_tables():
     ("momenta", "offsets", "problem"),
     [
         ([[1, 0, 0, 1], [np.nan, 0, 0, 1]], [0, 2], "row 1 must be finite"),
+        ([[1, 0, 0, 1], [1, 0, 0, -1]], [0, 2], "row 1 .* no positive energy"),
+        ([[0, 0, 0, -1]], [0, 1], "row 0 .* no positive energy"),
+        ([[0, 0, 0, 0], [1, 0, 0, 0]], [0, 2], "row 1 .* no positive energy"),
         ([[1, 0, 1]], [0, 1], r"must be \(n, 4\)"),
         ([[1, 0, 0, 1]], [0, 2], "must rise from 0 to 1"),
         ([[1, 0, 0, 1]], [1, 1], "must rise from 0 to 1"),

@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 
 from softjet.errors import InputError
 from softjet.jets.readers import pieces
-from softjet.jets.readers.pieces import NO_LABEL, JetFile, check_exists, damage_named, read_files
+from softjet.jets.readers.pieces import (
+    NO_LABEL,
+    JetFile,
+    check_exists,
+    check_flags,
+    damage_named,
+    read_files,
+)
 from softjet.jets.schema import LABELS, TREE, TRUTH_JET, TRUTH_PARTICLES, TRUTH_PRONGS, jet_schema
 from softjet.jets.tables import list_column
 
@@ -96,6 +103,8 @@ def branches(schema: pa.Schema) -> tuple[str, ...]:
 def _open_tree(path: Path) -> Iterator[Any]:
     """Give the tree of a ROOT file, once its length is what its header says."""
     check_exists(path, TREE)
+    if "::" in str(path):
+        raise InputError(path, "name", "has :: in it, which uproot reads as a chain of files; rename it")
     with damage_named(path, TREE, "ROOT"):
         file = uproot.open(path)
     with file:
@@ -120,7 +129,7 @@ def _table(piece: ak.Array, file: JetFile, first_entry: int) -> pa.Table:
     }
     for field in file.schema:
         if field.name not in columns:
-            columns[field.name] = _column(piece[field.name], field, file.path)
+            columns[field.name] = _column(piece[field.name], field, file.path, first_entry)
     return pa.table(columns, schema=file.schema)
 
 
@@ -133,14 +142,16 @@ def _labels(piece: ak.Array, path: Path) -> NDArray[np.int8]:
     return np.where(one, hot.argmax(axis=1), NO_LABEL).astype(np.int8)
 
 
-def _column(array: ak.Array, field: pa.Field, path: Path) -> pa.Array:
+def _column(array: ak.Array, field: pa.Field, path: Path, first_entry: int) -> pa.Array:
     """Bring a branch of any numeric type to the column's type; every list has its own lengths."""
     if not pa.types.is_list(field.type):
         _check_shape(array, field.name, 1, path)
         return pa.array(_cast(ak.to_numpy(array), field.type), field.type)
     _check_shape(array, field.name, 2, path)
-    values = _cast(ak.to_numpy(ak.flatten(array)), field.type.value_type)
-    return list_column(values, ak.to_numpy(ak.num(array)), field.type)
+    values, lengths = ak.to_numpy(ak.flatten(array)), ak.to_numpy(ak.num(array))
+    if pa.types.is_boolean(field.type.value_type):
+        check_flags(values, lengths, path, field.name, first_entry)
+    return list_column(_cast(values, field.type.value_type), lengths, field.type)
 
 
 def _check_shape(array: ak.Array, name: str, dimensions: int, path: Path) -> None:
@@ -150,4 +161,4 @@ def _check_shape(array: ak.Array, name: str, dimensions: int, path: Path) -> Non
 
 
 def _cast(values: NDArray, type_: pa.DataType) -> NDArray:
-    return values != 0 if pa.types.is_boolean(type_) else values.astype(type_.to_pandas_dtype())
+    return values.astype(type_.to_pandas_dtype())

@@ -16,6 +16,7 @@ from softjet.jets.readers.pieces import (
     NO_LABEL,
     JetFile,
     check_exists,
+    check_flags,
     damage_named,
     read_files,
     source_column,
@@ -192,10 +193,13 @@ def _cast(table: pa.Table, name: str, file: JetFile, first: int) -> pa.ChunkedAr
     _check_nulls(table[name], name, file, first)
     kind = pa.int64() if name == "label" else COLUMNS[name]
     try:
-        return table[name].cast(kind)
+        cast = table[name].cast(kind)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         field = f"{name} of entries {first} to {first + len(table) - 1}"
         raise InputError(file.path, field, f"do not fit {kind}: {str(error).splitlines()[0]}") from error
+    if pa.types.is_list(kind) and pa.types.is_boolean(kind.value_type):
+        check_flags(list_values(table, name), list_lengths(table, name), file.path, name, first)
+    return cast
 
 
 def _check_nulls(column: pa.ChunkedArray, name: str, file: JetFile, first: int) -> None:

@@ -138,6 +138,24 @@ def _column(values: NDArray, lengths: NDArray[np.int64], kind: pa.DataType) -> p
         return pa.array(values.astype(kind.to_pandas_dtype()), kind)
 
 
+def check_flags(values: NDArray, lengths: NDArray[np.int64], path: Path, name: str, first_entry: int) -> None:
+    """Raise where a flag of a particle, in any numeric type, is neither 0 nor 1.
+
+    Parameters
+    ----------
+    values : array, one value a particle, end to end
+        As the file has them; as bool, what is no number would be true.
+    lengths : (jets,) int64 array
+        Particles of each jet.
+    path, name, first_entry
+        The file, the column, and the place in the file of the first jet: what an error names.
+    """
+    bad = np.flatnonzero((values != 0) & (values != 1))
+    if len(bad):
+        entry = first_entry + np.searchsorted(lengths.cumsum(), bad[0], side="right")
+        raise InputError(path, f"{name} of entry {entry}", f"is {float(values[bad[0]]):g}; a flag is 0 or 1")
+
+
 def source_column(name: str, jets: int) -> pa.DictionaryArray:
     """Name of the file, once a jet."""
     return pa.DictionaryArray.from_arrays(pa.array(np.zeros(jets, np.int32)), pa.array([name]))
