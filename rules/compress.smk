@@ -81,7 +81,7 @@ rule evaluate_compressed_part:
         spec=lambda w: spec(
             "evaluate_compressed_part",
             CONFIG.compress[w.model].learning.model_dump(
-                include={"batch_size", "device", "precision"}
+                include={"device", "precision"}
             ),
         ),
     message:

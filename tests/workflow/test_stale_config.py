@@ -28,7 +28,7 @@ RULES = {
     "compress.part": LEARNING,
     "compress.part.learning.device": LEARNING | {"evaluate_compressed_part"},
     "compress.part.learning.precision": LEARNING | {"evaluate_compressed_part"},
-    "compress.part.learning.batch_size": LEARNING | {"evaluate_compressed_part"},
+    "compress.part.learning.batch_size": LEARNING,
     "compress.part.learning.of": LEARNING | {"compare_methods_part", "draw_methods", "draw_compression"},
     "joined": {"statistics_compressed"},
     "latency": {"measure_latency_part"},

@@ -8,13 +8,13 @@ import pandas as pd
 import torch
 
 import softjet.part.checkpoint  # noqa: F401 (load_compressed imports it by its name, which the digest cannot see)
-from softjet.device import to_device
+from softjet.device import device_of_model, to_device
 from softjet.jets.batches import JetLoader
 from softjet.lowrank.cost import linear_macs
 from softjet.lowrank.export import load_compressed
 from softjet.part.evaluate import logits_table
 from softjet.part.model import ParticleTransformer
-from softjet.part.prediction import predict_loader
+from softjet.part.prediction import at_a_time, predict_loader
 from softjet.provenance.files import write_tables
 from softjet.provenance.job import job
 
@@ -23,11 +23,12 @@ with job(snakemake) as step:
     folder = Path(snakemake.input.model).parent
     model = load_compressed(folder)
     assert isinstance(model, ParticleTransformer)
-    loader = JetLoader.for_model(snakemake.input.test, model.config, step.section["batch_size"])
     # What a call costs grows with the particles of the jet: it is told for the median multiplicity.
     jet = JetLoader.for_model(snakemake.input.test, model.config, 1).median_batch()
     macs = linear_macs(model, partial(model, jet.features, jet.vectors, jet.mask))
     to_device(model, step.section["device"])
+    few = at_a_time(device_of_model(model))
+    loader = JetLoader.for_model(snakemake.input.test, model.config, few)
     answers = predict_loader(model, loader, step.section["precision"])
     logits, labels, rows = (tensor.numpy() for tensor in answers)
     kept = json.loads((folder / "config.json").read_text())["kept"]

@@ -5,12 +5,12 @@ from pathlib import Path
 import torch
 
 from softjet.config.part import ParTRun
-from softjet.device import to_device
+from softjet.device import device_of_model, to_device
 from softjet.jets.batches import JetLoader
 from softjet.part.checkpoint import load_part
 from softjet.part.evaluate import confusion_table, logits_table, metrics_table, roc_table
 from softjet.part.literature import beside_published, results_text
-from softjet.part.prediction import predict_loader
+from softjet.part.prediction import at_a_time, predict_loader
 from softjet.provenance.files import write_tables
 from softjet.provenance.job import job, log
 
@@ -18,7 +18,8 @@ with job(snakemake) as step:
     torch.set_num_threads(snakemake.threads)
     run = ParTRun.model_validate(step.section)
     model = to_device(load_part(Path(snakemake.input.model).parent), run.training.device)
-    loader = JetLoader.for_model(snakemake.input.test, model.config, run.training.batch_size)
+    few = at_a_time(device_of_model(model))
+    loader = JetLoader.for_model(snakemake.input.test, model.config, few)
     answers = predict_loader(model, loader, run.training.precision)
     logits, labels, rows = (tensor.numpy() for tensor in answers)
     metrics = beside_published(metrics_table(logits, labels, loader.classes), loader.classes)

@@ -229,7 +229,7 @@ def test_jets_without_an_observable_are_left_out_and_too_few_are_an_error():
     assert set(probe_table(train, test, 100, 1).n) == {53}
     assert set(correlation_table(test, 100, 1).n) == {53}
     test.observables[:, 4] = np.nan
-    with pytest.raises(InputError, match=re.escape("only 0 have every observable; give 40 or more")):
+    with pytest.raises(InputError, match=re.escape("only 0 have every observable; give more, 40 are needed")):
         probe_table(train, test, 100, 1)
 
 
