@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from softjet.figures.explorer import write_explorer
+from softjet.figures.explorer import FACTS, write_explorer
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 
@@ -75,7 +75,7 @@ def visit(browser, address):
     """Open the page at a hash; in the end nothing may have gone wrong or left the machine."""
     complaints, requests, contexts = [], [], []
 
-    def open_at(part="", **options):
+    def open_at(part="", address=address, **options):
         context = browser.new_context(viewport={"width": 1280, "height": 800}, **options)
         contexts.append(context)
         page = context.new_page()
@@ -308,6 +308,51 @@ def test_a_file_name_stays_text(visit):
     page = visit()
     assert NAME in page.inner_text("#origin")
     assert page.locator("#intruder").count() == 0
+
+
+@pytest.fixture
+def page_without(visit, tmp_path):
+    """Open a page of jets that lack some facts."""
+
+    def open_with(**facts):
+        maps, particles, known = tables(2)
+        write_explorer(tmp_path / "page.html", "facts missing", maps, particles, known.assign(**facts))
+        return visit("#jet=0", address=f"file://{tmp_path}/page.html")
+
+    return open_with
+
+
+@pytest.mark.parametrize("sdmass", [np.nan, np.inf])
+def test_a_jet_without_a_soft_drop_mass_shows_its_other_facts(page_without, sdmass):
+    page = page_without(sdmass=[sdmass, 80.0])
+    assert page.inner_text("#facts").endswith("pT 600 GeV · mass 120 GeV · taken for Hbb (80 %)")
+    press(page, "ArrowRight")
+    wait_for(page, jet="1")
+    assert "mass 120 GeV (soft drop 80)" in page.inner_text("#facts")
+
+
+@pytest.mark.parametrize(
+    ("fact", "facts", "origin"),
+    [
+        ("source", "pT 600 GeV · mass 120 GeV (soft drop 110) · taken for Hbb (80 %)", "sample. Layers"),
+        ("entry", "pT 600 GeV · mass 120 GeV (soft drop 110) · taken for Hbb (80 %)", f"from {NAME}. Layers"),
+        ("pt", "mass 120 GeV (soft drop 110) · taken for Hbb (80 %)", "entry 100"),
+        ("mass", "pT 600 GeV · soft-drop mass 110 GeV · taken for Hbb (80 %)", "entry 100"),
+        ("predicted", "pT 600 GeV · mass 120 GeV (soft drop 110)", "entry 100"),
+        ("probability", "pT 600 GeV · mass 120 GeV (soft drop 110) · taken for Hbb", "entry 100"),
+    ],
+)
+def test_each_fact_may_be_missing(page_without, fact, facts, origin):
+    page = page_without(**{fact: None if fact in ("source", "predicted") else np.nan})
+    assert page.inner_text("#facts") == f"QCD jet · 9 particles · {facts}"
+    assert origin in page.inner_text("#origin")
+
+
+def test_a_jet_of_which_nothing_is_known_is_drawn(page_without):
+    page = page_without(source=None, predicted=None, **dict.fromkeys(FACTS[1:5] + FACTS[6:], np.nan))
+    assert page.inner_text("#facts") == "QCD jet · 9 particles"
+    assert page.inner_text("#origin").startswith("Jet 0 of the sample. Layers")
+    assert page.locator("#plane .particle").count() == N
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -525,14 +525,24 @@
     return `${className(jet)} · ${pt === undefined ? particlesText(n) : `${pt.toFixed(0)} GeV`}`;
   };
 
-  function writeFacts() {
-    const { n, pt, mass, sdmass, source, entry, predicted, probability, jet } = page.jets[state.jet];
-    const facts = [`${className(state.jet)} jet`, particlesText(n)];
+  /** pT and masses, as far as they are known: a jet may have a mass and no soft-drop mass. */
+  function momentumFacts({ pt, mass, sdmass }) {
+    const facts = [];
     if (pt !== undefined) facts.push(`pT ${pt.toFixed(0)} GeV`);
-    if (mass !== undefined) facts.push(`mass ${mass.toFixed(0)} GeV (soft drop ${sdmass.toFixed(0)})`);
-    if (predicted !== undefined) facts.push(`taken for ${predicted} (${(100 * probability).toFixed(0)} %)`);
+    const groomed = sdmass === undefined ? "" : sdmass.toFixed(0);
+    if (mass !== undefined) facts.push(`mass ${mass.toFixed(0)} GeV${groomed && ` (soft drop ${groomed})`}`);
+    else if (groomed) facts.push(`soft-drop mass ${groomed} GeV`);
+    return facts;
+  }
+
+  function writeFacts() {
+    const { n, source, entry, predicted, probability, jet } = page.jets[state.jet];
+    const facts = [`${className(state.jet)} jet`, particlesText(n), ...momentumFacts(page.jets[state.jet])];
+    const sure = probability === undefined ? "" : ` (${(100 * probability).toFixed(0)} %)`;
+    if (predicted !== undefined) facts.push(`taken for ${predicted}${sure}`);
     byId("facts").textContent = facts.join(" · ");
-    const origin = source === undefined ? "" : `, from ${source}, entry ${entry}`;
+    const place = entry === undefined ? "" : `, entry ${entry}`;
+    const origin = source === undefined ? "" : `, from ${source}${place}`;
     byId("origin").textContent =
       `Jet ${jet} of the sample${origin}. Layers, heads and particles are counted from 0.`;
     byId("map-caption").textContent = `${TITLES[state.show]}: rows are queries, columns keys`;

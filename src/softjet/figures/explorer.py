@@ -177,7 +177,9 @@ def _stack(rows: pd.DataFrame, column: str, shape: tuple[int, int]) -> NDArray[n
 
 def _known(facts: pd.DataFrame, particles: pd.DataFrame) -> dict[str, Any]:
     """Facts of one jet and of its particles, in falling pT; what is not known is left out."""
-    jet = {name: facts[name].iloc[0] for name in FACTS if name in facts and facts[name].notna().all()}
+    # JSON has no infinity, and a format's own soft-drop mass may be anything.
+    finite = facts.replace([np.inf, -np.inf], np.nan)
+    jet = {name: finite[name].iloc[0] for name in FACTS if name in finite and finite[name].notna().all()}
     plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in jet.items()}
     columns = {name: np.round(particles[name].to_numpy(float), 4).tolist() for name in PARTICLE}
     return plain | {"n": len(particles), "particles": columns}
