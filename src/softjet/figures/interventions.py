@@ -151,7 +151,7 @@ def draw_topk(table: pd.DataFrame, target: str | Path) -> None:
     rejection.set(ylabel="ratio of rejections")
     time.set(ylabel="ratio of times (above 1: slower)")
     if quoted.empty:
-        _say(rejection, "not measured:\ntoo few jets above or below the cut")
+        _say(rejection, _why_no_rejection(table))
     if table.change[table.metric == "time"].isna().all():
         _say(time, "not measured:\nthe machine was too noisy")
     for panel, level in ((accuracy, 0), (rejection, 1), (time, 1)):
@@ -164,6 +164,13 @@ def draw_topk(table: pd.DataFrame, target: str | Path) -> None:
         _count(panel, table[table.metric.str.startswith(metric)], what)
     figure.suptitle("bars: 95 % over jets, of times over pairs of calls", fontsize=9)
     save_figure(figure, target)
+
+
+def _why_no_rejection(table: pd.DataFrame) -> str:
+    """Without a background class the table has no rows of rejections."""
+    if table.metric.str.startswith("rejection").any():
+        return "not measured:\ntoo few jets above or below the cut"
+    return "no background class"
 
 
 def _count(panel: Axes, rows: pd.DataFrame, what: str) -> None:
