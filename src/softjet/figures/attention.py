@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from softjet.figures.style import COLOURS, LINES, SEQUENTIAL, new_figure, save_figure
+from softjet.figures.style import COLOURS, LINES, NARROWEST, SEQUENTIAL, new_figure, save_figure
 from softjet.jets.schema import CLASSES
 
 ALL = -1
@@ -214,6 +214,13 @@ def _draw_part(panel: Axes, rows: pd.DataFrame, name: str, colour: str, marker: 
         )  # fmt: skip
 
 
+LEAST_MAP = (3.6, 3.2)
+"""Least width and height of the figure of maps, which its title and the name of its scale need."""
+
+LEGEND_COLUMN = 1.5
+"""Inches of a column of the legend of pairs."""
+
+
 def draw_maps(
     maps: pd.DataFrame,
     jet: int,
@@ -239,7 +246,9 @@ def draw_maps(
     layer = int(maps.layer.max()) if layer is None else layer
     rows = maps[(maps.jet == jet) & (maps.layer == layer)].sort_values("head").to_dict("records")
     columns = min(4, len(rows))
-    figure, axes = new_figure(-(-len(rows) // columns), columns, width=2.5, height=2.4, squeeze=False)
+    figure, axes = new_figure(
+        -(-len(rows) // columns), columns, width=2.5, height=2.4, least=LEAST_MAP, squeeze=False
+    )
     for panel in axes.flat[len(rows) :]:
         panel.remove()
     for panel, row in zip(axes.flat, rows, strict=False):
@@ -297,7 +306,10 @@ def draw_pairs(
     rows = maps[maps.jet.isin(jets) & (maps.layer == layer)]
     head = _sharpest_head(rows) if head is None else head
     of_head = {row["jet"]: row for row in rows[rows["head"] == head].to_dict("records")}
-    figure, axes = new_figure(2, len(jets), width=3.4, height=3.4, squeeze=False, sharex="col", sharey="col")
+    figure, axes = new_figure(
+        2, len(jets), width=3.4, height=3.4, least=(NARROWEST, 0),
+        squeeze=False, sharex="col", sharey="col",
+    )  # fmt: skip
     for column, jet in zip(axes.T, jets, strict=True):
         of_jet, row = particles[particles.jet == jet].sort_values("particle"), of_head[jet]
         control = random_weights(row, np.random.default_rng((jet, layer, head)))
@@ -311,7 +323,8 @@ def draw_pairs(
     for panel in axes[:, 0]:
         panel.set_ylabel(r"$\Delta\phi$ (rad)")
     subjets = int(particles[particles.jet.isin(jets)].subjet.max()) + 1
-    figure.legend(handles=_legend(above, subjets), loc="outside lower center", ncols=6)
+    columns = min(6, int(figure.get_figwidth() / LEGEND_COLUMN))
+    figure.legend(handles=_legend(above, subjets), loc="outside lower center", ncols=columns)
     figure.suptitle(f"layer {layer}, head {head}", fontsize=10)
     save_figure(figure, target)
 

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 
-from softjet.figures.style import COLOURS, new_figure, save_figure
+from softjet.figures.style import COLOURS, NARROWEST, new_figure, save_figure
 
 ALL = -1
 
@@ -149,7 +149,7 @@ def draw_partners(statistics: pd.DataFrame, target: str | Path) -> None:
         _draw_nothing(target, "no largest weight is on another particle")
         return
     rows = rows[rows.statistic.isin(names)]
-    figure, axes = new_figure(1, len(names), width=2.9, height=2.9, squeeze=False)
+    figure, axes = new_figure(1, len(names), width=2.9, height=2.9, least=(NARROWEST, 0), squeeze=False)
     for panel, (name, title) in zip(axes.flat, names.items(), strict=True):
         of_name = rows[rows.statistic == name].sort_values("layer")
         for shift, series in zip((-0.15, 0, 0.15), (TRAINED, MATCHED, UNTRAINED), strict=True):
@@ -234,7 +234,9 @@ def _draw_by_class(
         return
     classes = rows.drop_duplicates("label").sort_values("label")
     order = {label: -place for place, label in enumerate([*classes.label[classes.label != ALL], ALL])}
-    figure, axes = new_figure(1, len(names), width=2.7, height=3.6, squeeze=False, sharey=True)
+    figure, axes = new_figure(
+        1, len(names), width=2.7, height=3.6, least=(NARROWEST, 0), squeeze=False, sharey=True
+    )
     for panel, (name, title) in zip(axes.flat, names.items(), strict=True):
         for shift, one in zip(np.linspace(0.22, -0.22, len(series)), series, strict=True):
             of_name = rows[rows.statistic == name + one.ending]

@@ -13,8 +13,8 @@ from softjet.figures.style import COLOURS, SEQUENTIAL, new_figure, save_figure
 EMBEDDINGS = "embeddings"
 """Stack of the matrices that lie in no block (`softjet.lowrank.selection`)."""
 
-NARROWEST = 4.5
-"""Least width of the figure of ranks, which its title needs."""
+LEAST = (4.5, 2.6)
+"""Least width and height of a figure of matrices, which its title and the name of its scale need."""
 
 WIDEST = 9.0
 """Inches that the blocks of a heat map share."""
@@ -65,7 +65,7 @@ def draw_ranks(ranks: pd.DataFrame, target: str | Path, title: str = "") -> None
     share, text = rank_grid(ranks)
     cell = min(0.55, WIDEST / share.shape[1])
     figure, axes = new_figure(
-        width=max(NARROWEST, 2.2 + cell * share.shape[1]), height=1.4 + 0.42 * share.shape[0]
+        width=2.2 + cell * share.shape[1], height=1.4 + 0.42 * share.shape[0], least=LEAST
     )
     image = axes.imshow(share.to_numpy(float), vmin=0, vmax=1, aspect="auto")
     for (row, column), value in np.ndenumerate(share.to_numpy(float)):
@@ -79,7 +79,8 @@ def draw_ranks(ranks: pd.DataFrame, target: str | Path, title: str = "") -> None
     axes.set_yticks(range(share.shape[0]), [_type_name(ranks, kind) for kind in share.index])
     axes.tick_params(which="both", length=0)
     axes.set_xlabel("block")
-    axes.set_title(f"{title}\n{_kept_title(ranks)}".strip(), loc="left", x=0)
+    # From the figure's edge: names of types leave a title of the panel too little room.
+    figure.suptitle(f"{title}\n{_kept_title(ranks)}".strip(), fontsize=10, ha="left", x=0.01)
     figure.colorbar(image, ax=axes, label="parameters kept / dense", pad=0.02)
     save_figure(figure, target)
 
@@ -102,7 +103,9 @@ def draw_spectra(ranks: pd.DataFrame, target: str | Path, title: str = "") -> No
     types = ranks["type"].drop_duplicates().tolist()
     columns = min(3, len(types))
     rows = -(-len(types) // columns)
-    figure, axes = new_figure(rows, columns, width=3.0, height=2.4, sharex=True, sharey=True, squeeze=False)
+    figure, axes = new_figure(
+        rows, columns, width=3.0, height=2.4, least=LEAST, sharex=True, sharey=True, squeeze=False
+    )
     blocks = _block_names(ranks).drop_duplicates().tolist()
     norm = mpl.colors.Normalize(0, max(len(blocks) - 1, 1))
     for panel, kind in zip(axes.flat, types, strict=False):
@@ -215,4 +218,5 @@ def _explain_spectra(panel: Axes, thresholds: bool) -> None:
 
 def _kept_title(ranks: pd.DataFrame) -> str:
     kept, dense = ranks["parameters"].sum(), (ranks["m"] * ranks["n"]).sum()
-    return f"{len(ranks)} matrices: {kept / 1e6:.2f} M of {dense / 1e6:.2f} M parameters ({kept / dense:.0%})"
+    many = "1 matrix" if len(ranks) == 1 else f"{len(ranks)} matrices"
+    return f"{many}: {kept / 1e6:.2f} M of {dense / 1e6:.2f} M parameters ({kept / dense:.0%})"

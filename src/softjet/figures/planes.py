@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from softjet.figures.style import COLOURS, new_figure, save_figure
+from softjet.figures.style import COLOURS, NARROWEST, new_figure, save_figure
 
 ALL = -1
 
@@ -29,6 +30,12 @@ THINNEST = 0.03
 
 MOST_LAYERS = 4
 """Layers that one figure shows; the table has all."""
+
+FEW = 4
+"""Classes below which the maps leave room between them."""
+
+LOWEST = 2.2
+"""Least height of a figure, which the name of the scale of ratios needs."""
 
 LARGEST_RATIO = 2.0
 """Upper end of the axis of profiles: the outermost bins hold few particles."""
@@ -51,8 +58,9 @@ def draw_planes(table: pd.DataFrame, target: str | Path) -> None:
     largest = cells[[*MAPS]].to_numpy().max()
     density = LogNorm(LEAST_DENSITY * largest, largest)
     figure, axes = new_figure(
-        4, len(classes), width=1.55, height=1.5, squeeze=False, sharex=True, sharey=True
-    )
+        4, len(classes), width=1.55, height=1.5, least=(NARROWEST, LOWEST),
+        squeeze=False, sharex=True, sharey=True,
+    )  # fmt: skip
     for column, name in enumerate(classes):
         of_class = cells[cells["class"] == name]
         axes[0, column].set_title(name)
@@ -66,6 +74,7 @@ def draw_planes(table: pd.DataFrame, target: str | Path) -> None:
     bar.ax.minorticks_off()
     _ratio_bar(figure, ratio, axes[3])
     figure.suptitle(_counts(table, "mean over layers and heads"), fontsize=9)
+    _close_gaps(figure, len(classes))
     save_figure(figure, target)
 
 
@@ -79,8 +88,9 @@ def draw_planes_by_layer(table: pd.DataFrame, target: str | Path) -> None:
     """
     classes, layers = list(dict.fromkeys(table["class"])), _some_layers(table)
     figure, axes = new_figure(
-        len(layers), len(classes), width=1.4, height=1.3, squeeze=False, sharex=True, sharey=True
-    )
+        len(layers), len(classes), width=1.4, height=1.3, least=(NARROWEST, LOWEST),
+        squeeze=False, sharex=True, sharey=True,
+    )  # fmt: skip
     for column, name in enumerate(classes):
         axes[0, column].set_title(name)
         for row, layer in enumerate(layers):
@@ -91,6 +101,7 @@ def draw_planes_by_layer(table: pd.DataFrame, target: str | Path) -> None:
     figure.supxlabel(r"$\Delta x$ from query to key, towards the other subjet", fontsize=10)
     _ratio_bar(figure, image, axes)
     figure.suptitle(_counts(table, "mean over heads"), fontsize=9)
+    _close_gaps(figure, len(classes))
     save_figure(figure, target)
 
 
@@ -104,6 +115,12 @@ def _some_layers(table: pd.DataFrame) -> list[int]:
 def _counts(table: pd.DataFrame, over: str) -> str:
     jets = int(table.drop_duplicates("label").n_jets.sum())
     return f"{jets:,} test jets, {over}, attention to oneself left out; black line: ratio 1"
+
+
+def _close_gaps(figure: Figure, classes: int) -> None:
+    """Set the maps of few classes side by side: square, they do not fill a figure as wide as its title."""
+    if classes < FEW:
+        figure.set_layout_engine("compressed")
 
 
 def _draw_map(panel: Axes, cells: pd.DataFrame, column: str, norm: Normalize) -> object:

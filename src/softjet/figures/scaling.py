@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from softjet.figures.style import COLOURS, LINES, new_figure, save_figure
+from softjet.figures.style import COLOURS, LINES, NARROWEST, new_figure, save_figure
 
 QUANTITIES = {"seconds": "time of a call (s)", "megabytes": "memory of a call at most (MB)"}
 """Rows of the figure, and what their axes say."""
@@ -29,7 +29,7 @@ def draw_scaling(growth: pd.DataFrame, target: str | Path) -> None:
         PNG; a PDF is written beside it.
     """
     counted = [name for name in SIZES if name in set(growth["counted"])]
-    figure, axes = new_figure(2, len(counted), width=4.0, height=3.3, squeeze=False)
+    figure, axes = new_figure(2, len(counted), width=4.0, height=3.3, least=(NARROWEST, 0), squeeze=False)
     for row, (quantity, label) in enumerate(QUANTITIES.items()):
         for column, name in enumerate(counted):
             panel = axes[row, column]

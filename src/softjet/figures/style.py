@@ -17,6 +17,9 @@ from softjet.provenance.files import whole_file
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's palette, ordered so that neighbours differ in lightness."""
 
+NARROWEST = 5.5
+"""Inches that titles and legends over a whole figure need, however few panels it has."""
+
 LINES = ("-", "--", "-.", ":")
 """Line styles that tell curves apart where colour cannot."""
 
@@ -31,9 +34,14 @@ SEQUENTIAL = "viridis"
 
 
 def new_figure(
-    rows: int = 1, columns: int = 1, width: float = 5.0, height: float = 3.6, **axes: Any
+    rows: int = 1,
+    columns: int = 1,
+    width: float = 5.0,
+    height: float = 3.6,
+    least: tuple[float, float] = (0.0, 0.0),
+    **axes: Any,
 ) -> tuple:
-    """Make a figure of `rows` x `columns` panels, each `width` x `height` inches.
+    """Make a figure of `rows` x `columns` panels, each `width` x `height` inches; `least` of the whole.
 
     Returns
     -------
@@ -63,7 +71,8 @@ def new_figure(
             "svg.hashsalt": "softjet",
         }
     )
-    return plt.subplots(rows, columns, figsize=(width * columns, height * rows), layout="constrained", **axes)
+    size = max(least[0], width * columns), max(least[1], height * rows)
+    return plt.subplots(rows, columns, figsize=size, layout="constrained", **axes)
 
 
 def save_figure(figure: Figure, target: str | Path) -> None:

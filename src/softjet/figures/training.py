@@ -8,6 +8,9 @@ from matplotlib.axes import Axes
 
 from softjet.figures.style import COLOURS, LINES, new_figure, save_figure
 
+FEW = 4
+"""Classes below which the confusion matrix is laid out as a square."""
+
 
 def draw_history(history: pd.DataFrame, target: str | Path, batch_size: int, n_validation: int) -> None:
     """Loss (left) and validation accuracy (right) against the training step.
@@ -64,6 +67,9 @@ def draw_confusion(confusion: pd.DataFrame, target: str | Path) -> None:
     axes.tick_params(which="both", length=0)
     axes.minorticks_off()
     axes.set(xlabel="predicted class", ylabel="true class (number of jets)")
+    if len(names) < FEW:
+        # Names of few classes are short: the square is as high as the figure, and its label left of the edge.
+        figure.set_layout_engine("compressed")
     figure.colorbar(image, label="% of the class's jets", shrink=0.9)
     save_figure(figure, target)
 

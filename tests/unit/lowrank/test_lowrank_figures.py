@@ -76,7 +76,7 @@ def test_embeddings_have_a_column_and_a_row_of_their_own(drawn):
     draw_ranks(ranks, "ranks.png", "a model")
     labels = [label.get_text() for label in drawn[0].axes[0].get_yticklabels()]
     assert labels[-1] == "embed_tokens  100×4"
-    assert drawn[0].axes[0].get_title(loc="left").startswith("a model\n5 matrices")
+    assert drawn[0].get_suptitle().startswith("a model\n5 matrices")
 
 
 def test_many_blocks_keep_to_the_width_of_a_page(drawn):
