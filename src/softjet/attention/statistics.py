@@ -23,6 +23,9 @@ ALL = -1
 FEWEST_JETS = 5
 """With fewer jets in a class, resampling jets says nothing about the spread: intervals are absent."""
 
+MOST_EMPTY = 0.05
+"""Share of resamples that may have no jet to count, as of five jets one in 150 has, for an interval."""
+
 MULTIPLICITIES = (1, 25, 40, 55)
 """Particles that the bins of multiplicity begin at; the last is open."""
 
@@ -214,7 +217,7 @@ def _interval(
 ) -> dict[str, Floats]:
     """Value and interval of ratios (1 + R, G), of percentiles; `uncertain` is a standard error besides."""
     value, wider, besides = ratio[0], stretch(freedom), norm.ppf((1 + LEVEL) / 2) * uncertain
-    low, high = np.quantile(ratio[1:], [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+    low, high = _ends(ratio[1:])
     ends = {
         "low": value - np.hypot(wider * (value - low), besides),
         "high": value + np.hypot(wider * (high - value), besides),
@@ -224,9 +227,25 @@ def _interval(
     return {prefix.rstrip("_") or "value": value, **within}
 
 
+def _ends(draws: Floats) -> Floats:
+    """Percentiles (2, G) of draws (R, G); few that have nothing to divide by are left out, with many NaN."""
+    shares = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
+    found = np.quantile(draws, shares, axis=0)
+    few = _few_empty(draws)
+    found[:, few] = np.nanquantile(draws[:, few], shares, axis=0)
+    return found
+
+
+def _few_empty(draws: Floats) -> NDArray[np.bool_]:
+    """Columns of draws (R, G) in which some resamples have nothing to divide by, but MOST_EMPTY at most."""
+    empty = np.isnan(draws).mean(0)
+    return (empty > 0) & (empty <= MOST_EMPTY)
+
+
 def _p(difference: Floats, freedom: float, uncertain: Floats | float = 0.0) -> Floats:
     """Two-sided p-value of a difference (1 + R, G) whose resamples tell its spread; NaN where they do not."""
-    spread = difference[1:].std(0)
+    spread, few = difference[1:].std(0), _few_empty(difference[1:])
+    spread[few] = np.nanstd(difference[1:, few], axis=0)
     told = (spread > 0) & (freedom > 0)
     size = np.abs(difference[0]) / np.where(told, np.hypot(spread, uncertain), 1)
     return np.where(told, 2 * student.sf(size, freedom), np.nan)
