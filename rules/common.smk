@@ -167,6 +167,12 @@ def given_start(run):
     return [] if CONFIG.part[run].start_from in CONFIG.part else start_files(run)
 
 
+def growth_section(run):
+    """What the figure of growth says of a training: jets a step, and the network that it starts from."""
+    own = CONFIG.part[run]
+    return {"batch_size": own.training.batch_size, "start_from": own.start_from}
+
+
 def networks():
     """Trained networks and, beside each, its untrained twin."""
     return [*CONFIG.part, *(f"{run}-untrained" for run in CONFIG.part)]

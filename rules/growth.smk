@@ -9,6 +9,7 @@ rule statistics_growth:
         history="<results>/part/{run}/history.parquet",
         untrained="<results>/part/{run}-untrained/model.safetensors",
         untrained_config="<results>/part/{run}-untrained/config.json",
+        start=lambda w: start_files(w.run),
         test=lambda w: jet_files(w.dataset, "test"),
     output:
         **recorded(growth="<results>/statistics/{run}/{dataset}/growth.parquet"),
@@ -24,7 +25,7 @@ rule statistics_growth:
         runtime=600,
         gpu=0,
     params:
-        spec=spec("statistics_growth", CONFIG.attention),
+        spec=lambda w: spec("statistics_growth", CONFIG.attention, given_start(w.run)),
     message:
         "How binary attention grows along the training of {wildcards.run}"
     script:
@@ -48,9 +49,7 @@ rule draw_growth:
         runtime=20,
         gpu=0,
     params:
-        spec=lambda w: spec(
-            "draw_growth", {"batch_size": CONFIG.part[w.run].training.batch_size}
-        ),
+        spec=lambda w: spec("draw_growth", growth_section(w.run)),
     message:
         "Draw the growth of attention of {wildcards.run}"
     script:

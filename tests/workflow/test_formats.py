@@ -56,6 +56,7 @@ def finished(tmp_path_factory):
     (folder / "mine.yaml").write_text(CONFIG)
     targets = [f"results/part/{run}/metrics.parquet" for run in ("top", "qg")]
     targets += ["results/part/tuned/against-top.parquet", "results/explorer/top/top.html"]
+    targets += ["results/figures/tuned/top/growth.png"]
     targets += [f"results/figures/top/{name}.png" for name in ("jets", "top/focus", "top/growth")]
     done = snakemake(folder, "--", *targets, config=folder / "mine.yaml")
     assert done.returncode == 0, done.stderr[-6000:]
@@ -126,6 +127,14 @@ def test_a_fine_tuned_run_is_compared_on_the_same_jets(finished):
     assert row.n == sum(
         pq.read_metadata(p).num_rows for p in (finished / "jets" / "top").glob("test_*.parquet")
     )
+
+
+@pytest.mark.parametrize("run", ["top", "tuned"])
+def test_growth_begins_with_the_network_that_the_training_began_with(finished, run):
+    growth = pd.read_parquet(finished / "statistics" / run / "top" / "growth.parquet")
+    first = growth[growth["step"] == 0]
+    assert len(first)
+    assert (first["value"] == first["untrained"]).all() == (run == "top")
 
 
 def test_features_that_the_format_lacks_are_one_line(finished, tmp_path):

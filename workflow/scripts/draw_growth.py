@@ -10,6 +10,4 @@ DRAWN_FROM = {"growth": ("growth",)}
 
 with job(snakemake) as step:
     step.notes["drawn_from"] = tables_drawn(snakemake.input, DRAWN_FROM)
-    draw_growth(
-        pd.read_parquet(snakemake.input.growth), snakemake.output.growth_png, step.section["batch_size"]
-    )
+    draw_growth(pd.read_parquet(snakemake.input.growth), snakemake.output.growth_png, **step.section)

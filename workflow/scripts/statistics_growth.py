@@ -7,7 +7,8 @@ import torch
 
 from softjet.attention.growth import growth_table
 from softjet.config.attention import Attention
-from softjet.part.checkpoint import load_checkpoints, load_part
+from softjet.part.checkpoint import load_checkpoints, load_part, load_shape
+from softjet.part.finetune import starting_network
 from softjet.provenance.files import write_tables
 from softjet.provenance.job import job
 
@@ -18,6 +19,7 @@ with job(snakemake) as step:
     last = len(pd.read_parquet(snakemake.input.history, columns=["step"]))
     networks = load_checkpoints(folder) | {last: load_part(folder)}
     untrained = load_part(Path(snakemake.input.untrained).parent)
-    growth, residual = growth_table(networks, untrained, snakemake.input.test, settings)
+    start = [starting_network(load_shape(folder), Path(path).parent) for path in snakemake.input.start[:1]]
+    growth, residual = growth_table(networks, untrained, snakemake.input.test, settings, *start)
     step.notes["largest_residual"] = residual
     write_tables({snakemake.output.growth: growth})

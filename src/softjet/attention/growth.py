@@ -12,7 +12,7 @@ from softjet.config.attention import Attention
 from softjet.part.model import ParticleTransformer
 
 START = 0
-"""Steps of the untrained network, where growth begins."""
+"""Steps of the network before its training, where growth begins."""
 
 
 def growth_table(
@@ -20,6 +20,7 @@ def growth_table(
     untrained: ParticleTransformer,
     paths: Sequence[str | Path],
     settings: Attention,
+    start: ParticleTransformer | None = None,
 ) -> tuple[pd.DataFrame, float]:
     """Statistics of binary attention after so many steps of a training, overall and by layer.
 
@@ -28,11 +29,13 @@ def growth_table(
     networks : mapping of int to ParticleTransformer
         Checkpoints by the steps they have seen.
     untrained : ParticleTransformer
-        The network before the first step.
+        The untrained twin, beside which all stand.
     paths : sequence of path
         Jet tables (Parquet).
     settings : Attention
         With `growth_jets`, of which each class has an equal part.
+    start : ParticleTransformer, optional
+        The network before the first step, of a fine-tuning; else that is `untrained`.
 
     Returns
     -------
@@ -44,14 +47,15 @@ def growth_table(
     """
     settings = settings.model_copy(update={"statistics_jets": settings.growth_jets})
     statistic = {"binary": {"binary": binary(settings.thresholds, chance_of(settings, _most(untrained)))}}
-    read = {
-        step: read_attention(network, paths, settings, statistic)
-        for step, network in {START: untrained, **networks}.items()
+    fresh = read_attention(untrained, paths, settings, statistic)
+    later = networks if start is None else {START: start, **networks}
+    read = {START: fresh} | {
+        step: read_attention(network, paths, settings, statistic) for step, network in later.items()
     }
     tables = [
-        _overall(statistics_table(one.sums, read[START].sums)).assign(step=step) for step, one in read.items()
+        _overall(statistics_table(one.sums, fresh.sums)).assign(step=step) for step, one in read.items()
     ]
-    return pd.concat(tables, ignore_index=True), max(one.residual for one in read.values())
+    return pd.concat(tables, ignore_index=True), max(one.residual for one in (fresh, *read.values()))
 
 
 def _most(network: ParticleTransformer) -> int:

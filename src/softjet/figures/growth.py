@@ -12,7 +12,7 @@ ALL = -1
 KINDS = {"above": "on one particle", "above_other": "on another particle"}
 
 
-def draw_growth(growth: pd.DataFrame, target: str | Path, batch_size: int) -> None:
+def draw_growth(growth: pd.DataFrame, target: str | Path, batch_size: int, start_from: str = "") -> None:
     """Share of queries above each threshold against the jets seen in training, beside random logits.
 
     Parameters
@@ -23,6 +23,8 @@ def draw_growth(growth: pd.DataFrame, target: str | Path, batch_size: int) -> No
         PNG; a PDF stands beside it.
     batch_size : int
         Jets a step.
+    start_from : str
+        The network that the training starts from; empty: an untrained one.
     """
     overall = growth[growth["layer"] == ALL]
     figure, axes = new_figure(1, 2, width=4.2, height=3.4, sharey=True)
@@ -41,11 +43,14 @@ def draw_growth(growth: pd.DataFrame, target: str | Path, batch_size: int) -> No
         panel.set(xlabel="jets seen in training", title=f"largest weight {name}", ylim=(0, None))
     axes[0].set_ylabel("share of queries (%)")
     axes[0].legend(title="circles: network; squares: random")
-    figure.suptitle(f"{int(overall['n_jets'].max()):,} test jets; bars: 95 %", fontsize=9)
+    origin = "; at 0 the network it started from" if start_from else ""
+    figure.suptitle(f"{int(overall['n_jets'].max()):,} test jets; bars: 95 %{origin}", fontsize=9)
     save_figure(figure, target)
 
 
-def growth_sentence(growth: pd.DataFrame, batch_size: int, threshold: float = 0.8) -> str:
+def growth_sentence(
+    growth: pd.DataFrame, batch_size: int, start_from: str = "", threshold: float = 0.8
+) -> str:
     """Say how the share of queries that put most weight on another particle changes along the training.
 
     Parameters
@@ -54,6 +59,8 @@ def growth_sentence(growth: pd.DataFrame, batch_size: int, threshold: float = 0.
         By `softjet.attention.growth.growth_table`.
     batch_size : int
         Jets a step.
+    start_from : str
+        The network that the training starts from; empty: an untrained one.
     threshold : float
         The nearest of the table's is taken.
     """
@@ -63,7 +70,7 @@ def growth_sentence(growth: pd.DataFrame, batch_size: int, threshold: float = 0.
     return (
         f"The share of queries with more than {nearest:g} of their weight on another particle "
         f"{_verdict(at[0], at[-1])}: "
-        + ", ".join(f"{_share(row)} after {row['step'] * batch_size:,} jets" for row in at)
+        + ", ".join(f"{_share(row)} {_when(row['step'] * batch_size, start_from)}" for row in at)
         + f" ({at[-1]['n_jets']} test jets, the same for all; of one training, so the spread of trainings is "
         "not told)."
     )
@@ -83,3 +90,10 @@ def _verdict(first: Mapping[Hashable, Any], last: Mapping[Hashable, Any]) -> str
 def _share(row: Mapping[Hashable, Any]) -> str:
     value, low, high = (100 * row[name] for name in ("value", "low", "high"))
     return f"{value:.2f} %" + ("" if pd.isna(low) else f" [{low:.2f}, {high:.2f}]")
+
+
+def _when(jets: int, start_from: str) -> str:
+    """How far the training is; its start, where that is no untrained network, by name."""
+    if start_from and not jets:
+        return f"in {start_from}, the network it started from"
+    return f"after {jets:,} jets"

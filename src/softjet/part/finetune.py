@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from softjet.config.part import ParTModel
 from softjet.errors import InputError
 from softjet.part.checkpoint import WEIGHTS, load_part
 from softjet.part.model import ParticleTransformer
@@ -34,3 +35,28 @@ def start_from(model: ParticleTransformer, folder: str | Path) -> None:
             problem = f"has shape {shapes}: give both the same model section, features included"
             raise InputError(Path(folder) / WEIGHTS, name, problem)
     model.load_state_dict(trained)
+
+
+def starting_network(shape: ParTModel, folder: str | Path) -> ParticleTransformer:
+    """The network that a fine-tuning begins with, but for a head that is drawn anew.
+
+    Parameters
+    ----------
+    shape : ParTModel
+        Of the network that is fine-tuned.
+    folder : path
+        Of the trained model.
+
+    Returns
+    -------
+    ParticleTransformer
+        In evaluation mode.
+
+    Raises
+    ------
+    InputError
+        As of `start_from`.
+    """
+    model = ParticleTransformer(shape)
+    start_from(model, folder)
+    return model.eval()

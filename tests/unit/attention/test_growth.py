@@ -11,6 +11,7 @@ from softjet.attention import tables
 from softjet.attention.chance import tabulate
 from softjet.attention.growth import growth_table
 from softjet.config.attention import Attention
+from softjet.figures.chapters.attention import growth_parts
 from softjet.figures.chapters.found import _growth_finding
 from softjet.figures.growth import draw_growth, growth_sentence
 from softjet.part.model import ParticleTransformer
@@ -38,6 +39,15 @@ def test_each_checkpoint_stands_beside_the_start_on_the_same_jets(growth):
     assert not start["value"].equals(last["value"])
 
 
+def test_a_fine_tuning_begins_with_the_network_it_started_from(model, growth, tmp_path):
+    torch.manual_seed(1)
+    fresh = ParticleTransformer(model.config).eval()
+    settings = Attention(batch_size=15, bootstrap=100, growth_jets=20)
+    table, _ = growth_table({20: fresh}, fresh, [tmp_path / "jets.parquet"], settings, start=model)
+    begun = table[table["step"] == 0].reset_index(drop=True)
+    pd.testing.assert_frame_equal(begun, growth[growth["step"] == 20].assign(step=0).reset_index(drop=True))
+
+
 def test_the_figure_is_drawn(growth, tmp_path):
     draw_growth(growth, tmp_path / "growth.png", 32)
     assert plt.imread(tmp_path / "growth.png")[..., :3].std() > 0.03
@@ -62,6 +72,30 @@ def test_the_sentence_follows_the_intervals(last, verdict):
     assert f"0.8 of their weight on another particle {verdict}" in said
     assert f"{100 * last:.2f} %" in said
     assert "32,000 jets" in said
+
+
+def test_a_fine_tuning_is_told_from_the_network_it_started_from(growth, tmp_path):
+    table = tmp_path / "statistics" / "run" / "jets" / "growth.parquet"
+    table.parent.mkdir(parents=True)
+    growth.to_parquet(table)
+    own = {"dataset": "jets", "training": {"batch_size": 4}, "start_from": "reference"}
+    (finding,) = _growth_finding(tmp_path, "run", own)
+    text, picture = growth_parts(tmp_path, "run", own)
+    for said in (finding.text, text.text):
+        assert "] in reference, the network it started from, " in said
+        assert "after 0 jets" not in said
+    assert "from reference, the network it started from, to the last step" in picture.caption
+    _, picture = growth_parts(tmp_path, "run", own | {"start_from": ""})
+    assert "from the untrained network to the last step" in picture.caption
+
+
+@pytest.mark.parametrize("start_from", ["", "reference"])
+def test_the_figure_names_the_start_of_a_fine_tuning(growth, tmp_path, monkeypatch, start_from):
+    drawn = []
+    monkeypatch.setattr("softjet.figures.growth.save_figure", lambda figure, target: drawn.append(figure))
+    draw_growth(growth, tmp_path / "growth.png", 32, start_from)
+    assert ("at 0 the network it started from" in drawn[0].get_suptitle()) == bool(start_from)
+    plt.close("all")
 
 
 def test_without_intervals_nothing_is_said_of_a_change():

@@ -12,7 +12,7 @@ from softjet.config.part import ParTRun, Training
 from softjet.device import determinism, device_of
 from softjet.errors import InputError
 from softjet.part.checkpoint import load_part, save_part
-from softjet.part.finetune import start_from
+from softjet.part.finetune import start_from, starting_network
 from softjet.part.model import ParticleTransformer
 from softjet.part.norm import BatchRenorm1d
 from softjet.part.schedule import learning_rate, total_steps
@@ -174,6 +174,11 @@ def test_fine_tuning_keeps_the_body_and_draws_a_new_head(base, model):
     same = ParticleTransformer(SMALL)
     start_from(same, base)
     assert torch.equal(same.head.weight, model.head.weight)
+    assert same.training
+    start = starting_network(SMALL.model_copy(update={"classes": 3, "max_particles": 9}), base)
+    assert not start.training
+    assert (start.config.max_particles, start.head.out_features) == (9, 3)
+    assert all(torch.equal(start.state_dict()[name], value) for name, value in body.items())
 
 
 @pytest.mark.parametrize(

@@ -56,10 +56,12 @@ def _residual(value: float) -> str:
 def growth_parts(results: Path, run: str, settings: Settings) -> Iterator[Part]:
     """How binary attention grows along the training of a run."""
     dataset, batch_size = settings["dataset"], settings["training"]["batch_size"]
+    start_from = settings.get("start_from", "")
     growth = pd.read_parquet(results / "statistics" / run / dataset / "growth.parquet")
-    yield Text(growth_sentence(growth, batch_size))
+    yield Text(growth_sentence(growth, batch_size, start_from))
+    first = f"{start_from}, the network it started from," if start_from else "the untrained network"
     yield Picture(
         results / "figures" / run / dataset / "growth.png",
-        "Binary attention along the training: share of queries above each threshold, from the untrained "
-        "network to the last step, beside random logits of the same spread.",
+        f"Binary attention along the training: share of queries above each threshold, from {first} "
+        "to the last step, beside random logits of the same spread.",
     )

@@ -54,7 +54,8 @@ def _growth_finding(results: Path, run: str, own: Settings) -> Iterator[Finding]
     """How attention grows, of a run that was trained here."""
     if not own.get("weights"):
         path = results / "statistics" / run / own["dataset"] / "growth.parquet"
-        grown = growth_sentence(pd.read_parquet(path), own["training"]["batch_size"])
+        start_from = own.get("start_from", "")
+        grown = growth_sentence(pd.read_parquet(path), own["training"]["batch_size"], start_from)
         yield Finding("Attention along the training", grown, "Attention")
 
 
