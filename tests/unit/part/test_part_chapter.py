@@ -57,6 +57,18 @@ def test_only_a_short_training_is_called_one(results, batch_size, short):
     assert ("short training" in text) == short
 
 
+def test_fine_tuned_run_says_from_what(results):
+    history = pd.DataFrame({"step": range(1, 31), "jets_per_second": 100.0})
+    history.to_parquet(results / "part" / "mine" / "history.parquet")
+    text, pictures = told(results, {"weights": None, "start_from": "reference"})
+    assert (
+        "Fine-tuned from reference: 30 steps of about 16 jets (480 jets seen) at 100 jets a second." in text
+    )
+    assert "short training" not in text
+    assert "512 million" not in text
+    assert pictures == ["history.png", "confusion.png", "roc.png"]
+
+
 def test_rounding_of_pair_masses_is_told_with_the_number_of_jets(results):
     pd.DataFrame({"step": [1], "jets_per_second": [1.0]}).to_parquet(
         results / "part" / "mine" / "history.parquet"

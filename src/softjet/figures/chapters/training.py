@@ -56,6 +56,13 @@ def _origin_of_weights(folder: Path, settings: Settings) -> str:
     history = pd.read_parquet(folder / "history.parquet")
     batch = settings["training"]["batch_size"]
     seen = len(history) * batch
+    speed = f"at {history.jets_per_second.median():.0f} jets a second."
+    if settings.get("start_from"):
+        # How long the network was trained before is not known here, so neither is whether that was short.
+        return (
+            f"Fine-tuned from {settings['start_from']}: {len(history)} steps of about {batch} jets "
+            f"({seen} jets seen) {speed}"
+        )
     short = (
         " This is a short training: its numbers show that the chain works, not what the architecture can do."
         if seen < SHORT
@@ -63,7 +70,7 @@ def _origin_of_weights(folder: Path, settings: Settings) -> str:
     )
     return (
         f"Trained for {len(history)} steps of about {batch} jets ({seen} jets seen; the published model saw "
-        f"512 million on JetClass) at {history.jets_per_second.median():.0f} jets a second.{short}"
+        f"512 million on JetClass) {speed}{short}"
     )
 
 
