@@ -35,11 +35,15 @@ def beside_published(metrics: pd.DataFrame, classes: Sequence[str]) -> pd.DataFr
     Returns
     -------
     DataFrame
-        `metrics` with the column published; NaN where no value is published.
+        `metrics` with the column published; NaN where no value is published, and for what is of all classes
+        where a class has no jets.
     """
     table = published_results(classes)
     rows = table.loc[table["model"] == MODEL, ["metric", "class", "value"]]
-    return metrics.merge(rows.rename(columns={"value": "published"}), how="left", on=["metric", "class"])
+    table = metrics.merge(rows.rename(columns={"value": "published"}), how="left", on=["metric", "class"])
+    of_all = table["class"] == "all"
+    absent = (table["metric"] == "accuracy") & ~of_all & (table["n"] == 0)
+    return table.assign(published=table["published"].mask(of_all & bool(absent.any())))
 
 
 def results_text(table: pd.DataFrame) -> str:

@@ -134,7 +134,19 @@ def test_classes_without_jets_are_not_told_apart(tmp_path):
     settings = {"part": {"net": {}}, "compress": {}}
     said = next(find_most_important(tmp_path, settings, {"net": {}})).text
     assert "tells 3 classes of jets apart" in said
-    assert "(guessing gives 0.33)" in said
+    assert "(it chooses among 10, of which the others have no test jets; guessing gives 0.10)" in said
+
+
+def test_guessing_is_among_the_classes_there_are(tmp_path):
+    folder = tmp_path / "part" / "net"
+    folder.mkdir(parents=True)
+    labels = np.repeat([0, 1, 2], 20)
+    table = metrics_table(np.eye(3)[labels], labels, ("QCD", "left", "right"))
+    table.to_parquet(folder / "metrics.parquet")
+    settings = {"part": {"net": {}}, "compress": {}}
+    said = next(find_most_important(tmp_path, settings, {"net": {}})).text
+    assert "tells 3 classes of jets apart" in said
+    assert "on 60 test jets (guessing gives 0.33)." in said
 
 
 @pytest.mark.parametrize("method", ["soft-threshold", "whitened-soft-threshold", "learned-mask", "svd"])

@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 
 from softjet.jets.schema import CLASSES
+from softjet.part.evaluate import metrics_table
 from softjet.part.literature import beside_published, published_results, results_text
 from softjet.part.rejection import working_points
 
@@ -19,11 +20,23 @@ def test_the_published_model_has_every_metric_of_its_table():
 def test_published_values_stand_beside_ours_by_metric_and_class():
     ours = pd.DataFrame(
         {"metric": ["accuracy", "accuracy", "rejection_50"], "class": ["all", "Hbb", "Tbqq"], "value": 0.5}
-    )
+    ).assign(n=9)
     found = beside_published(ours, CLASSES)
     assert found["published"].iloc[[0, 2]].tolist() == [0.861, 32787]
     assert np.isnan(found["published"].iloc[1])
     assert beside_published(ours, ("QCD", "mine"))["published"].isna().all()
+
+
+def test_what_is_published_of_ten_classes_is_not_set_beside_fewer():
+    labels = np.repeat([1, 8], 20)
+    found = beside_published(metrics_table(np.eye(10)[labels], labels), CLASSES)
+    of_all = found["class"] == "all"
+    assert of_all.sum() == 2
+    assert found[of_all]["published"].isna().all()
+    assert found[found["metric"] == "rejection_50"]["published"].notna().all()
+    labels = np.repeat(np.arange(10), 4)
+    found = beside_published(metrics_table(np.eye(10)[labels], labels), CLASSES)
+    assert found[found["class"] == "all"]["published"].tolist() == [0.861, 0.9877]
 
 
 def test_the_text_says_value_interval_counts_and_the_published_value():

@@ -42,11 +42,12 @@ def _accuracy_finding(results: Path, run: str) -> str:
     path = results / "part" / run / "metrics.parquet"
     accuracy, metrics = first_row(path), pd.read_parquet(path, columns=["metric", "class", "n"])
     of_class = (metrics["metric"] == "accuracy") & (metrics["class"] != "all")
-    classes = int((of_class & (metrics["n"] > 0)).sum())
+    known, seen = int(of_class.sum()), int((of_class & (metrics["n"] > 0)).sum())
+    among = f"it chooses among {known}, of which the others have no test jets; " if seen < known else ""
     return (
-        f"Particle Transformer ({run}) tells {classes} classes of jets apart with an accuracy of "
+        f"Particle Transformer ({run}) tells {seen} classes of jets apart with an accuracy of "
         f"{with_interval(accuracy.value, accuracy.low, accuracy.high)} on {accuracy.n} test jets "
-        f"(guessing gives {1 / classes:.2f})."
+        f"({among}guessing gives {1 / known:.2f})."
     )
 
 
