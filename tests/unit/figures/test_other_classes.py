@@ -150,7 +150,7 @@ def test_guessing_is_among_the_classes_there_are(tmp_path):
 
 
 @pytest.mark.parametrize("method", ["soft-threshold", "whitened-soft-threshold", "learned-mask", "svd"])
-def test_attention_of_compressed_models_is_told_where_ranks_were_learned(monkeypatch, tmp_path, method):
+def test_what_is_of_learned_ranks_is_told_where_ranks_were_learned(monkeypatch, tmp_path, method):
     written = []
     for place in [name for name in vars(build) if name.endswith("_parts")] + ["find_most_important"]:
         monkeypatch.setattr(build, place, lambda *_: iter(()))
@@ -159,7 +159,9 @@ def test_attention_of_compressed_models_is_told_where_ranks_were_learned(monkeyp
     settings |= {"comparisons": [], "compress": {"small": {"base": "net", "shown": f"{method}-0.5-1"}}}
     build.build_report(tmp_path / "report.html", tmp_path, settings, {"net": {}})
     headings = [section.heading for section in written[-1]]
-    assert ("Which physics goes first" in headings) == (method != "svd")
+    assert "Fewer parameters" in headings
+    for heading in ("Which physics goes first", "Half of the parameters"):
+        assert (heading in headings) == (method != "svd")
 
 
 @pytest.mark.parametrize(

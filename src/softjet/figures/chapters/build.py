@@ -56,7 +56,7 @@ def build_report(
 
 
 def _chapters(settings: Settings, attention: Mapping[str, Sentences]) -> list[Chapter]:
-    by_family = {"all": settings} if settings["compress"] else {}
+    by_family = {"all": settings} if _learned(settings) else {}
     return [
         ("Simulation" if _simulated(settings) else "Jets", settings["datasets"], dataset_parts),
         ("Training", settings["part"], training_parts),
@@ -72,13 +72,14 @@ def _chapters(settings: Settings, attention: Mapping[str, Sentences]) -> list[Ch
     ]
 
 
+def _learned(settings: Settings) -> dict[str, Settings]:
+    """Compressed models whose ranks were learned."""
+    return {model: own for model, own in settings["compress"].items() if shown_run(own)[0] in LEARNED}
+
+
 def _joined(settings: Settings) -> dict[str, Settings]:
     """Compressed Particle Transformers whose attention was read."""
-    return {
-        model: own
-        for model, own in settings["compress"].items()
-        if own["base"] in settings["part"] and shown_run(own)[0] in LEARNED
-    }
+    return {model: own for model, own in _learned(settings).items() if own["base"] in settings["part"]}
 
 
 def _simulated(settings: Settings) -> bool:
