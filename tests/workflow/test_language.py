@@ -61,7 +61,7 @@ def test_layers_of_the_same_inputs_are_one_where_the_recipe_says_so(finished):
 
 def test_the_report_names_every_family_and_what_it_is(finished):
     page = (finished / "report.html").read_text(encoding="utf-8")
-    for heading in ("Fewer parameters", "Speed", "Half of the parameters"):
+    for heading in ("Language models", "Fewer parameters", "Speed", "Half of the parameters"):
         assert f"{heading}</h2>" in page, heading
     for family in SIZES:
         assert f"{family} (trained here)" in page, family

@@ -131,7 +131,7 @@ def test_classes_without_jets_are_not_told_apart(tmp_path):
     folder.mkdir(parents=True)
     labels = np.repeat([0, 1, 8], 20)
     metrics_table(np.eye(10)[labels], labels).to_parquet(folder / "metrics.parquet")
-    settings = {"part": {"net": {}}, "compress": {}}
+    settings = {"part": {"net": {}}, "language": {}, "compress": {}}
     said = next(find_most_important(tmp_path, settings, {"net": {}})).text
     assert "tells 3 classes of jets apart" in said
     assert "(it chooses among 10, of which the others have no test jets; guessing gives 0.10)" in said
@@ -143,7 +143,7 @@ def test_guessing_is_among_the_classes_there_are(tmp_path):
     labels = np.repeat([0, 1, 2], 20)
     table = metrics_table(np.eye(3)[labels], labels, ("QCD", "left", "right"))
     table.to_parquet(folder / "metrics.parquet")
-    settings = {"part": {"net": {}}, "compress": {}}
+    settings = {"part": {"net": {}}, "language": {}, "compress": {}}
     said = next(find_most_important(tmp_path, settings, {"net": {}})).text
     assert "tells 3 classes of jets apart" in said
     assert "on 60 test jets (guessing gives 0.33)." in said
@@ -156,7 +156,11 @@ def test_what_is_of_learned_ranks_is_told_where_ranks_were_learned(monkeypatch, 
         monkeypatch.setattr(build, place, lambda *_: iter(()))
     monkeypatch.setattr(build, "write_report", lambda *parts: written.extend(parts))
     settings = {"datasets": {"mine": {"source": "parquet"}}, "part": {"net": {"weights": None}}}
-    settings |= {"comparisons": [], "compress": {"small": {"base": "net", "shown": f"{method}-0.5-1"}}}
+    settings |= {
+        "comparisons": [],
+        "language": {},
+        "compress": {"small": {"base": "net", "shown": f"{method}-0.5-1"}},
+    }
     build.build_report(tmp_path / "report.html", tmp_path, settings, {"net": {}})
     headings = [section.heading for section in written[-1]]
     assert "Fewer parameters" in headings
@@ -192,7 +196,7 @@ def test_head_of_the_report_says_what_was_done(
         monkeypatch.setattr(build, place, lambda *_: iter(()))
     monkeypatch.setattr(build, "write_report", lambda *parts: written.extend(parts))
     settings = {"datasets": {"mine": {"source": source}}, "part": {"net": {"weights": weights}}}
-    settings |= {"comparisons": [], "compress": compress}
+    settings |= {"comparisons": [], "language": {}, "compress": compress}
     build.build_report(tmp_path / "report.html", tmp_path, settings, {"net": {}})
     _, title, lead, _, sections = written
     assert sections[0].heading == heading

@@ -14,6 +14,8 @@ from softjet.figures.chapters.found import find_most_important
 from softjet.figures.chapters.headline import headline_parts
 from softjet.figures.chapters.interventions import intervention_parts
 from softjet.figures.chapters.joined import joined_parts
+from softjet.figures.chapters.language import HEADING as LANGUAGE
+from softjet.figures.chapters.language import language_parts
 from softjet.figures.chapters.making import commit_name, provenance_parts
 from softjet.figures.chapters.observables import observable_parts
 from softjet.figures.chapters.shared import Sentences, Settings, shown_run
@@ -39,7 +41,7 @@ def build_report(
     results : path
         Folder of the workflow's results.
     settings : mapping
-        Sections `datasets`, `part`, `language`, `comparisons`, `attention` and `compress` of the
+        Sections `datasets`, `part`, `tasks`, `language`, `comparisons`, `attention` and `compress` of the
         configuration, the last with `shown` (the run that is shown in detail) and `note`.
     attention : mapping
         What the statistics of attention say: by name of the run, sentences by the figure that shows it.
@@ -57,6 +59,7 @@ def build_report(
 
 def _chapters(settings: Settings, attention: Mapping[str, Sentences]) -> list[Chapter]:
     by_family = {"all": settings} if _learned(settings) else {}
+    language = {"all": settings} if settings["language"] else {}
     return [
         ("Simulation" if _simulated(settings) else "Jets", settings["datasets"], dataset_parts),
         ("Training", settings["part"], training_parts),
@@ -65,6 +68,7 @@ def _chapters(settings: Settings, attention: Mapping[str, Sentences]) -> list[Ch
         ("Focus", settings["part"], focus_parts),
         ("Traditional observables", settings["part"], observable_parts),
         ("Interventions", settings["part"], intervention_parts),
+        (LANGUAGE, language, lambda r, _, s: language_parts(r, s)),
         ("Fewer parameters", settings["compress"], compression_parts),
         ("Which physics goes first", _joined(settings), joined_parts),
         ("Speed", settings["compress"], speed_parts),
@@ -88,23 +92,38 @@ def _simulated(settings: Settings) -> bool:
 
 
 def _title(settings: Settings) -> str:
-    if not settings["part"]:
-        return "How small transformers can be"
-    return "What Particle Transformer attends to" + (
-        ", and how small it can be" if settings["compress"] else ""
-    )
+    part, language, compress = (settings[name] for name in ("part", "language", "compress"))
+    if not part:
+        well = "How well language models do" if language else "What jets there are"
+        return "How small transformers can be" if compress else well
+    if any(own["base"] in part for own in compress.values()):
+        other = ", and how small it can be"
+    elif compress:
+        other = ", and how small language models can be"
+    else:
+        other = ", and how well language models do" if language else ""
+    return f"What Particle Transformer attends to{other}"
 
 
 def _lead(settings: Settings) -> str:
     machine = host()
-    made = (
-        f"Written on {datetime.now(UTC):%Y-%m-%d} on a machine with {machine['cores']} cores "
-        f"({machine['processor']}), from commit {commit_name(git_state())}."
+    return (
+        f"{_done(settings)}, in one workflow. Written on {datetime.now(UTC):%Y-%m-%d} on a machine with "
+        f"{machine['cores']} cores ({machine['processor']}), from commit {commit_name(git_state())}."
     )
-    if not settings["part"]:
-        return f"Language models, learned ranks and time, in one workflow. {made}"
+
+
+def _done(settings: Settings) -> str:
+    """What the workflow did, from the first stage to the last."""
+    ranks = "learned ranks" if _learned(settings) else "fewer parameters"
     start = "simulated collisions" if _simulated(settings) else "files of jets"
+    if not settings["part"]:
+        language = (
+            "Language models on their tasks" if settings["language"] else f"From {start} to their tables"
+        )
+        return f"Language models, {ranks} and time" if settings["compress"] else language
     trained = any(not run["weights"] for run in settings["part"].values())
     weights = "training" if trained else "imported weights"
-    end = ", attention and learned ranks to time" if settings["compress"] else " to attention"
-    return f"From {start} through {weights}{end}, in one workflow. {made}"
+    end = f", attention and {ranks} to time" if settings["compress"] else " to attention"
+    beside = ", with language models beside jets" if settings["language"] else ""
+    return f"From {start} through {weights}{end}{beside}"

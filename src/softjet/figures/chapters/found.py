@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from softjet.figures.chapters.language import language_findings
 from softjet.figures.chapters.shared import Sentences, Settings, first_row, records, shown_run
 from softjet.figures.compression_findings import change_words, made_words, metric_words
 from softjet.figures.focus_findings import decay_findings, subjet_findings
@@ -26,6 +27,7 @@ def find_most_important(
         of_run = f" of {run}" if len(settings["part"]) > 1 else ""
         for finding in _run_findings(results, run, own, attention[run]):
             yield replace(finding, topic=finding.topic + of_run)
+    yield from language_findings(results, settings)
     for model, own in settings["compress"].items():
         yield Finding(f"Fewer parameters: {model}", _size_finding(results, model, own), "Fewer parameters")
 
