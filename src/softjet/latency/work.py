@@ -12,7 +12,7 @@ from torch.utils.flop_counter import flop_registry
 
 aten = torch.ops.aten
 
-_FORMULAS = flop_registry | {
+_FURTHER = {
     aten._scaled_dot_product_flash_attention_for_cpu: flop_registry[aten._scaled_dot_product_flash_attention],
     aten._scaled_dot_product_flash_attention_for_cpu_backward: flop_registry[
         aten._scaled_dot_product_flash_attention_backward
@@ -23,6 +23,11 @@ _FORMULAS = flop_registry | {
 
 PRECISIONS = ("float32", "bfloat16")
 """What always has a column, though no product be of it."""
+
+
+def _formula(operation: Any) -> Callable[..., Any] | None:
+    """FLOPs of an operation, one that was registered after this module was loaded too."""
+    return _FURTHER.get(operation) or flop_registry.get(operation)
 
 
 class Work(NamedTuple):
@@ -89,7 +94,8 @@ class _Counting(TorchDispatchMode):
         self, func: Any, types: Sequence[type], args: tuple = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = dict(kwargs or {})
-        if func._overloadpacket not in _FORMULAS:
+        formula = _formula(func._overloadpacket)
+        if formula is None:
             with self:
                 result = func.decompose(*args, **kwargs)
             if result is not NotImplemented:
@@ -99,9 +105,8 @@ class _Counting(TorchDispatchMode):
         if not func.is_view and func._overloadpacket is not aten.embedding:
             self._read |= {place: size for place, size in given.items() if place not in self._made}
         self._made |= made.keys() - given.keys()
-        if func._overloadpacket in _FORMULAS:
-            flops = _FORMULAS[func._overloadpacket](*args, **kwargs, out_val=result)
-            self.flops[_precision(result)] += flops
+        if formula is not None:
+            self.flops[_precision(result)] += formula(*args, **kwargs, out_val=result)
         return result
 
 

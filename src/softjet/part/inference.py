@@ -66,21 +66,33 @@ class InferenceModel(nn.Module):
     def forward(self, features: Tensor, vectors: Tensor, mask: Tensor) -> Tensor:
         """Logits of the classes, float32; arguments as of :meth:`ParticleTransformer.forward`."""
         real = mask.squeeze(1)
+        return self.classified(self.passed(features, vectors, real), real)
+
+    def passed(self, features: Tensor, vectors: Tensor, real: Tensor) -> Tensor:
+        """Particles behind the last of their blocks, shape (B, P, W)."""
         bias = self.pair_bias(vectors, real)
         x = self.embedded(features, real)
         for block in self.blocks:
             x = block(x, x, bias)
+        return x
+
+    def classified(self, x: Tensor, real: Tensor) -> Tensor:
+        """Logits of the class token that asks particles (B, P, W); float32, shape (B, C)."""
         token = self.class_token.expand(len(x), -1, -1)
-        padded = functional.pad(real, (1, 0), value=True)
-        hidden = x.new_zeros(()).expand(padded.shape).masked_fill(~padded, -math.inf)[:, None, None]
+        asked = functional.pad(real, (1, 0), value=True)
+        hidden = x.new_zeros(()).expand(asked.shape).masked_fill(~asked, -math.inf)[:, None, None]
         for block in self.class_blocks:
             token = block(token, torch.cat((token, x), dim=1), hidden)
         return self.head(self.norm(token.squeeze(1).float()))
 
     def embedded(self, features: Tensor, real: Tensor) -> Tensor:
         """Embedded particles, shape (B, P, W)."""
-        rows = self.embed(self.normalised(features.transpose(1, 2)[real]))
-        return rows.new_zeros(*real.shape, rows.shape[-1]).masked_scatter_(real[..., None], rows)
+        return padded(self.embedded_rows(features, real), real)
+
+    def embedded_rows(self, features: Tensor, real: Tensor) -> Tensor:
+        """Embedded particles without padding, shape (n, W)."""
+        rows: Tensor = self.embed(self.normalised(features.transpose(1, 2)[real]))
+        return rows
 
     def normalised(self, rows: Tensor) -> Tensor:
         """Features of particles (..., F) as the embedding reads them."""
@@ -154,6 +166,11 @@ class _TokenBlock(_FastBlock):
         seen = _weights(asking, normed, bias.squeeze(1), q.shape[-1]) @ normed
         out = seen.transpose(0, 1) @ value.unflatten(0, (self.heads, -1)).mT
         return out.transpose(0, 1).flatten(1)[:, None] + value_bias
+
+
+def padded(rows: Tensor, real: Tensor) -> Tensor:
+    """Rows of particles (n, W) as jets (B, P, W), zero at padding."""
+    return rows.new_zeros(*real.shape, rows.shape[-1]).masked_scatter_(real[..., None], rows)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:

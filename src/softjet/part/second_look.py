@@ -19,16 +19,23 @@ class SecondLook(nn.Module):
         Trained.
     margin : float
         A call is close if the probabilities of its two likeliest classes, in bfloat16, differ by less.
+    prepared : type
+        :class:`softjet.part.inference.InferenceModel`, or :class:`softjet.part.native.NativeModel`.
 
     Raises
     ------
     InputError
-        As of :class:`softjet.part.inference.InferenceModel`.
+        As of `prepared`.
     """
 
-    def __init__(self, model: ParticleTransformer, margin: float = 0.02) -> None:
+    def __init__(
+        self,
+        model: ParticleTransformer,
+        margin: float = 0.02,
+        prepared: type[InferenceModel] = InferenceModel,
+    ) -> None:
         super().__init__()
-        self.fast, self.exact = InferenceModel(model, "bfloat16"), InferenceModel(model)
+        self.fast, self.exact = prepared(model, "bfloat16"), prepared(model, "float32")
         self.margin = margin
 
     @torch.inference_mode()

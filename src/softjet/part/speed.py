@@ -1,5 +1,6 @@
 """How fast a network answers and trains, beside weaver-core with the same weights."""
 
+import logging
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from softjet.config.part import ParTRun
 from softjet.device import chosen_precision, device_of_model
+from softjet.errors import InputError
 from softjet.jets.batch import Batch
 from softjet.latency.pairs import Call, measure_pair
 from softjet.latency.peaks import with_limits
@@ -20,6 +22,7 @@ from softjet.latency.work import Work, work_of
 from softjet.part.inference import InferenceModel
 from softjet.part.lanes import side_by_side
 from softjet.part.model import ParticleTransformer
+from softjet.part.native import NativeModel
 from softjet.part.prediction import JetBatch
 from softjet.part.second_look import SecondLook
 from softjet.part.speed_peer import Calls, answering_elsewhere, learning_elsewhere
@@ -33,6 +36,8 @@ from softjet.part.speed_weaver import (
     weaver_network,
 )
 from softjet.progress import Progress
+
+log = logging.getLogger("softjet")
 
 THEIRS, TRAINING = "weaver-core", "training"
 
@@ -124,7 +129,7 @@ def measure_inference(
         their_largest, their_compared).
     """
     given, inputs = Given.of([batches]), [inputs_of(batch) for batch in batches]
-    ours = {name: make(model) for name, make in WAYS.items()}
+    ours = {name: make(model) for name, make in WAYS.items()} | _native(model)
     shuffled = as_weaver_reads(batches, model.config, size, seed)
     network = weaver_network(model)
     theirs = partial(one_by_one, network, [inputs_of(batch) for batch in shuffled])
@@ -295,6 +300,25 @@ WAYS: Mapping[str, Callable[[ParticleTransformer], Network]] = {
     "inference, bfloat16, close calls in float32": SecondLook,
 }
 """Our ways to logits: the model as it is trained, and prepared for inference."""
+
+
+NATIVE_WAYS: Mapping[str, Callable[[ParticleTransformer], Network]] = {
+    "compiled blocks, float32": partial(NativeModel, precision="float32"),
+    "compiled blocks, bfloat16": partial(NativeModel, precision="bfloat16"),
+    "compiled blocks, bfloat16, close calls in float32": partial(SecondLook, prepared=NativeModel),
+}
+"""Further ways, where processor and compiler have what they need."""
+
+
+def _native(model: ParticleTransformer) -> dict[str, Network]:
+    """Those of NATIVE_WAYS that can be made here; of the others the log says why not."""
+    found = {}
+    for name, make in NATIVE_WAYS.items():
+        try:
+            found[name] = make(model)
+        except InputError as error:
+            log.info("%s: not measured: %s", name, error)
+    return found
 
 
 @torch.inference_mode()

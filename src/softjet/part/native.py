@@ -1,0 +1,196 @@
+"""Inference with the particle blocks as one compiled function, which keeps a jet in a core's cache."""
+
+import ctypes
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import register_flop_formula
+
+from softjet.errors import InputError
+from softjet.part.inference import InferenceModel, InferencePrecision, padded
+from softjet.part.model import ParticleTransformer
+from softjet.part.pairs import pair_features, real_pairs
+
+SOURCE = Path(__file__).with_name("blocks.c")
+
+MOST = 128
+"""Particles of a jet at most; a batch with a longer one goes the way of `InferenceModel`."""
+
+COLUMNS = 64
+"""Columns of a matrix that are computed together (`blocks.c`)."""
+
+CHANNELS = 16
+"""Of a head: a vector."""
+
+FLAGS = ("-O3", "-march=native", "-fno-strict-aliasing", "-shared", "-fPIC")
+
+
+class NativeModel(InferenceModel):
+    """`InferenceModel` whose particle blocks are compiled for this processor when it is made.
+
+    For a processor with AVX-512 (bfloat16: AVX512-BF16) and a C compiler, `cc` or that of the variable CC. A
+    jet passes through all blocks before the next one does, without padding, so that batches need not be
+    sorted. In bfloat16 only what is multiplied is rounded: sums, norms, softmax and what is added to are
+    float32.
+
+    Parameters
+    ----------
+    model : ParticleTransformer
+        Trained, dense, its heads 16 channels wide, and 64 a divisor of the other widths, as published.
+    precision : "float32" or "bfloat16"
+        Of the products.
+
+    Raises
+    ------
+    InputError
+        As of `InferenceModel`; a shape, a precision or a processor that this is not made for; no compiler.
+    """
+
+    def __init__(self, model: ParticleTransformer, precision: InferencePrecision = "bfloat16") -> None:
+        super().__init__(model, precision)
+        self.sizes = _sizes(model, self.dtype)
+        library(*self.sizes, self.dtype)
+        self.register_buffer("packed", torch.stack([_packed(block, self.dtype) for block in self.blocks]))
+
+    packed: Tensor
+
+    def passed(self, features: Tensor, vectors: Tensor, real: Tensor) -> Tensor:
+        """Particles behind the last of their blocks, shape (B, P, W)."""
+        if real.shape[1] > MOST or features.device.type != "cpu":
+            return super().passed(features, vectors, real)
+        pairs = self.embedded_pairs(pair_features(vectors, real_pairs(real), self.config.pair_mass))
+        x, lengths = self.embedded_rows(features, real), real.sum(1)
+        _, heads, hidden = self.sizes
+        return padded(particle_blocks(x, pairs.float(), lengths, self.packed, heads, hidden), real)
+
+
+def _sizes(model: ParticleTransformer, dtype: torch.dtype) -> tuple[int, int, int]:
+    """Width, heads and width of the feed-forward layers; raise where they are not what `blocks.c` is for."""
+    if dtype not in (torch.float32, torch.bfloat16):
+        raise InputError("precision", str(dtype).removeprefix("torch."), "give float32 or bfloat16")
+    places = ("attention.in_proj", "attention.out_proj", "expand", "contract")
+    if any(type(block.get_submodule(place)) is not nn.Linear for block in model.blocks for place in places):
+        raise InputError("compiled blocks", "model", "has factored matrices; take InferenceModel")
+    width, heads = model.config.embed_dims[-1], model.config.heads
+    if width != CHANNELS * heads or width % COLUMNS:
+        problem = f"is {width} wide with {heads} heads, not a multiple of {COLUMNS} with heads of {CHANNELS}"
+        raise InputError("compiled blocks", "model", f"{problem}; take InferenceModel")
+    return width, heads, width * model.config.expansion
+
+
+def _packed(block: Any, dtype: torch.dtype) -> Tensor:
+    """Weights of a block in the order in which `blocks.c` reads them, as one row of 32-bit pieces."""
+    parts: list[Tensor] = []
+    for norm, linear in (
+        (block.attention_norm, block.in_proj),
+        (None, block.out_proj),
+        (block.branch_norm, None),
+        (block.feed_norm, block.expand),
+        (block.hidden_norm, block.contract),
+    ):
+        if norm is not None:
+            parts += [norm.weight.float(), norm.bias.float()]
+        if linear is not None:
+            parts += [_units(linear.weight, dtype), linear.bias.float()]
+    parts.append(block.residual_scale.float())
+    return torch.cat([part.detach().flatten() for part in parts])
+
+
+def _units(matrix: Tensor, dtype: torch.dtype) -> Tensor:
+    """A matrix (N, K) in blocks of columns, neighbours of K together in 32 bits."""
+    each = 4 // dtype.itemsize
+    outputs, inputs = matrix.shape
+    blocks = matrix.detach().to(dtype).reshape(outputs // COLUMNS, COLUMNS, inputs // each, each)
+    return blocks.transpose(1, 2).contiguous().flatten().view(torch.float32)
+
+
+@torch.library.custom_op("softjet::particle_blocks", mutates_args=())
+def particle_blocks(
+    x: Tensor, pairs: Tensor, lengths: Tensor, weights: Tensor, heads: int, hidden: int
+) -> Tensor:
+    """Take the particles of jets through blocks.
+
+    Parameters
+    ----------
+    x : Tensor, shape (n, W)
+        Particles of all jets end to end, in the precision of the products.
+    pairs : Tensor, float32, shape (pairs, H)
+        Bias of every pair of a jet, a particle with itself too, as of `softjet.part.pairs.real_pairs`.
+    lengths : Tensor, int64, shape (B,)
+        Particles of each jet, MOST at most.
+    weights : Tensor, shape (blocks, size)
+        Packed.
+    heads, hidden : int
+        H, and the width of the feed-forward layers.
+
+    Returns
+    -------
+    Tensor, shape (n, W), of x's type
+
+    Raises
+    ------
+    MemoryError
+        For want of memory.
+    """
+    out, pairs, lengths = x.float().clone(), pairs.contiguous(), lengths.contiguous()
+    most = int(lengths.max()) if len(lengths) else 0
+    pointers = [ctypes.c_void_p(t.data_ptr()) for t in (weights, out, pairs, lengths)]
+    call = library(x.shape[1], heads, hidden, x.dtype).particle_blocks
+    if call(pointers[0], len(weights), *pointers[1:], len(lengths), most):
+        raise MemoryError(f"compiled blocks of jets of {most} particles")
+    return out.to(x.dtype)
+
+
+@register_flop_formula(torch.ops.softjet.particle_blocks, get_raw=True)
+def _flops(*given: Any, **_: Any) -> float:
+    """Of matrices and of attention, a multiplication and an addition two."""
+    x, _pairs, lengths, weights, _heads, hidden = given
+    width = x.shape[1]
+    matrices = len(x) * (4 * width * width + 2 * width * hidden)
+    attention = 2 * width * float(lengths.double().square().sum())
+    return 2 * len(weights) * (matrices + attention)
+
+
+@cache
+def library(width: int, heads: int, hidden: int, dtype: torch.dtype) -> ctypes.CDLL:
+    """Compile `blocks.c` for a shape, once a process.
+
+    Parameters
+    ----------
+    width, heads, hidden : int
+        Of the blocks.
+    dtype : torch.dtype
+        float32 or bfloat16.
+
+    Raises
+    ------
+    InputError
+        There is no compiler, or it cannot compile this for the processor.
+    """
+    shape = [f"-DW={width}", f"-DH={heads}", f"-DF={hidden}", f"-DMOST={MOST}"]
+    precision = ["-DBFLOAT16"] if dtype == torch.bfloat16 else []
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "blocks.so"
+        _compile([*FLAGS, *shape, *precision, str(SOURCE), "-o", str(target), "-lm"])
+        return ctypes.CDLL(str(target))  # mapped: the file may go
+
+
+def _compile(arguments: Sequence[str]) -> None:
+    compiler = os.environ.get("CC", "cc")
+    if not shutil.which(compiler):
+        raise InputError(
+            "compiled blocks", "compiler", f"there is no {compiler}; install one, or name it by CC"
+        )
+    done = subprocess.run([compiler, *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = [line.split("error:")[-1].strip() for line in done.stderr.splitlines() if "error:" in line]
+        problem = f"{compiler} cannot compile it ({(said or ['no error named'])[0]}); take InferenceModel"
+        raise InputError("compiled blocks", SOURCE.name, problem)

@@ -1,0 +1,153 @@
+"""Compiled blocks are the same function, for every length, and each jet's own."""
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import pytest
+import torch
+from test_inference import Jets
+
+from softjet.config.families import FAMILIES
+from softjet.config.part import ParTModel
+from softjet.errors import InputError
+from softjet.latency.work import work_of
+from softjet.lowrank.selection import decompose
+from softjet.part import native, speed
+from softjet.part.inference import InferenceModel
+from softjet.part.model import ParticleTransformer
+from softjet.part.native import NativeModel, library
+from softjet.part.second_look import SecondLook
+
+SHAPE = {"embed_dims": (32, 64), "pair_embed_dims": (16,), "heads": 4, "blocks": 2, "class_blocks": 1}
+
+JETS = Jets([1, 15, 128, 2, 16, 33, 17, 6, 5, 64, 3, 4, 7])
+
+
+def trained(**changes):
+    """A network in which nothing is as it was at the start, attention sharper than that too."""
+    torch.manual_seed(1)
+    model = ParticleTransformer(ParTModel(**{**SHAPE, **changes})).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter) * parameter.abs().mean().clamp_min(0.3))
+            if "in_proj.weight" in name:
+                parameter.mul_(2)
+    return model
+
+
+def compiled(precision):
+    """Whether blocks can be compiled here in this precision."""
+    try:
+        library(64, 4, 256, getattr(torch, precision))
+    except InputError:
+        return False
+    return True
+
+
+@pytest.fixture(params=["float32", "bfloat16"])
+def precision(request):
+    if not compiled(request.param):
+        pytest.skip("no compiler, or not the processor for it")
+    return request.param
+
+
+def test_the_blocks_are_those_of_the_model_in_float32():
+    if not compiled("float32"):
+        pytest.skip("no compiler, or not the processor for it")
+    for shape in ({}, {"embed_dims": (128,), "heads": 8, "expansion": 1, "blocks": 1}):
+        model = trained(**shape)
+        with torch.no_grad():
+            expected = model(*JETS.inputs)
+        assert expected.std() > 0.1
+        torch.testing.assert_close(NativeModel(model, "float32")(*JETS.inputs), expected, rtol=0, atol=1e-5)
+
+
+def test_bfloat16_is_no_farther_from_float32_than_without():
+    if not compiled("bfloat16"):
+        pytest.skip("no compiler, or not the processor for it")
+    model = trained()
+    exact, rough = InferenceModel(model)(*JETS.inputs), InferenceModel(model, "bfloat16")(*JETS.inputs)
+    ours = NativeModel(model, "bfloat16")(*JETS.inputs)
+    assert 0 < (ours - exact).square().mean() < 1.5 * (rough - exact).square().mean()
+
+
+def test_a_jet_is_answered_alike_whatever_stands_beside_it(precision):
+    ours = NativeModel(trained(), precision)
+    features, vectors, mask = JETS.inputs
+    together = ours(features, vectors, mask)
+    for place in (0, 2, 5):
+        n = int(mask[place].sum())
+        alone = ours(*(tensor[place : place + 1, :, :n] for tensor in JETS.inputs))
+        torch.testing.assert_close(
+            alone[0], together[place], rtol=0, atol=0.1 if precision == "bfloat16" else 1e-5
+        )
+    spoilt = features.clone()
+    spoilt[2, 0, 0] = torch.nan
+    found = ours(spoilt, vectors, mask)
+    others = torch.arange(len(mask)) != 2
+    assert found[2].isnan().all()
+    assert torch.equal(found[others], together[others])
+
+
+def test_batches_side_by_side_do_not_meet(precision):
+    ours = NativeModel(trained(), precision)
+    batches = [Jets([3 + seed, 40 - seed, 9], seed=seed).inputs for seed in range(12)]
+    one_by_one = [ours(*batch) for batch in batches]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda batch: ours(*batch), batches))
+    assert all(map(torch.equal, one_by_one, together))
+
+
+def test_jets_that_are_too_long_and_none_at_all_go_the_usual_way(precision):
+    model = trained(max_particles=140)
+    ours, usual = NativeModel(model, precision), InferenceModel(model, precision)
+    long = Jets([130, 5])
+    assert torch.equal(ours(*long.inputs), usual(*long.inputs))
+    assert ours(*(tensor[:0] for tensor in JETS.inputs)).shape == (0, 10)
+    hollow = JETS.mask.clone()
+    hollow[3] = False
+    rest = [place for place in range(len(hollow)) if place != 3]
+    filled = ours(*JETS.inputs)[rest]
+    assert torch.equal(ours(JETS.features, JETS.vectors, hollow)[rest], filled)
+
+
+def test_the_work_is_counted_as_that_of_the_model(precision):
+    model, jets = trained(), Jets([20] * 6)
+    with torch.inference_mode():
+        made = InferenceModel(model, precision), NativeModel(model, precision)
+        usual, ours = (work_of(partial(one, *jets.inputs)) for one in made)
+    assert ours.flops == usual.flops
+    assert ours.read == pytest.approx(usual.read, rel=0.1)
+
+
+def test_close_calls_are_answered_again_by_compiled_blocks(precision):
+    model = trained()
+    second = SecondLook(model, margin=1.1, prepared=NativeModel) if compiled("bfloat16") else None
+    if second is None:
+        pytest.skip("not the processor for it")
+    torch.testing.assert_close(
+        second(*JETS.inputs), NativeModel(model, "float32")(*JETS.inputs), rtol=0, atol=1e-5
+    )
+
+
+def test_what_they_are_not_made_for_is_refused(monkeypatch):
+    with pytest.raises(InputError, match="16 wide with 2 heads, not a multiple of 64 with heads of 16"):
+        NativeModel(trained(embed_dims=(16,), heads=2))
+    with pytest.raises(InputError, match="precision: float16: give float32 or bfloat16"):
+        NativeModel(trained(), "float16")
+    factored = trained()
+    decompose(factored, FAMILIES["part"])
+    with pytest.raises(InputError, match="has factored matrices; take InferenceModel"):
+        NativeModel(factored)
+    library.cache_clear()
+    monkeypatch.setenv("CC", "no-such-compiler")
+    with pytest.raises(InputError, match="there is no no-such-compiler; install one, or name it by CC"):
+        NativeModel(trained(), "float32")
+    assert speed._native(trained()) == {}
+    monkeypatch.delenv("CC")
+    monkeypatch.setattr(native, "FLAGS", ("-mno-avx512f", "-shared", "-fPIC"))
+    with pytest.raises(
+        InputError, match=r"cannot compile it .*no vectors of sixteen floats.*take InferenceModel"
+    ):
+        NativeModel(trained(), "float32")
+    library.cache_clear()
