@@ -137,9 +137,12 @@ def particle_blocks(
 
     Raises
     ------
+    InputError
+        Lengths that are not those of `x` and `pairs`, or a jet of more than MOST particles.
     MemoryError
         For want of memory.
     """
+    _check_lengths(lengths, len(x), len(pairs))
     out, pairs, lengths = x.float().clone(), pairs.contiguous(), lengths.contiguous()
     most = int(lengths.max()) if len(lengths) else 0
     pointers = [ctypes.c_void_p(t.data_ptr()) for t in (weights, out, pairs, lengths)]
@@ -147,6 +150,14 @@ def particle_blocks(
     if call(pointers[0], len(weights), *pointers[1:], len(lengths), most):
         raise MemoryError(f"compiled blocks of jets of {most} particles")
     return out.to(x.dtype)
+
+
+def _check_lengths(lengths: Tensor, particles: int, pairs: int) -> None:
+    """Compiled code reads as far as lengths say."""
+    wanted = int(lengths.sum()), int((lengths * (lengths + 1) // 2).sum())
+    if (particles, pairs) != wanted or (lengths < 0).any() or (lengths > MOST).any():
+        problem = f"ask for {wanted[0]} particles and {wanted[1]} pairs of jets of {MOST} at most"
+        raise InputError("compiled blocks", "lengths", f"{problem}; {particles} and {pairs} are given")
 
 
 @register_flop_formula(torch.ops.softjet.particle_blocks, get_raw=True)

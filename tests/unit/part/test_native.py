@@ -15,7 +15,7 @@ from softjet.lowrank.selection import decompose
 from softjet.part import native, speed
 from softjet.part.inference import InferenceModel
 from softjet.part.model import ParticleTransformer
-from softjet.part.native import NativeModel, library
+from softjet.part.native import NativeModel, library, particle_blocks
 from softjet.part.second_look import SecondLook
 
 SHAPE = {"embed_dims": (32, 64), "pair_embed_dims": (16,), "heads": 4, "blocks": 2, "class_blocks": 1}
@@ -109,6 +109,13 @@ def test_jets_that_are_too_long_and_none_at_all_go_the_usual_way(precision):
     rest = [place for place in range(len(hollow)) if place != 3]
     filled = ours(*JETS.inputs)[rest]
     assert torch.equal(ours(JETS.features, JETS.vectors, hollow)[rest], filled)
+
+
+@pytest.mark.parametrize("lengths", [[3, 3], [2, 1], [129], [5, -2]])
+def test_lengths_that_are_not_those_of_the_arrays_are_refused(lengths):
+    x, pairs = torch.zeros(3, 64), torch.zeros(6, 4)
+    with pytest.raises(InputError, match="lengths: ask for .* particles"):
+        particle_blocks(x, pairs, torch.tensor(lengths), torch.zeros(1, 1), 4, 256)
 
 
 def test_the_work_is_counted_as_that_of_the_model(precision):
