@@ -23,7 +23,8 @@ with job(snakemake) as step:
     if tokens or weights:
         tokenizer = load_tokenizer(tokens or weights, model.config.vocab_size)
     else:
-        texts = pd.read_parquet(snakemake.input.train)["text"]
+        table = pd.read_parquet(snakemake.input.train)
+        texts = pd.concat([table[name].dropna() for name in ("text", "pair") if name in table])
         tokenizer = train_bpe(texts, model.config.vocab_size, PADDING.get(section["family"], 0))
     if not weights:
         take_padding(model, section["family"], tokenizer)

@@ -108,7 +108,15 @@ def _load(folder: Path, kind: type[PreTrainedModel], labels: int | None, seed: i
     _check_names(folder, notes["missing_keys"], model.config.tie_word_embeddings)
     _check_shapes(folder, notes["mismatched_keys"], labels)
     check_finite(model.named_parameters(), folder, FETCH)
+    _state_ties(model)
     return cast(PreTrainedModel, model.eval())
+
+
+def _state_ties(model: PreTrainedModel) -> None:
+    """Let the configuration say whether output and table are one: files may hold two that differ."""
+    head, table = model.get_output_embeddings(), model.get_input_embeddings()
+    if head is not None and head.weight is not table.weight:
+        model.config.tie_word_embeddings = False
 
 
 def _check_names(folder: Path, missing: Collection[str], tied: bool) -> None:

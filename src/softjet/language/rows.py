@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -105,15 +106,25 @@ def _check_names(path: Path, names: Sequence[str]) -> None:
         raise InputError(path, again[0], "is there twice; leave one of the two columns")
 
 
+_LONE = re.compile(rb"\r(?!\n)[^\n]*\n")
+"""A carriage return within a line."""
+
+
 def _separated(separator: str, quoting: Literal[0, 3]) -> Callable[[Path], pd.DataFrame]:
     def read(path: Path) -> pd.DataFrame:
         # pandas would give the second of two equal names another.
         with path.open(encoding="utf-8-sig", newline="") as file:
             first = next(csv.reader(file, delimiter=separator, quoting=quoting), [])
         _check_names(path, first)
+        # pandas ends a line at a carriage return too, which without quotes may stand within a text.
+        within = quoting == csv.QUOTE_NONE and _LONE.search(path.read_bytes()) is not None
         rows = pd.read_csv(
-            path, sep=separator, quoting=quoting, dtype="str", keep_default_na=False, encoding="utf-8-sig"
-        )
+            path, sep=separator, quoting=quoting, dtype="str", keep_default_na=False, encoding="utf-8-sig",
+            lineterminator="\n" if within else None,
+        )  # fmt: skip
+        if within:
+            rows = rows.rename(columns=lambda name: name.removesuffix("\r"))
+            rows[rows.columns[-1]] = rows[rows.columns[-1]].str.removesuffix("\r")
         if not isinstance(rows.index, pd.RangeIndex):  # what pandas makes of surplus fields
             raise ValueError("lines have more fields than the first has headings")
         return rows

@@ -9,6 +9,9 @@ from softjet.errors import InputError
 
 log = logging.getLogger(__name__)
 
+_PIECE = re.compile(r"-(\d{1,6})-of-(\d{1,6})(?=\.)")
+"""Number of a piece, from 0, and of all pieces: train-00000-of-00002.parquet."""
+
 
 def split_files(folder: str | Path, splits: Sequence[str], suffixes: Sequence[str]) -> list[Path]:
     """Files of a split: named after it, or in a folder named after it, as data sets on the hub are laid out.
@@ -34,7 +37,7 @@ def split_files(folder: str | Path, splits: Sequence[str], suffixes: Sequence[st
     Raises
     ------
     InputError
-        There is no such file, or there are files of several formats.
+        There is no such file, there are files of several formats, or some of several pieces are missing.
     """
     folder = Path(folder)
     if folder.is_file():
@@ -50,9 +53,23 @@ def split_files(folder: str | Path, splits: Sequence[str], suffixes: Sequence[st
     if len(formats) > 1:
         several = f"there are files of several formats ({', '.join(sorted(formats))}); leave those of one"
         raise InputError(folder, splits[0], several)
+    _check_shards(found)
     names = ", ".join(path.relative_to(folder).as_posix() for path in found)
     log.info("%s: %s: %s", folder, splits[0], names)
     return found
+
+
+def _check_shards(files: Sequence[Path]) -> None:
+    """Raise where a data set in pieces, of which each name tells how many there are, lacks some."""
+    pieces: dict[tuple[Path, str, int], set[int]] = {}
+    for path in files:
+        if named := _PIECE.search(path.name):
+            whole = (path.parent, path.name[: named.start()] + path.name[named.end() :], int(named[2]))
+            pieces.setdefault(whole, set()).add(int(named[1]))
+    for (folder, _, count), there in pieces.items():
+        if missing := sorted(set(range(count)) - there):
+            problem = f"piece {missing[0]} of {count} is missing ({len(missing)} are); fetch the files again"
+            raise InputError(folder, "split", problem)
 
 
 def _readable(folder: Path, suffixes: Sequence[str]) -> list[Path]:

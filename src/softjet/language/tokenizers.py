@@ -40,6 +40,7 @@ def load_tokenizer(folder: str | Path, rows: int | None = None) -> PreTrainedTok
     tokenizer = _read(folder, rows)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.truncation_side = "right"  # of a long text only the beginning is given to it
     if rows is not None and (last := max(tokenizer.get_vocab().values(), default=0)) >= max(
         rows, len(tokenizer)
     ):

@@ -158,6 +158,25 @@ def test_damaged_parquet_is_named(tmp_path):
         classification_rows("sst2", tmp_path, ("train",))
 
 
+def test_a_split_that_lacks_a_piece_is_refused(tmp_path):
+    table = pd.DataFrame({"sentence": ["x"], "label": [1]})
+    for piece in (0, 1, 3):
+        table.to_parquet(tmp_path / f"train-0000{piece}-of-00004.parquet")
+    with pytest.raises(InputError, match=r"split: piece 2 of 4 is missing \(1 are\); fetch the files again"):
+        classification_rows("sst2", tmp_path, ("train",))
+    table.to_parquet(tmp_path / "train-00002-of-00004.parquet")
+    assert len(classification_rows("sst2", tmp_path, ("train",))[0]) == 4
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_carriage_return_within_a_text_ends_no_line(tmp_path, end):
+    lines = ["sentence\tlabel", "this is not\ra good film\t0", "this is\t1"]
+    (tmp_path / "dev.tsv").write_bytes((end.join(lines) + end).encode())
+    rows, broken = classification_rows("sst2", tmp_path, ("dev",))
+    assert rows[["text", "label"]].to_numpy().tolist() == [["this is not\ra good film", 0], ["this is", 1]]
+    assert broken == 0
+
+
 def test_two_formats_of_one_split_are_not_read_twice(tmp_path):
     for end in ("tsv", "csv"):
         (tmp_path / f"train.{end}").write_text("sentence\tlabel\nfine\t1\n")

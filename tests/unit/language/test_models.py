@@ -4,6 +4,7 @@ import pickle
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertForMaskedLM, LlamaForSequenceClassification
 
 from softjet.errors import InputError
@@ -211,3 +212,20 @@ def test_names_of_any_family_are_keys():
 def test_class_outside_the_list_is_refused():
     with pytest.raises(InputError, match="class: is 'OPTForCausalLM'; known are BertFor"):
         build_model({"class": "OPTForCausalLM", "config": {}})
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama", "mamba"])
+def test_an_output_layer_that_is_not_the_table_is_said_to_be_its_own(tmp_path, family):
+    """Whatever the configuration says: the description builds a model with as many tensors."""
+    model = small(family)
+    model.config.tie_word_embeddings = True
+    model.tie_weights()
+    save_model(tmp_path, model)
+    weights = load_file(tmp_path / "model.safetensors")
+    weights["lm_head.weight"] = torch.randn(model.get_input_embeddings().weight.shape)
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    loaded = load_model(tmp_path, family)
+    torch.testing.assert_close(loaded.get_output_embeddings().weight, weights["lm_head.weight"])
+    again = build_model(describe(loaded))
+    again.load_state_dict(loaded.state_dict())
+    assert not tied(again)

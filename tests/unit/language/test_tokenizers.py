@@ -1,10 +1,13 @@
 import json
 
+import pandas as pd
 import pytest
+from small_text import small_tokenizer
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from softjet.errors import InputError
 from softjet.language.tokenizers import load_tokenizer, save_tokenizer, train_bpe
+from softjet.language.tokens import tokenise_examples
 
 TEXTS = ["the cat sat on the mat", "the hat of the cat", "naïve — 2026"] * 5
 
@@ -86,3 +89,15 @@ def test_damaged_or_absent_files_are_one_line(tmp_path, name):
     with pytest.raises(InputError, match=r"cannot be read|is damaged") as caught:
         load_tokenizer(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_long_text_keeps_its_beginning_whatever_the_file_says(tmp_path):
+    """The beginning is what is tokenised: the end of that would be the middle of the text."""
+    small_tokenizer().save_pretrained(tmp_path)
+    said = json.loads((tmp_path / "tokenizer.json").read_text())
+    said["truncation"] = {"direction": "Left", "max_length": 6, "strategy": "LongestFirst", "stride": 0}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(said))
+    tokenizer = load_tokenizer(tmp_path)
+    table = pd.DataFrame({"text": ["a b c d e f g h i j"], "pair": [None]})
+    found = tokenise_examples(table, tokenizer, 6).tokens.tolist()
+    assert tokenizer.convert_ids_to_tokens(found) == ["[CLS]", "a", "b", "c", "d", "[SEP]"]

@@ -114,7 +114,7 @@ def test_jets_that_are_too_long_and_none_at_all_go_the_usual_way(precision):
 @pytest.mark.parametrize("lengths", [[3, 3], [2, 1], [129], [5, -2]])
 def test_lengths_that_are_not_those_of_the_arrays_are_refused(lengths):
     x, pairs = torch.zeros(3, 64), torch.zeros(6, 4)
-    with pytest.raises(InputError, match="lengths: ask for .* particles"):
+    with pytest.raises(InputError, match="lengths: ask for"):
         particle_blocks(x, pairs, torch.tensor(lengths), torch.zeros(1, 1), 4, 256)
 
 
