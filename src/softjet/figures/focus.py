@@ -283,4 +283,5 @@ def _points(rows: pd.DataFrame, series: Series, scale: float) -> tuple[pd.Series
 
 
 def _counts(rows: pd.DataFrame) -> str:
-    return f"{rows.n_jets.max():,} test jets; bars: 95 % over jets"
+    bars = "; bars: 95 % over jets" if rows.low.notna().any() else ""
+    return f"{rows.n_jets.max():,} test jets{bars}"

@@ -195,15 +195,26 @@ def partner_findings(statistics: pd.DataFrame) -> Iterator[str]:
 
 def _attributed(overall: dict[str, pd.Series]) -> str:
     parts = {word: overall[name] for name, word in CONTRIBUTION_WORDS.items()}
-    largest = max(parts, key=lambda word: parts[word].value)
     listed = ", ".join(f"{word} {_signed(row)}" for word, row in parts.items())
     rise, qk = overall["bias_rise"], overall["qk_rise"]
     return (
-        f"The pair bias of the winning key lies {_signed(rise)} above that of the jet's mean pair, shared "
-        f"out by Shapley values: {listed}; {largest} adds most. QK lies {_signed(qk)} above the mean of its "
-        "row. Of features that go together, a Shapley value says what the network does with each, not what "
-        "it could do without it."
+        f"The pair bias of the winning key lies {_signed(rise, 'a key chosen blindly')} above that of the "
+        f"jet's mean pair, shared out by Shapley values: {listed}; {_most_added(parts)}. QK lies "
+        f"{_signed(qk)} above the mean of its row. Of features that go together, a Shapley value says what "
+        "the network does with each, not what it could do without it."
     )
+
+
+def _most_added(parts: Mapping[str, pd.Series]) -> str:
+    """Which contribution is the largest, where its interval lies above nought and above the others'."""
+    if any(pd.isna([row.low, row.high]).any() for row in parts.values()):
+        return "too few jets to tell which adds most"
+    if all(row.high < 0 for row in parts.values()):
+        return "none of them adds to it"
+    largest = max(parts, key=lambda word: parts[word].value)
+    others = [row.high for word, row in parts.items() if word != largest]
+    told = parts[largest].low > max(0, *others)
+    return f"{largest} adds most" if told else "which adds most is not told"
 
 
 def distance_findings(statistics: pd.DataFrame) -> Iterator[str]:
@@ -297,5 +308,6 @@ def _number(row: pd.Series) -> str:
     return f"{row.value:.2f}" + ("" if pd.isna(row.low) else f" [{row.low:.2f}, {row.high:.2f}]")
 
 
-def _signed(row: pd.Series) -> str:
-    return f"{row.value:+.2f} (random key {row.null:+.2f}, untrained {row.untrained:+.2f})"
+def _signed(row: pd.Series, null: str = "blindly") -> str:
+    interval = "" if pd.isna(row.low) else f" [{row.low:+.2f}, {row.high:+.2f}]"
+    return f"{row.value:+.2f}{interval} ({null} {row.null:+.2f}, untrained {row.untrained:+.2f})"

@@ -1,6 +1,7 @@
 import re
 from functools import partial
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
@@ -193,6 +194,44 @@ def test_few_jets_do_not_tell_that_two_shares_are_near(p, said):
     received, partner = (next(tell(rows)) for tell in (focus_findings, partner_findings))
     assert f"any: {said} an even share (50.0 % [49.0, 51.0]) and {said} a share by pT (" in received
     assert f"one: {said} how often a random key of the same Delta R would (" in partner
+
+
+CONTRIBUTIONS = ("shapley_kt", "shapley_z", "shapley_delta", "shapley_m2")
+
+
+def contributions(values, **more):
+    """Rows of contributions in their order, and of what they add up to."""
+    rows = [row(name, value, 0.0, 0.001, **more) for name, value in zip(CONTRIBUTIONS, values, strict=True)]
+    return pd.DataFrame([*rows, *(row(name, 1.5, 0.0, 0.001, **more) for name in ("bias_rise", "qk_rise"))])
+
+
+@pytest.mark.parametrize(
+    ("values", "more", "verdict"),
+    [
+        ((0.1, 0.2, 0.5, 0.9), {}, "ln m^2 adds most"),
+        ((0.1, 0.2, 0.895, 0.9), {}, "which adds most is not told"),
+        ((-0.1, -0.2, -0.5, 0.005), {}, "which adds most is not told"),
+        ((-0.1, -0.2, -0.5, -0.9), {}, "none of them adds to it"),
+        ((0.1, 0.2, 0.5, 0.9), {"low": np.nan, "high": np.nan}, "too few jets to tell which adds most"),
+    ],
+)
+def test_a_contribution_is_the_largest_where_intervals_tell_it(values, more, verdict):
+    (said,) = (said for said in partner_findings(contributions(values, **more)) if "Shapley" in said)
+    assert f"; {verdict}. QK lies" in said
+    assert "random" not in said
+    assert ("ln z +0.20 [+0.19, +0.21] (blindly +0.00" in said) == (values[1] > 0 and not more)
+    assert "nan" not in said
+
+
+@pytest.mark.parametrize("few", [False, True])
+def test_bars_are_spoken_of_where_there_are_any(monkeypatch, few):
+    drawn = []
+    monkeypatch.setattr("softjet.figures.focus.save_figure", lambda figure, target: drawn.append(figure))
+    more = {"low": np.nan, "high": np.nan} if few else {}
+    layers = contributions((0.1, 0.2, 0.5, 0.9), layer=0, denominator=1.0, **more)
+    draw_attribution(pd.concat([layers, layers.assign(head=0)]), "")
+    assert ("bars" in drawn[0].get_suptitle()) == (not few)
+    plt.close("all")
 
 
 def test_partners_and_distance_in_words(tables):
