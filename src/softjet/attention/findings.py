@@ -210,6 +210,11 @@ def _trained_untrained(row: pd.Series) -> str:
     return f"{_percent(row)} (untrained {_percent(row, 'untrained')})"
 
 
+def _jets(row: pd.Series) -> str:
+    """Of how many jets: most statistics of parts are of few of those that the chapter begins with."""
+    return f"({row.n_jets:,} jets)"
+
+
 def _who_chooses(qk: pd.Series, bias: pd.Series) -> str:
     """Which part alone keeps the key of the largest weight."""
     if pd.isna([qk.low, bias.low]).any():
@@ -221,7 +226,7 @@ def _who_chooses(qk: pd.Series, bias: pd.Series) -> str:
     return (
         f"With QK alone the largest weight stays on its key for {_trained_untrained(qk)} of queries, so U "
         f"changes it for the others; with the pair bias U alone for {_trained_untrained(bias)}: {ending}. "
-        f"A key chosen blindly would be right for {_percent(qk, 'null')}."
+        f"A key chosen blindly would be right for {_percent(qk, 'null')} {_jets(qk)}."
     )
 
 
@@ -230,20 +235,20 @@ def _who_sharpens(qk: pd.Series, bias: pd.Series, winner: pd.Series) -> str:
     return (
         f"The mean largest weight is {qk.value:.2f} with QK alone and {bias.value:.2f} with U alone "
         f"(untrained {qk.untrained:.2f} and {bias.untrained:.2f}); U adds more than QK to the winning logit "
-        f"for {_trained_untrained(winner)} of queries."
+        f"for {_trained_untrained(winner)} of queries {_jets(winner)}."
     )
 
 
 def _who_varies(qk: pd.Series, bias: pd.Series, both: pd.Series) -> str:
     return (
         f"Of the variance of a row's logits QK makes {_trained_untrained(qk)}, U {_trained_untrained(bias)} "
-        f"and their covariance {_trained_untrained(both)}."
+        f"and their covariance {_trained_untrained(both)} {_jets(both)}."
     )
 
 
 def _ratio_sentence(ratio: pd.DataFrame) -> str:
     shares = ", ".join(f"{_percent(row)} above {row.threshold:g}" for _, row in ratio.iterrows())
-    return f"|QK| / |U| before the softmax, over pairs: {shares}."
+    return f"|QK| / |U| before the softmax, over pairs: {shares} {_jets(ratio.iloc[0])}."
 
 
 def _rank_sentence(rank: pd.DataFrame) -> str:
@@ -258,5 +263,5 @@ def _rank_sentence(rank: pd.DataFrame) -> str:
     )
     return (
         "The mean number of singular values of U that hold its energy, rows centred, without the diagonal, "
-        f"jets of {FEWEST_PARTICLES} particles or more: {ranks}."
+        f"jets of {FEWEST_PARTICLES} particles or more: {ranks} {_jets(rank.iloc[0])}."
     )

@@ -96,7 +96,7 @@ def _within(mass: pd.Series, argmax: pd.Series | None, word: str) -> str:
     return (
         f"Of the weight that particles put on others {_percent(mass)} stays in their own {word}; a blind "
         f"choice would leave {_percent(mass, 'null')}, the untrained network leaves "
-        f"{_percent(mass, 'untrained')}. {_stay(argmax)}: {verdict}."
+        f"{_percent(mass, 'untrained')}. {_stay(argmax)}: {verdict} {_jets(mass)}."
     )
 
 
@@ -110,7 +110,7 @@ def _received(even: pd.Series, by_pt: pd.Series, word: str) -> str:
     against = {1: "more than", -1: "less than", 0: "not told from", None: "too few jets to tell it from"}
     return (
         f"Of the weight that particles give to others {_percent(even)} goes to {word}, in jets that have "
-        f"any: {_told(even, against)} an even share ({_percent(even, 'null')}) and "
+        f"any {_jets(even)}: {_told(even, against)} an even share ({_percent(even, 'null')}) and "
         f"{_told(by_pt, against)} a share by pT ({_percent(by_pt, 'null')}); untrained "
         f"{_percent(even, 'untrained')}."
     )
@@ -150,9 +150,10 @@ def _follows(
         verdict = "follows the decay, intervals of classes apart"
     else:
         verdict = "is not told to follow the decay in every class"
+    n_jets = sum(int(of_class[name].n_jets) for name in (*expected, *others))
     yield (
         f"Attention to {KIND_WORDS[statistic]} {verdict}: they get {_times(of_class, expected)} times the "
-        f"even share, against {_times(of_class, others)}."
+        f"even share, against {_times(of_class, others)} ({n_jets:,} jets)."
     )
 
 
@@ -185,7 +186,7 @@ def partner_findings(statistics: pd.DataFrame) -> Iterator[str]:
             yield (
                 f"A particle that attends to another puts its largest weight on {word} for {_percent(row)} "
                 f"of queries that have one: {_told(row, against)} a random key of the same Delta R would "
-                f"({_percent(row, 'null')}); untrained {_percent(row, 'untrained')}."
+                f"({_percent(row, 'null')}); untrained {_percent(row, 'untrained')} {_jets(row)}."
             )
     yield from _left_out(overall, PARTNER_WORDS)
     if CONTRIBUTION_WORDS.keys() <= overall.keys():
@@ -200,8 +201,8 @@ def _attributed(overall: dict[str, pd.Series]) -> str:
     return (
         f"The pair bias of the winning key lies {_signed(rise, 'a key chosen blindly')} above that of the "
         f"jet's mean pair, shared out by Shapley values: {listed}; {_most_added(parts)}. QK lies "
-        f"{_signed(qk)} above the mean of its row. Of features that go together, a Shapley value says what "
-        "the network does with each, not what it could do without it."
+        f"{_signed(qk)} above the mean of its row {_jets(rise)}. Of features that go together, a Shapley "
+        "value says what the network does with each, not what it could do without it."
     )
 
 
@@ -234,7 +235,7 @@ def distance_findings(statistics: pd.DataFrame) -> Iterator[str]:
     yield (
         f"With even attention as the measure, a particle gives others at Delta R of {_in_bin(bins.iloc[0])}, "
         f"of {_in_bin(bins.iloc[-1])}, least at {_in_bin(by_value.iloc[0])}, most at "
-        f"{_in_bin(by_value.iloc[-1])}."
+        f"{_in_bin(by_value.iloc[-1])} ({bins.n_jets.max():,} jets)."
     )
     yield _ahead(statistics[statistics.statistic == "ahead"])
 
@@ -247,7 +248,8 @@ def _ahead(rows: pd.DataFrame) -> str:
     return (
         "Seen along the axis through two kT subjets, the weight on the side of the other subjet is above an "
         f"even share in {more}, below in {less} of {len(classes)} classes; furthest from it is "
-        f"{strongest['class']}, with {_percent(strongest)} against {_percent(strongest, 'null')}."
+        f"{strongest['class']}, with {_percent(strongest)} against {_percent(strongest, 'null')} "
+        f"({classes.n_jets.sum():,} jets)."
     )
 
 
@@ -294,6 +296,10 @@ def _percent(row: pd.Series, of: str = "") -> str:
     digits = 1 if value >= 1 else 2
     interval = "" if pd.isna(low) else f" [{low:.{digits}f}, {high:.{digits}f}]"
     return f"{value:.{digits}f} %{interval}"
+
+
+def _jets(row: pd.Series) -> str:
+    return f"({row.n_jets:,} jets)"
 
 
 def _columns(of: str) -> tuple[str, str, str]:

@@ -91,7 +91,7 @@ def parts(rank=16.5, **changed):
     names += ("variance_qk", "variance_bias", "variance_both")
     rows = [ROW | {"statistic": name, "threshold": np.nan} | changed.get(name, {}) for name in names]
     rows += [ROW | {"statistic": "ratio", "threshold": t} for t in (0.1, 10)]
-    rows += [ROW | {"statistic": "rank", "threshold": 0.95, "value": rank}]
+    rows += [ROW | {"statistic": "rank", "threshold": 0.95, "value": rank, "n_jets": 86}]
     return parts_findings(pd.DataFrame(rows))
 
 
@@ -113,8 +113,12 @@ def test_ratios_and_ranks_are_told():
     assert variance.startswith(
         "Of the variance of a row's logits QK makes 3.1 % [2.9, 3.3] (untrained 0.00 %"
     )
-    assert ratio.endswith("3.1 % [2.9, 3.3] above 0.1, 3.1 % [2.9, 3.3] above 10.")
-    assert rank.endswith("16.5 for 95 % (untrained 0.0).")
+    assert ratio.endswith("3.1 % [2.9, 3.3] above 0.1, 3.1 % [2.9, 3.3] above 10 (1,000 jets).")
+    assert rank.endswith("16.5 for 95 % (untrained 0.0) (86 jets).")
+
+
+def test_sentences_of_parts_say_of_how_many_jets():
+    assert all(said.endswith("(1,000 jets).") for said in parts()["parts"][:-1])
 
 
 def test_ranks_of_no_jet_are_not_said_to_be_of_no_jet_there_is():

@@ -146,7 +146,7 @@ def test_what_is_said_of_subjets_follows_the_table(value, p, verdict):
 
 def test_largest_weights_that_are_all_a_querys_own_are_told():
     said = next(focus_findings(pd.DataFrame([row("mass_subjet", 0.6, 0.5, 0.001)])))
-    assert "No largest weight is on another particle: attention keeps to the kT subjet." in said
+    assert "No largest weight is on another particle: attention keeps to the kT subjet (9 jets)." in said
 
 
 def test_partners_of_no_largest_weight_are_not_drawn(tmp_path):
@@ -157,7 +157,7 @@ def test_partners_of_no_largest_weight_are_not_drawn(tmp_path):
 def test_without_an_interval_nothing_is_said_of_a_preference():
     rows = [row(name, 0.6, 0.5, np.nan, low=np.nan, high=np.nan) for name in ("mass_subjet", "argmax_subjet")]
     said = next(focus_findings(pd.DataFrame(rows)))
-    assert said.endswith("too few jets a class to tell a preference.")
+    assert said.endswith("too few jets a class to tell a preference (9 jets).")
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_a_class_without_an_interval_is_not_spoken_of():
 def test_few_jets_do_not_tell_that_two_shares_are_near(p, said):
     rows = pd.DataFrame([row(name, 0.6, 0.5, p) for name in ("to_lepton", "to_lepton_pt", "kt")])
     received, partner = (next(tell(rows)) for tell in (focus_findings, partner_findings))
-    assert f"any: {said} an even share (50.0 % [49.0, 51.0]) and {said} a share by pT (" in received
+    assert f"any (9 jets): {said} an even share (50.0 % [49.0, 51.0]) and {said} a share by pT (" in received
     assert f"one: {said} how often a random key of the same Delta R would (" in partner
 
 
@@ -232,6 +232,30 @@ def test_bars_are_spoken_of_where_there_are_any(monkeypatch, few):
     draw_attribution(pd.concat([layers, layers.assign(head=0)]), "")
     assert ("bars" in drawn[0].get_suptitle()) == (not few)
     plt.close("all")
+
+
+def test_sentences_say_of_how_many_jets():
+    rows = [row(name, 0.6, 0.5, 0.001, n_jets=1234) for name in ("mass_subjet", "to_lepton", "to_lepton_pt")]
+    rows += [
+        row("to_lepton", 0.3, 0.1, 0.001, label, **{"class": name, "n_jets": label + 5})
+        for label, name in enumerate(("QCD", "Hqql", "Tbl"))
+    ]
+    within, received, follows = list(focus_findings(pd.DataFrame(rows)))[:3]
+    assert within.endswith(" (1,234 jets).")
+    assert " in jets that have any (1,234 jets): " in received
+    assert follows.endswith(" (18 jets).")
+    (partner, *_) = partner_findings(pd.DataFrame([row("kt", 0.6, 0.5, 0.001)]))
+    assert partner.endswith(" (9 jets).")
+    attributed = list(partner_findings(contributions((0.1, 0.2, 0.5, 0.9))))[1]
+    assert "above the mean of its row (9 jets)." in attributed
+    edges = [
+        row("distance", 0.9, 1, 0.5, threshold=edge, denominator=1.0, n_jets=jets)
+        for edge, jets in ((0.0, 30), (0.1, 20))
+    ]
+    classes = [row("ahead", 0.5, 0.4, 0.001, label, n_jets=7) for label in (0, 1)]
+    profile, ahead = distance_findings(pd.DataFrame(edges + classes))
+    assert profile.endswith(" (30 jets).")
+    assert ahead.endswith(" (14 jets).")
 
 
 def test_partners_and_distance_in_words(tables):
