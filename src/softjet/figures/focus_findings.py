@@ -34,6 +34,12 @@ PARTNER_WORDS = {
 
 GROUP_WORDS = {"subjet": "kT subjet", "prong": "true prong"}
 
+GROUP_JETS = {
+    "subjet": "in jets of two or more prongs, cut into as many kT subjets",
+    "prong": "in jets with particles of two or more true prongs",
+}
+"""Jets that attention within each group is told of; other statistics cut jets in other ways."""
+
 CONTRIBUTION_WORDS = {
     "shapley_kt": "ln kT", "shapley_z": "ln z", "shapley_delta": "ln Delta", "shapley_m2": "ln m^2",
 }  # fmt: skip
@@ -76,7 +82,7 @@ def subjet_findings(statistics: pd.DataFrame) -> Iterator[str]:
 
 def _of_group(overall: Mapping[str, pd.Series], group: str) -> Iterator[str]:
     if f"mass_{group}" in overall:
-        yield _within(overall[f"mass_{group}"], overall.get(f"argmax_{group}"), GROUP_WORDS[group])
+        yield _within(overall[f"mass_{group}"], overall.get(f"argmax_{group}"), group)
 
 
 def _left_out(overall: Mapping[str, pd.Series], words: Mapping[str, str]) -> Iterator[str]:
@@ -86,18 +92,31 @@ def _left_out(overall: Mapping[str, pd.Series], words: Mapping[str, str]) -> Ite
         yield f"Left out, since these jets do not tell it or have none: attention to {', '.join(absent)}."
 
 
-def _within(mass: pd.Series, argmax: pd.Series | None, word: str) -> str:
+def _within(mass: pd.Series, argmax: pd.Series | None, group: str) -> str:
     """Weight and largest weights within a group; no `argmax` where every largest weight is a query's own."""
-    verdict = {
+    word = GROUP_WORDS[group]
+    return (
+        f"Of the weight that particles put on others {GROUP_JETS[group]}, {_percent(mass)} stays in their "
+        f"own {word}; a blind choice would leave {_percent(mass, 'null')}, the untrained network leaves "
+        f"{_percent(mass, 'untrained')}. {_stay(argmax)}: {_preference(mass, argmax, word)} {_jets(mass)}."
+    )
+
+
+def _preference(mass: pd.Series, argmax: pd.Series | None, word: str) -> str:
+    """What all weights and the largest ones do: one verdict where they agree, else one of each."""
+    together = {
         1: f"attention keeps to the {word}",
         -1: f"attention goes to other {word}s more than a blind choice would, not to the own one",
-        0: "too few jets a class to tell a preference" if pd.isna(mass.low) else "no preference is seen",
-    }[_side(mass)]
-    return (
-        f"Of the weight that particles put on others {_percent(mass)} stays in their own {word}; a blind "
-        f"choice would leave {_percent(mass, 'null')}, the untrained network leaves "
-        f"{_percent(mass, 'untrained')}. {_stay(argmax)}: {verdict} {_jets(mass)}."
-    )
+        0: "no preference is seen",
+        None: "too few jets a class to tell a preference",
+    }
+    apart = {
+        1: f"keep to the {word}", -1: f"go to other {word}s more than a blind choice would",
+        0: "show no preference", None: "are of too few jets to tell a preference",
+    }  # fmt: skip
+    if argmax is None or _told(mass, together) == _told(argmax, together):
+        return _told(mass, together)
+    return f"all weights taken together {_told(mass, apart)}, the largest ones {_told(argmax, apart)}"
 
 
 def _stay(argmax: pd.Series | None) -> str:

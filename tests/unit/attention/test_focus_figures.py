@@ -144,6 +144,33 @@ def test_what_is_said_of_subjets_follows_the_table(value, p, verdict):
     assert f"{100 * value:.1f} % [{100 * value - 1:.1f}, {100 * value + 1:.1f}] stays" in sentences[0]
 
 
+@pytest.mark.parametrize(
+    ("largest", "p", "verdict"),
+    [
+        (
+            0.4,
+            0.001,
+            "keep to the kT subjet, the largest ones go to other kT subjets more than a blind choice",
+        ),
+        (0.6, 0.5, "keep to the kT subjet, the largest ones show no preference (9 jets)."),
+        (0.6, np.nan, "keep to the kT subjet, the largest ones are of too few jets to tell a preference"),
+    ],
+)
+def test_largest_weights_that_do_otherwise_are_told_apart(largest, p, verdict):
+    rows = [row("mass_subjet", 0.6, 0.5, 0.001), row("argmax_subjet", largest, 0.5, p)]
+    said = next(focus_findings(pd.DataFrame(rows)))
+    assert f": all weights taken together {verdict}" in said
+
+
+def test_which_jets_are_cut_into_how_many_subjets_is_said():
+    rows = [
+        row(f"{kind}_{group}", 0.6, 0.5, 0.01) for kind in ("mass", "argmax") for group in ("subjet", "prong")
+    ]
+    subjets, prongs, *_ = focus_findings(pd.DataFrame(rows))
+    assert "others in jets of two or more prongs, cut into as many kT subjets, 60.0 % [" in subjets
+    assert "others in jets with particles of two or more true prongs, 60.0 % [" in prongs
+
+
 def test_largest_weights_that_are_all_a_querys_own_are_told():
     said = next(focus_findings(pd.DataFrame([row("mass_subjet", 0.6, 0.5, 0.001)])))
     assert "No largest weight is on another particle: attention keeps to the kT subjet (9 jets)." in said
