@@ -3,7 +3,7 @@
 import pandas as pd
 
 from softjet.attention.spectrum import EVERY_SPECTRUM, FEWEST_PARTICLES
-from softjet.attention.statistics import ALL, is_cell
+from softjet.attention.statistics import ALL, MULTIPLICITIES, is_cell
 
 BINARY = 0.8
 """A query is binary where its largest weight exceeds this (arXiv 2512.00210)."""
@@ -127,8 +127,14 @@ def _extremes(at: pd.DataFrame, threshold: float) -> str:
 def _lengths(at: pd.DataFrame, threshold: float) -> str:
     """How the share above the threshold goes with multiplicity."""
     bins = at[(at.n_low != ALL) & (at.layer == ALL)].sort_values("n_low")
-    shares = ", ".join(f"{_percent(row)} from {row.n_low} particles on" for _, row in bins.iterrows())
-    return f"By multiplicity the share above {threshold:g} is {shares}."
+    shares = ", ".join(f"{_percent(row)} with {_bin_words(row.n_low)}" for _, row in bins.iterrows())
+    return f"By the number of particles in the jet the share above {threshold:g} is {shares}."
+
+
+def _bin_words(n_low: int) -> str:
+    """A bin of multiplicity by both ends: its lower one alone reads as if bins held each other."""
+    after = [other for other in MULTIPLICITIES if other > n_low]
+    return f"{n_low} to {after[0] - 1}" if after else f"{n_low} or more"
 
 
 def _other(overall: pd.DataFrame) -> str:

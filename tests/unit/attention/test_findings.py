@@ -18,6 +18,7 @@ def sentences(**overall):
     rows = [ROW | overall, ROW | {"statistic": "above_other", "value": 0.02, "untrained": 0.003}]
     rows += [ROW | {"layer": layer, "value": value} for layer, value in ((0, 0.01), (1, 0.05))]
     rows += [ROW | {"layer": 1, "head": 3, "value": 0.4}, ROW | {"n_low": 25, "value": 0.3}]
+    rows += [ROW | {"n_low": 55, "value": 0.2}]
     rows += [ROW | {"label": 0, "class": "quark"}, ROW | {"label": 9, "class": "top", "value": 0.2}]
     rows += [
         ROW | {"layer": layer, "head": 0, "label": 0, "value": value, "q_null": q}
@@ -75,7 +76,10 @@ def test_multiplicity_choices_and_counts_are_told():
     found = sentences()
     (measured, _, other, _), (_, compared) = found["shares"], found["heads"]
     (lengths,), (choices,) = found["multiplicity"], found["choices"]
-    assert lengths == "By multiplicity the share above 0.8 is 30.0 % [2.9, 3.3] from 25 particles on."
+    assert lengths == (
+        "By the number of particles in the jet the share above 0.8 is 30.0 % [2.9, 3.3] with 25 to 39, "
+        "20.0 % [2.9, 3.3] with 55 or more."
+    )
     assert "0.0 effective keys on average (random logits 0.0, untrained 0.0)" in other
     assert "most chosen particle for 3.1 % [2.9, 3.3] (random 0.40 % [0.30, 0.50]" in choices
     assert measured.startswith("Measured on 1,000 test jets with 4,500,000 queries")
