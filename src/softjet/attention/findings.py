@@ -10,7 +10,7 @@ BINARY = 0.8
 
 
 RATE = 0.05
-"""False discovery rate at which cells are said to differ."""
+"""False discovery rate at which cells are said to differ, and level of p-values of single comparisons."""
 
 
 def findings(statistics: pd.DataFrame) -> dict[str, list[str]]:
@@ -87,15 +87,20 @@ def _share(row: pd.Series, other: pd.Series) -> str:
 
 
 def _against(row: pd.Series) -> str:
-    """How the trained network compares with the random null."""
-    if pd.isna(row.low):
+    """How the trained network compares with the random null, by their common resamples (95 %)."""
+    if pd.isna([row.low, row.p_null]).any():
         return "too few jets a class to tell chance from structure"
-    if row.low > row.null_high:
-        times = f" ({row.value / row.null:.1f} times as often)" if row.null > 0 else ""
-        return f"more than spread alone explains{times}"
-    if row.high < row.null_low:
+    if row.p_null >= RATE:
+        return "not told from what spread alone gives"
+    if row.value < row.null:
         return "less than spread alone would give"
-    return "no more than spread alone explains"
+    times = f" ({_times(row.value / row.null)} times as often)" if row.null > 0 else ""
+    return f"more than spread alone explains{times}"
+
+
+def _times(ratio: float) -> str:
+    """A ratio, with more digits where it would else read 1.0."""
+    return f"{ratio:.2f}" if ratio < 1.5 else f"{ratio:.1f}"
 
 
 def _verdict(row: pd.Series) -> str:

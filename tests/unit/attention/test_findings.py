@@ -7,8 +7,8 @@ from softjet.attention.findings import findings, parts_findings
 ROW = {
     "statistic": "above", "threshold": 0.8, "layer": -1, "head": -1, "label": -1, "class": "all", "n_low": -1,
     "value": 0.031, "low": 0.029, "high": 0.033, "null": 0.004, "null_low": 0.003, "null_high": 0.005,
-    "untrained": 0.0, "untrained_low": 0.0, "untrained_high": 0.001, "q_null": np.nan, "n_jets": 1000,
-    "denominator": 2_500_000.0,
+    "untrained": 0.0, "untrained_low": 0.0, "untrained_high": 0.001, "p_null": 0.001, "q_null": np.nan,
+    "n_jets": 1000, "denominator": 2_500_000.0,
 }  # fmt: skip
 OTHERS = ("effective_keys", "extreme", "self", "mutual", "hub")
 
@@ -56,12 +56,16 @@ def test_the_published_claim_is_judged_by_the_interval(overall, words):
 @pytest.mark.parametrize(
     ("overall", "words"),
     [
-        ({"null": 0.030, "null_low": 0.028, "null_high": 0.032}, "no more than spread alone explains"),
+        ({"null": 0.030, "p_null": 0.2}, ": not told from what spread alone gives."),
+        # Paired, they are told apart though their intervals overlap.
+        ({"null": 0.030, "null_low": 0.028, "null_high": 0.032}, "explains (1.03 times as often)"),
+        ({"null": 0.032, "null_low": 0.030, "null_high": 0.034}, "less than spread alone would give"),
         ({"null": 0.1, "null_low": 0.09, "null_high": 0.11}, "less than spread alone would give"),
         ({"low": np.nan, "null_low": np.nan}, "too few jets a class"),
+        ({"p_null": np.nan}, "too few jets a class"),
     ],
 )
-def test_the_random_null_is_judged_by_the_intervals(overall, words):
+def test_the_random_null_is_judged_by_the_paired_test(overall, words):
     assert words in sentences(**overall)["shares"][1]
 
 
