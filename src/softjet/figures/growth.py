@@ -1,6 +1,7 @@
 """Figure of how attention grows along a training, from its table alone."""
 
-from collections.abc import Hashable, Mapping
+import math
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,9 @@ import pandas as pd
 from softjet.figures.style import COLOURS, LINES, new_figure, save_figure
 
 ALL = -1
+Row = Mapping[Hashable, Any]
+"""Of the table of growth, with `when`: how far the training was, in words."""
+
 KINDS = {"above": "on one particle", "above_other": "on another particle"}
 
 
@@ -64,32 +68,54 @@ def growth_sentence(
     threshold : float
         The nearest of the table's is taken.
     """
-    rows = growth[(growth["layer"] == ALL) & (growth["statistic"] == "above_other")]
+    overall = growth[growth["layer"] == ALL]
+    rows = overall[overall["statistic"] == "above_other"]
     nearest = rows["threshold"].iloc[int((rows["threshold"] - threshold).abs().argmin())]
-    at = rows[rows["threshold"] == nearest].sort_values("step").to_dict("records")
+    overall = overall[overall["threshold"] == nearest].sort_values("step")
+    seen = overall["step"].mul(batch_size).map(lambda jets: _when(jets, start_from))
+    of_kind = {name: kind.to_dict("records") for name, kind in overall.assign(when=seen).groupby("statistic")}
+    at = of_kind["above_other"]
     return (
         f"The share of queries with more than {nearest:g} of their weight on another particle "
-        f"{_verdict(at[0], at[-1])}: "
-        + ", ".join(f"{_share(row)} {_when(row['step'] * batch_size, start_from)}" for row in at)
+        f"{_verdict(at)}: "
+        + ", ".join(f"{_share(row)} {row['when']}" for row in at)
         + f" ({at[-1]['n_jets']} test jets, the same for all; of one training, so the spread of trainings is "
-        "not told)."
+        f"not told).{_itself_included(of_kind.get('above', ()))}"
     )
 
 
-def _verdict(first: Mapping[Hashable, Any], last: Mapping[Hashable, Any]) -> str:
-    """Whether the share changes, by the intervals of the first and the last network."""
+def _itself_included(at: Sequence[Row]) -> str:
+    """How the share on any particle changes, which a query's weight on itself can turn the other way."""
+    if not at:
+        return ""
+    ends = f"first {_share(at[0])}, last {_share(at[-1])}"
+    return f" On any particle, themselves included, it {_verdict(at)}: {ends}."
+
+
+def _verdict(at: Sequence[Row]) -> str:
+    """Whether the share changes, by the intervals of the first, the last and the largest value."""
+    first, last = at[0], at[-1]
+    peak = max(at, key=lambda row: row["value"])
     if pd.isna([first["low"], last["low"]]).any():
         return "has no interval, with too few jets a class to tell whether it changes with training"
-    if last["low"] > first["high"]:
-        return "grows with training"
-    if last["high"] < first["low"]:
-        return "falls with training"
+    grows, falls = last["low"] > first["high"], last["high"] < first["low"]
+    if peak["low"] > max(first["high"], last["high"]):
+        end = "higher than" if grows else "lower than" if falls else "near where"
+        return f"ends {end} it began, after a peak of {_share(peak)} {peak['when']}"
+    if grows or falls:
+        return f"{'grows' if grows else 'falls'} with training"
     return "does not change with training beyond the intervals"
 
 
-def _share(row: Mapping[Hashable, Any]) -> str:
+def _share(row: Row) -> str:
     value, low, high = (100 * row[name] for name in ("value", "low", "high"))
-    return f"{value:.2f} %" + ("" if pd.isna(low) else f" [{low:.2f}, {high:.2f}]")
+    digits = _digits(value)
+    return f"{value:.{digits}f} %" + ("" if pd.isna(low) else f" [{low:.{digits}f}, {high:.{digits}f}]")
+
+
+def _digits(percent: float) -> int:
+    """Two, and as many more as a small share needs so as not to read 0.00."""
+    return 1 - math.floor(math.log10(percent)) if 0 < percent < 0.01 else 2
 
 
 def _when(jets: int, start_from: str) -> str:

@@ -74,6 +74,55 @@ def test_the_sentence_follows_the_intervals(last, verdict):
     assert "32,000 jets" in said
 
 
+def growth_of(values, **more):
+    """Rows of a share by step, with intervals of a tenth around it."""
+    rows = [
+        {"layer": -1, "statistic": "above_other", "threshold": 0.8, "step": step, "value": value,
+         "low": 0.9 * value, "high": 1.1 * value, "n_jets": 40}
+        for step, value in values.items()
+    ]  # fmt: skip
+    return pd.DataFrame(rows).assign(**more)
+
+
+@pytest.mark.parametrize(
+    ("values", "verdict"),
+    [
+        (
+            {0: 0.01, 50: 0.05, 500: 0.02},
+            "ends higher than it began, after a peak of 5.00 % [4.50, 5.50] after",
+        ),
+        ({0: 0.02, 50: 0.05, 500: 0.01}, "ends lower than it began, after a peak of 5.00 %"),
+        ({0: 0.02, 50: 0.05, 500: 0.021}, "ends near where it began, after a peak of 5.00 %"),
+        ({0: 0.01, 50: 0.05, 500: 0.048}, "grows with training: 1.00 %"),
+        ({0: 0.05, 50: 0.051, 500: 0.01}, "falls with training: 5.00 %"),
+    ],
+)
+def test_a_peak_on_the_way_is_told(values, verdict):
+    said = growth_sentence(growth_of(values), batch_size=64)
+    assert f"on another particle {verdict}" in said
+    assert ("after a peak" in said) == ("[4.50, 5.50] after 3,200 jets: " in said)
+    assert "themselves" not in said
+
+
+def test_the_share_with_the_query_itself_is_told_beside():
+    other = growth_of({0: 0.0001, 500: 0.03})
+    itself = growth_of({0: 0.0054, 50: 0.0733, 500: 0.0374}, statistic="above")
+    said = growth_sentence(pd.concat([itself, other]), batch_size=64)
+    assert "on another particle grows with training: 0.01 %" in said
+    assert said.endswith(
+        " On any particle, themselves included, it ends higher than it began, after a peak of 7.33 % "
+        "[6.60, 8.06] after 3,200 jets: first 0.54 % [0.49, 0.59], last 3.74 % [3.37, 4.11]."
+    )
+
+
+def test_small_shares_that_differ_do_not_read_alike():
+    said = growth_sentence(growth_of({0: 1e-6, 100: 0.0, 500: 3e-5}), batch_size=64)
+    assert (
+        "grows with training: 0.00010 % [0.00009, 0.00011] after 0 jets, 0.00 % [0.00, 0.00] after "
+        "6,400 jets, 0.0030 % [0.0027, 0.0033] after 32,000 jets" in said
+    )
+
+
 def test_a_fine_tuning_is_told_from_the_network_it_started_from(growth, tmp_path):
     table = tmp_path / "statistics" / "run" / "jets" / "growth.parquet"
     table.parent.mkdir(parents=True)
