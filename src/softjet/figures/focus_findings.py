@@ -260,16 +260,25 @@ def distance_findings(statistics: pd.DataFrame) -> Iterator[str]:
 
 
 def _ahead(rows: pd.DataFrame) -> str:
-    """How much looks to the other subjet, and in which class most more or less than an even share."""
+    """How much looks to the other subjet, in how many classes, and in which it is furthest from even."""
     classes = _of_classes(rows).dropna(subset="value")
     more, less = (sum(_side(row) == side for _, row in classes.iterrows()) for side in (1, -1))
-    strongest = classes.iloc[int((classes.value - classes.null).abs().to_numpy().argmax())]
+    few = int(classes.p_null.isna().sum())
+    untold = f", too few jets to tell in {few}" if few else ""
     return (
         "Seen along the axis through two kT subjets, the weight on the side of the other subjet is above an "
-        f"even share in {more}, below in {less} of {len(classes)} classes; furthest from it is "
-        f"{strongest['class']}, with {_percent(strongest)} against {_percent(strongest, 'null')} "
+        f"even share in {more}, below in {less} of {len(classes)} classes{untold}{_furthest(classes)} "
         f"({classes.n_jets.sum():,} jets)."
     )
+
+
+def _furthest(classes: pd.DataFrame) -> str:
+    """The class that differs most from an even share, of those that are told from it."""
+    sure = classes[classes.p_null < RATE]
+    if sure.empty:
+        return ""
+    row = sure.iloc[int((sure.value - sure.null).abs().to_numpy().argmax())]
+    return f"; furthest from it is {row['class']}, with {_percent(row)} against {_percent(row, 'null')}"
 
 
 def _overall(statistics: pd.DataFrame) -> dict[str, pd.Series]:

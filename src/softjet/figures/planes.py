@@ -37,8 +37,11 @@ FEW = 4
 LOWEST = 2.2
 """Least height of a figure, which the name of the scale of ratios needs."""
 
-LARGEST_RATIO = 2.0
-"""Upper end of the axis of profiles: the outermost bins hold few particles."""
+LEAST_REACH = 2.0
+"""Upper end of the axis of profiles, where no interval reaches higher."""
+
+HEADROOM = 1.05
+"""Upper end of the axis of profiles in units of the highest interval."""
 
 
 def draw_planes(table: pd.DataFrame, target: str | Path) -> None:
@@ -166,6 +169,8 @@ def draw_distance(statistics: pd.DataFrame, target: str | Path) -> None:
     rows = rows[(rows.layer == ALL) & (rows["head"] == ALL) & (rows.n_low == ALL)]
     labels = sorted(rows.label.unique())
     columns = min(4, len(labels))
+    # Bins without an interval hold so few jets that a single one would flatten all the others.
+    highest = rows.loc[rows.low.notna(), ["high", "untrained_high"]].max().max()
     figure, axes = new_figure(
         -(-len(labels) // columns), columns, width=2.6, height=2.1, squeeze=False, sharex=True, sharey=True
     )
@@ -173,10 +178,12 @@ def draw_distance(statistics: pd.DataFrame, target: str | Path) -> None:
         panel.remove()
     for panel, label in zip(axes.flat, labels, strict=False):
         _draw_profile(panel, rows[rows.label == label].sort_values("threshold"))
+    axes.flat[0].set_ylim(0, np.nanmax([LEAST_REACH, HEADROOM * highest]))
     axes[0, 0].legend(loc="best", fontsize=7)
     figure.supxlabel(r"$\Delta R$ from query to key (first bin: from 0)", fontsize=10)
     figure.supylabel("attention / even attention", fontsize=10)
-    figure.suptitle(f"{rows.n_jets.max():,} test jets; bars: 95 % over jets", fontsize=9)
+    bars = "; bars: 95 % over jets" if rows.low.notna().any() else ""
+    figure.suptitle(f"{rows.n_jets.max():,} test jets{bars}", fontsize=9)
     save_figure(figure, target)
 
 
@@ -195,4 +202,4 @@ def _draw_profile(panel: Axes, rows: pd.DataFrame) -> None:
             elinewidth=1.0, markersize=3.5,
         )  # fmt: skip
     panel.axhline(1, color="black", linewidth=0.6)
-    panel.set(xscale="log", title=rows["class"].iloc[0], ylim=(0, LARGEST_RATIO))
+    panel.set(xscale="log", title=rows["class"].iloc[0])

@@ -291,7 +291,7 @@ def test_partners_and_distance_in_words(tables):
     assert "a sibling in the decay (truth) for" in sentences
     said = " ".join(distance_findings(tables["distance"]))
     assert re.search(r"least at [\d.]+ to [\d.]+ 0\.\d\d", said)
-    assert re.search(r"furthest from it is \w+, with [\d.]+ % \[", said)
+    assert said.endswith("of 3 classes (30 jets).")
 
 
 def test_classes_that_look_ahead_are_counted_by_their_intervals():
@@ -304,6 +304,44 @@ def test_classes_that_look_ahead_are_counted_by_their_intervals():
     profile = [row("distance", 0.9, 1.0, 0.5, threshold=edge, denominator=1.0) for edge in (0.0, 0.1)]
     said = list(distance_findings(pd.DataFrame(profile + rows)))[1]
     assert "above an even share in 1, below in 1 of 3 classes; furthest from it is Tbl, with 70.0 %" in said
+
+
+@pytest.mark.parametrize(
+    ("p", "said"),
+    [
+        (
+            0.001,
+            "in 1; furthest from it is Tbl, with 50.0 % [49.0, 51.0] against 40.0 % [39.0, 41.0] (18 jets).",
+        ),
+        (0.5, "in 1 (18 jets)."),
+    ],
+)
+def test_a_class_of_two_jets_is_not_the_one_furthest_from_an_even_share(p, said):
+    few = {"class": "Hbb", "low": np.nan, "high": np.nan}
+    rows = [row("ahead", 0.95, 0.4, np.nan, 0, **few), row("ahead", 0.5, 0.4, p, 1, **{"class": "Tbl"})]
+    profile = [row("distance", 0.9, 1.0, 0.5, threshold=edge, denominator=1.0) for edge in (0.0, 0.1)]
+    ahead = list(distance_findings(pd.DataFrame(profile + rows)))[1]
+    assert ahead.endswith(f"below in 0 of 2 classes, too few jets to tell {said}")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "top"),
+    [
+        ({"value": 2.3, "high": 2.7}, {}, 2.835),
+        ({"value": 1.2, "high": 1.3}, {"value": 1.1, "high": 1.2}, 2.0),
+        ({"value": 9.0, "low": np.nan, "high": np.nan}, {"high": 2.4}, 2.52),
+        ({"value": 9.0, "low": np.nan, "high": np.nan}, {"low": np.nan, "high": np.nan}, 2.0),
+    ],
+)
+def test_no_bin_with_an_interval_falls_out_of_the_panels_of_distance(monkeypatch, first, second, top):
+    drawn = []
+    monkeypatch.setattr("softjet.figures.planes.save_figure", lambda figure, target: drawn.append(figure))
+    bins = zip((-1, -1, 0, 0), (0.0, 0.1, 0.0, 0.1), (first, second, second, second), strict=True)
+    rows = [row("distance", 1.0, 1.0, 0.5, label, threshold=edge) | more for label, edge, more in bins]
+    draw_distance(pd.DataFrame(rows), "")
+    assert [axes.get_ylim() for axes in drawn[0].axes] == [(0, pytest.approx(top))] * 2
+    assert ("bars" in drawn[0].get_suptitle()) == any(pd.notna(row["low"]) for row in rows)
+    plt.close("all")
 
 
 def test_heads_over_all_layers_are_weighted_by_their_queries():
