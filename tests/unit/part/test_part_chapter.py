@@ -45,7 +45,7 @@ def test_trained_run_says_how_long(results):
     history = pd.DataFrame({"step": range(1, 31), "jets_per_second": 100.0})
     history.to_parquet(results / "part" / "mine" / "history.parquet")
     text, pictures = told(results, {"weights": None})
-    assert "Trained for 30 steps of about 16 jets (480 jets seen" in text
+    assert "Trained for 30 steps of about 16 jets (about 480 jets seen" in text
     assert pictures == ["history.png", "confusion.png", "roc.png"]
 
 
@@ -62,7 +62,8 @@ def test_fine_tuned_run_says_from_what(results):
     history.to_parquet(results / "part" / "mine" / "history.parquet")
     text, pictures = told(results, {"weights": None, "start_from": "reference"})
     assert (
-        "Fine-tuned from reference: 30 steps of about 16 jets (480 jets seen) at 100 jets a second." in text
+        "Fine-tuned from reference: 30 steps of about 16 jets (about 480 jets seen) at 100 jets a second."
+        in text
     )
     assert "short training" not in text
     assert "512 million" not in text

@@ -61,7 +61,7 @@ def _origin_of_weights(folder: Path, settings: Settings) -> str:
         # How long the network was trained before is not known here, so neither is whether that was short.
         return (
             f"Fine-tuned from {settings['start_from']}: {len(history)} steps of about {batch} jets "
-            f"({seen} jets seen) {speed}"
+            f"(about {seen:,} jets seen) {speed}"
         )
     short = (
         " This is a short training: its numbers show that the chain works, not what the architecture can do."
@@ -69,8 +69,8 @@ def _origin_of_weights(folder: Path, settings: Settings) -> str:
         else ""
     )
     return (
-        f"Trained for {len(history)} steps of about {batch} jets ({seen} jets seen; the published model saw "
-        f"512 million on JetClass) {speed}{short}"
+        f"Trained for {len(history)} steps of about {batch} jets (about {seen:,} jets seen; the published "
+        f"model saw 512 million on JetClass) {speed}{short}"
     )
 
 
