@@ -49,15 +49,15 @@ def what_went_first(compressed: pd.DataFrame, comparison: pd.DataFrame) -> str:
             f"is a loss of any of {count} quantities told from chance on {n:,} test jets."
         )
     keep = told.keep.max()
-    here = table[(table.keep == keep) & table.told].sort_values("loss", ascending=False)
-    text = f"{_first(here)} {_not_lost(table, keep)}"
+    text = f"{_first(table[table.keep == keep])} {_not_lost(table, keep)}"
     if len(keeps) == 1:
         return f"{text} With one keep ratio measured ({keep:g}) this is an order of size, not of time."
     return f"{text} {_later(table, keep)}".rstrip()
 
 
-def _first(here: pd.DataFrame) -> str:
+def _first(rows: pd.DataFrame) -> str:
     """The quantities lost at the largest keep at which any is; whether one stands out is tested."""
+    here = rows[rows.told].sort_values("loss", ascending=False)
     first, others = here.iloc[0], here.iloc[1:]
     lead = f"At keep {first.keep:g}, where the first losses are told from chance,"
     most = ", ".join(_with_loss(row) for _, row in here.head(MOST).iterrows())
@@ -65,7 +65,10 @@ def _first(here: pd.DataFrame) -> str:
         return f"{lead} one thing is lost: {most}."
     rest = f" and {len(here) - MOST} more" if len(here) > MOST else ""
     if first.low > others.high.max():
-        return f"{lead} {_name(first)} goes furthest, its interval above all others: {most}{rest}."
+        # What is not told may still have gone further, where it was hardly measured.
+        above_all = (rows[~rows.told].high < first.low).all()
+        reach = ", its interval above all others" if above_all else " of those that are told"
+        return f"{lead} {_name(first)} goes furthest{reach}: {most}{rest}."
     rivals = others[others.high >= first.low]
     alike = _list([_name(row) for _, row in pd.concat([here.head(1), rivals]).iterrows()])
     return f"{lead} the losses are {most}{rest}; which of {alike} is lost most cannot be told on these jets."
@@ -102,13 +105,19 @@ def _keys(rows: pd.DataFrame, compressed: pd.DataFrame) -> str:
     verdict = _verdict(agreed, "fewer than", "more than", "no fewer, as far as these jets tell, than")
     return (
         f"At keep {agreed.keep:g} the largest weight of {percent(agreed.value)} of queries is on the key of "
-        f"the dense model, {verdict} between two dense models that were trained otherwise "
-        f"({percent(agreed.dense)}; difference "
+        f"the dense model, {verdict} {_dense_pair(agreed)} ({percent(agreed.dense)}; difference "
         f"{with_interval(agreed.change, agreed.low, agreed.high, 100, 1)} points); keys drawn independently "
         f"from the weights of both would agree for {percent(drawn.value)}. Least agree queries of layer "
         f"{layers.layer.iloc[0]} ({percent(layers.value.iloc[0])}), most those of layer "
         f"{layers.layer.iloc[-1]} ({percent(layers.value.iloc[-1])})."
     )
+
+
+def _dense_pair(agreed: pd.Series) -> str:
+    """Which dense models agreement is compared with: without a second seed there is but the start."""
+    if agreed.seeds > 1:
+        return "between dense models of two seeds"
+    return "between the dense model and the one that its further training started from"
 
 
 def _sharpness(rows: pd.DataFrame) -> str:

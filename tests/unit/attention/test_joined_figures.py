@@ -118,6 +118,17 @@ def test_what_is_lost_most_is_named_only_where_intervals_part():
     assert "which of tau_32 and D2 is lost most cannot be told" in alike
 
 
+def test_nothing_is_said_to_stand_above_an_interval_that_is_not_told():
+    table = compressed({0.5: {"tau32": 0.5, "d2": 0.3, "tau21": 0.3}})
+    hardly_measured = table.detail == "tau21"
+    table.loc[hardly_measured, ["q", "loss_high"]] = [0.2, 0.9]
+    text = what_went_first(table, comparison([0.5]))
+    assert "tau_32 goes furthest of those that are told: tau_32 50.0 [48.0, 52.0] %, D2 30.0" in text
+    assert "above all others" not in text
+    table.loc[hardly_measured, "loss_high"] = 0.4
+    assert "its interval above all others" in what_went_first(table, comparison([0.5]))
+
+
 def test_nothing_lost_is_said():
     text = what_went_first(compressed({0.7: {}, 0.5: {}}), comparison([0.7, 0.5]))
     assert "cannot be told" in text
@@ -141,6 +152,19 @@ def test_sentences_follow_the_table():
     _, keys, sharp, *_ = joined_findings(same, comparison([0.5]))
     assert "no fewer, as far as these jets tell, than" in keys
     assert "as sharp as before" in sharp
+
+
+@pytest.mark.parametrize(
+    ("seeds", "said"),
+    [
+        (1, "between the dense model and the one that its further training started from (80.0 %"),
+        (3, "between dense models of two seeds (80.0 %"),
+    ],
+)
+def test_agreement_is_set_beside_the_dense_models_that_there_are(seeds, said):
+    table = compressed({0.5: {"agreement": 0.25}}).assign(seeds=seeds)
+    _, keys, *_ = joined_findings(table, comparison([0.5]))
+    assert f"fewer than {said}" in keys
 
 
 @pytest.mark.parametrize(
