@@ -15,15 +15,23 @@ RANDOM = "random edges of the same mass"
 SHUFFLED = "its own weights in random order"
 """Controls of cuts and of patches."""
 
+COUNTS = ("no", "one", "two", "three", "four", "five", "six")
+
 SMALLEST = 0.001
 """Below it a q is not quoted: so far out a tail is not known."""
 
 
-def intervention_findings(table: pd.DataFrame) -> Iterator[str]:
+def intervention_findings(table: pd.DataFrame, subjets: int | None = None) -> Iterator[str]:
     """What a table of `softjet.attention.effects.effects` shows, with its network, a sentence a finding.
 
-    Whether an intervention matters is decided by its difference from random edges of the same mass, after
-    correction for the number of tests.
+    Whether an intervention matters is decided by its difference from its control, after correction for the
+    number of tests.
+
+    Parameters
+    ----------
+    table : DataFrame
+    subjets : int, optional
+        How many a jet has, to be said where edges between or within them are cut.
     """
     overall = table[table.label == ALL]
     for intervention, name in NAMES.items():
@@ -32,7 +40,8 @@ def intervention_findings(table: pd.DataFrame) -> Iterator[str]:
         if logit.change.notna().any():
             layers = _rows(logit[logit.layer != ALL])
             random = SHUFFLED if intervention.startswith("patch") else RANDOM
-            yield f"{_everywhere(name, own, random)} {_single_layers(layers)}"
+            said = name.replace("subjets", f"{_count(subjets)} subjets") if subjets else name
+            yield f"{_everywhere(said, own, random)} {_single_layers(layers)}"
     yield _silenced(overall)
     yield f"{_rejections(table[table.network == 'trained'])} {_correction(table)}"
 
@@ -52,6 +61,10 @@ def topk_findings(table: pd.DataFrame) -> Iterator[str]:
     yield _time(_rows(table[table.metric == "time"]))
 
 
+def _count(number: int) -> str:
+    return COUNTS[number] if number < len(COUNTS) else str(number)
+
+
 def _rows(table: pd.DataFrame) -> list[dict[Any, Any]]:
     return table.to_dict("records")
 
@@ -67,10 +80,12 @@ def _everywhere(name: str, own: pd.DataFrame, random: str) -> str:
     logit, accuracy = (_one(own, "trained", metric) for metric in ("true_logit", "accuracy"))
     untrained = _one(own, "untrained", "true_logit")
     return (
-        f"In all layers at once, {name} ({percent(logit['mass'], 0)} of a query's weight): the true class's "
-        f"logit changes by {_arm(logit, 'change')}, with {random} by "
-        f"{_arm(logit, 'control')}, in the untrained network by {_arm(untrained, 'change')}; accuracy by "
-        f"{_arm(accuracy, 'change')}, random {_arm(accuracy, 'control')}. {_verdict(logit, random)}"
+        f"In all layers at once, {name} ({percent(logit['mass'], 0)} of a query's weight; "
+        f"{logit['n_jets']:,} jets): the true class's logit changes by {_arm(logit, 'change')}, "
+        f"with {random} by {_arm(logit, 'control')}, "
+        f"in the untrained network by {_arm(untrained, 'change')}; "
+        f"accuracy by {_arm(accuracy, 'change')}, with the control by {_arm(accuracy, 'control')}. "
+        f"{_verdict(logit, random)}"
     )
 
 
@@ -88,7 +103,7 @@ def _verdict(row: Row, random: str) -> str:
     q = f"q = {row['q']:.2g}" if row["q"] >= SMALLEST else f"q < {SMALLEST:g}"
     found = f"difference {_arm(row, 'difference')}, {q}"
     if row["q"] >= SIGNIFICANT:
-        return f"That is not told from {random} ({found}): that these edges matter is not shown here."
+        return f"That is not told from {random} ({found}): that these weights matter is not shown here."
     return f"That {_compared(row, random)} ({found})."
 
 
@@ -98,8 +113,18 @@ def _compared(row: Row, random: str) -> str:
     if row["change_high"] < 0:
         return f"is {'more' if below else 'less'} harm than by {random}"
     if row["change_low"] > 0:
-        return f"raises it {'less' if below else 'more'} than {random}"
+        return _raised(row, random)
     return f"is not told to change it, and lies {'below' if below else 'above'} {random}"
+
+
+def _raised(row: Row, random: str) -> str:
+    """The same of a change that raises the true logit, which its control need not do."""
+    if row["difference"] < 0:
+        return f"raises it less than {random}"
+    if row["control_low"] > 0:
+        return f"raises it more than {random}"
+    does = "lower it" if row["control_high"] < 0 else "are not told to change it"
+    return f"raises it, where {random} {does}"
 
 
 def _does_harm(row: Row) -> bool:
@@ -123,10 +148,10 @@ def _silenced(overall: pd.DataFrame) -> str:
     told = sum(row["q"] < SIGNIFICANT for row in rows)
     below = sum(map(_does_harm, rows))
     return (
-        f"Silencing one head at a time (it gives zero): {below} of {len(rows)} heads lower the true class's "
-        "logit more than random edges of the same mass over all heads of the layer do, "
-        f"{told - below} differ from these without lowering it more, the others are not told from random. "
-        f"{_largest_fall(rows)}"
+        f"Silencing one head at a time (it gives zero; {heads.n_jets.max():,} jets): {below} of {len(rows)} "
+        "heads lower the true class's logit more than random edges of the same mass over all heads of the "
+        f"layer do, {told - below} differ from these without lowering it more, the others are not told from "
+        f"random. {_largest_fall(rows)}"
     )
 
 
@@ -145,7 +170,7 @@ def _rejections(table: pd.DataFrame) -> str:
     if quoted.empty:
         return f"No rejection is measured on so few jets, the first for one: {_reason(rows.note.iloc[0])}."
     worse = (quoted.q < SIGNIFICANT) & (quoted.difference < 0) & (quoted.change_high < 0)
-    return f"Of {len(quoted):,} rejections measured {worse.sum():,} fall more than with random edges."
+    return f"Of {len(quoted):,} rejections measured {worse.sum():,} fall more than with their control."
 
 
 def _reason(note: str) -> str:
@@ -193,8 +218,13 @@ def _time(rows: list[dict[Any, Any]]) -> str:
     if not measured:
         return f"The machine was too noisy to time top-k attention ({rows[0]['note']})."
     ratios = ", ".join(f"{_change(row, 2)} at k = {row['k']}" for row in measured)
-    saved = "saves time here" if any(row["high"] < 1 for row in measured) else "saves no time"
+    if any(row["high"] < 1 for row in measured):
+        return (
+            f"Masking alone saves time here: a forward pass takes {ratios} times as long as the dense one, "
+            "though every weight is still computed before most are thrown away. Kernels that skip them could "
+            "save more."
+        )
     return (
-        f"Masking alone {saved}: a forward pass takes {ratios} times as long as the dense one, whose kernels "
-        "still compute every weight before most are thrown away. A gain needs kernels that skip them."
+        f"Masking alone saves no time: a forward pass takes {ratios} times as long as the dense one, whose "
+        "kernels still compute every weight before most are thrown away. A gain needs kernels that skip them."
     )

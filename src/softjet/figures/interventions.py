@@ -39,14 +39,14 @@ class _Series(NamedTuple):
 
 
 SERIES = (
-    _Series("trained", "change", "these edges", COLOURS[0], "o", "full"),
-    _Series("trained", "control", "random edges, same mass", COLOURS[1], "s", "none"),
-    _Series("untrained", "change", "these edges, untrained network", COLOURS[2], "^", "full"),
+    _Series("trained", "change", "the change", COLOURS[0], "o", "full"),
+    _Series("trained", "control", "its control", COLOURS[1], "s", "none"),
+    _Series("untrained", "change", "the change, untrained network", COLOURS[2], "^", "full"),
 )
 
 
 def draw_interventions(table: pd.DataFrame, target: str | Path) -> None:
-    """Change of true logit and accuracy by layer, beside random edges of the same mass and no training.
+    """Change of true logit and accuracy by layer, beside its control and no training.
 
     Parameters
     ----------

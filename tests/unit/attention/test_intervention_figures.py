@@ -1,3 +1,4 @@
+import json
 from itertools import product
 
 import matplotlib.pyplot as plt
@@ -6,6 +7,7 @@ import pandas as pd
 import pytest
 
 from softjet.figures import interventions
+from softjet.figures.chapters.interventions import intervention_parts
 from softjet.figures.intervention_findings import intervention_findings, topk_findings
 from softjet.figures.interventions import draw_interventions, draw_silenced, draw_topk
 
@@ -63,7 +65,7 @@ def axes(monkeypatch):
 
 def test_an_intervention_that_beats_random_edges_is_said_to_matter():
     first = next(iter(intervention_findings(effects())))
-    assert "largest edge cut (30 % of a query's weight)" in first
+    assert "largest edge cut (30 % of a query's weight; 90 jets)" in first
     assert "changes by -0.50 [-0.60, -0.40], with random edges of the same mass by -0.10" in first
     assert (
         "more harm than by random edges of the same mass (difference -0.40 [-0.50, -0.30], q = 0.001)"
@@ -89,6 +91,13 @@ def test_a_patch_stands_against_the_jets_own_weights_and_a_tiny_q_is_not_quoted(
     assert "q < 0.001" in patch
 
 
+def test_subjets_are_counted_where_edges_between_or_within_them_are_cut():
+    said = list(intervention_findings(effects(), 3))
+    assert "edges between three subjets cut (" in said[1]
+    assert "edges within three subjets cut (" in said[2]
+    assert "edges between 12 subjets cut (" in list(intervention_findings(effects(), 12))[1]
+
+
 def test_heads_are_counted_after_correction():
     text = " ".join(intervention_findings(effects()))
     assert "2 of 4 heads lower the true class's logit more" in text
@@ -100,6 +109,8 @@ def test_heads_are_counted_after_correction():
     [
         (0.2, 0.5, "That raises it less than random edges of the same mass (difference -0.30"),
         (0.5, 0.2, "That raises it more than random edges of the same mass (difference 0.30"),
+        (0.5, -0.2, "That raises it, where random edges of the same mass lower it (difference 0.70"),
+        (0.5, 0.01, "That raises it, where random edges of the same mass are not told to change it (diff"),
         (0.01, 0.5, "That is not told to change it, and lies below random edges of the same mass (diff"),
         (-0.01, -0.5, "That is not told to change it, and lies above random edges of the same mass (diff"),
     ],
@@ -128,7 +139,10 @@ def test_rejections_fall_only_where_they_are_told_to(change, fall):
     measured = effect("trained", "argmax", 0, metric="rejection_50", label=1, change=change)
     measured |= {"difference": -0.4}
     table = pd.concat([effects(), pd.DataFrame([measured])])
-    assert f"Of 1 rejections measured {fall} fall more" in list(intervention_findings(table))[-1]
+    assert (
+        f"Of 1 rejections measured {fall} fall more than with their control."
+        in list(intervention_findings(table))[-1]
+    )
 
 
 def test_interventions_without_a_jet_are_left_out():
@@ -162,7 +176,10 @@ def test_rejections_that_are_not_measured_are_said_not_to_be():
     ],
 )
 def test_time_is_said_as_it_is(times, note, said):
-    assert said in list(topk_findings(top_k(times, note)))[-1]
+    text = list(topk_findings(top_k(times, note)))[-1]
+    assert said in text
+    assert ("A gain needs kernels that skip them" in text) == (said == "saves no time")
+    assert ("Kernels that skip them could save more" in text) == (said == "saves time here")
 
 
 def test_panels_hold_each_intervention_beside_its_control_and_no_training(axes):
@@ -172,6 +189,27 @@ def test_panels_hold_each_intervention_beside_its_control_and_no_training(axes):
     heights = [bars.lines[0].get_ydata().tolist() for bars in panels[0].containers]
     assert np.allclose(heights, [[-0.5, -1, -1.5], [-0.1, -0.2, -0.3], [-0.5, -1, -1.5]])
     assert [label.get_text() for label in panels[-1].get_xticklabels()] == ["0", "1", "all"]
+
+
+def test_the_legend_holds_for_patches_as_for_cuts(axes):
+    draw_interventions(effects(), "interventions.png")
+    (legend,) = axes()[0].figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "the change", "its control", "the change, untrained network"
+    ]  # fmt: skip
+
+
+def test_the_chapter_says_what_each_control_is_and_how_many_subjets(tmp_path):
+    tables = tmp_path / "statistics/net/mine"
+    tables.mkdir(parents=True)
+    effects().to_parquet(tables / "interventions.parquet")
+    top_k().to_parquet(tables / "topk.parquet")
+    (tables / "interventions.parquet.meta.json").write_text(json.dumps({"section": {"subjets": 4}}))
+    texts = [
+        part.text for part in intervention_parts(tmp_path, "net", {"dataset": "mine"}) if part.kind == "text"
+    ]
+    assert "by random edges or, where another jet's weights are put in, puts in the jet's own in" in texts[0]
+    assert "edges between four subjets cut" in texts[2]
 
 
 def test_heat_map_marks_heads_that_differ_from_random(axes):

@@ -1,5 +1,6 @@
 """Chapter on interventions: what becomes of a run's answer when its attention is changed."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pandas as pd
 from softjet.figures.chapters.shared import Settings
 from softjet.figures.intervention_findings import intervention_findings, topk_findings
 from softjet.figures.report import Heading, Part, Picture, Text
+from softjet.provenance.sidecar import SUFFIX
 
 
 def intervention_parts(results: Path, run: str, settings: Settings) -> Iterator[Part]:
@@ -18,11 +20,17 @@ def intervention_parts(results: Path, run: str, settings: Settings) -> Iterator[
     yield Heading(f"Does the attention of {run} matter?")
     yield Text(
         "On test jets the attention weights of the particle blocks are changed between softmax and values; "
-        "what is cut away is given to a query's other keys in proportion. Each change stands beside one that "
-        "takes the same weight from every query by random edges. Intervals hold 95 %, paired, over jets."
+        "what is cut away is given to a query's other keys in proportion. Each change stands beside its "
+        "control, which takes the same weight from every query by random edges or, where another jet's "
+        "weights are put in, puts in the jet's own in random order. Intervals hold 95 %, paired, over jets."
     )
-    yield from map(Text, intervention_findings(interventions))
-    yield Picture(figures / "interventions.png", "What cut and replaced attention changes, by layer.")
+    # The report's settings have nothing of interventions: the table's sidecar says what it was made with.
+    sidecar = json.loads((tables / f"interventions.parquet{SUFFIX}").read_text(encoding="utf-8"))
+    yield from map(Text, intervention_findings(interventions, sidecar["section"]["subjets"]))
+    yield Picture(
+        figures / "interventions.png",
+        "What cut and replaced attention changes, by layer, beside its control.",
+    )
     yield Picture(figures / "silenced.png", "Single heads silenced, less random edges of the same weight.")
     yield Heading(f"Using it: top-k attention of {run}")
     yield from map(Text, topk_findings(topk))
