@@ -87,7 +87,8 @@ def _label(above: Axes, below: Axes, dense: pd.Series, metric: str, size: str) -
     above.set_ylabel(f"{metric}\n({arrow})")
     below.set_ylabel(f"{metric} {change}\n(paired)")
     below.set_xlabel(SIZES.get(size, size))
-    below.xaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f} %")
+    # Ticks need not be whole percents; what they lack of a round number is of floating point.
+    below.xaxis.set_major_formatter(lambda share, _: f"{round(100 * share, 6):g} %")
     for panel in (above, below):
         panel.margins(y=0.12)
     # A single keep ratio would be stretched over the whole axis.

@@ -145,3 +145,10 @@ def test_quality_stands_against_size_beside_dense(drawn):
     assert bars.get_segments()[0][:, 1].tolist() == pytest.approx([-0.11, -0.08])
     assert above.get_title(loc="left") == "a model\nn = 872 examples, 1 to 3 seeds; bars and band: 95 %"
     assert _legends(drawn[0]) == ["dense, trained as long", "uniform SVD"]
+
+
+def test_ticks_between_whole_percents_say_where_they_are(drawn):
+    dense = _compared(method="dense", value=0.9, change=0, low=0, high=0)
+    draw_pareto(pd.DataFrame([dense, _compared()]), "pareto.png", "accuracy", "keep_blocks")
+    tick = drawn[0].axes[1].xaxis.get_major_formatter()
+    assert [tick(share) for share in (0.4, 0.425, 0.575, 0.7)] == ["40 %", "42.5 %", "57.5 %", "70 %"]
