@@ -8,12 +8,15 @@ from matplotlib.axes import Axes
 
 from softjet.figures.style import COLOURS, LINES, new_figure, save_figure
 
+NORMAL = 1.96
+"""Half a 95 % interval in standard errors."""
+
 FEW = 4
 """Classes below which the confusion matrix is laid out as a square."""
 
 
 def draw_history(history: pd.DataFrame, target: str | Path, batch_size: int, n_validation: int) -> None:
-    """Loss (left) and validation accuracy (right) against the training step.
+    """Loss (left) and validation accuracy with its 95 % interval (right) against the training step.
 
     Parameters
     ----------
@@ -109,15 +112,15 @@ def _label_roc(axes: Axes, n: int, background: str) -> None:
 
 def _accuracy_panel(axes: Axes, measured: pd.DataFrame, n: int) -> None:
     accuracy = measured["validation_accuracy"].to_numpy()
-    error = np.sqrt(accuracy * (1 - accuracy) / n)
-    axes.errorbar(measured["step"], accuracy, error, fmt=LINES[1] + "o", color=COLOURS[1], capsize=2)
+    half = NORMAL * np.sqrt(accuracy * (1 - accuracy) / n)
+    axes.errorbar(measured["step"], accuracy, half, fmt=LINES[1] + "o", color=COLOURS[1], capsize=2)
     if len(accuracy):
         axes.annotate(
-            f"{accuracy[-1]:.3f} ± {error[-1]:.3f}",
+            f"{accuracy[-1]:.3f} ± {half[-1]:.3f} (95 %)",
             (measured["step"].iloc[-1], accuracy[-1]),
             textcoords="offset points",
             xytext=(0, -24),
             ha="right",
             va="top",
         )
-    axes.set(xlabel="training step", ylabel=f"validation accuracy ({n:,} jets)")
+    axes.set(xlabel="training step", ylabel=f"validation accuracy ({n:,} jets; bars: 95 %)")
