@@ -127,8 +127,9 @@ def removed_finding(removed: pd.DataFrame, metric: str, change_is: str) -> str:
         for row in own
     )
     return (
-        f"The largest share of the budgeted parameters that was removed with {metric_words(metric)} within "
-        f"{margin} of dense, all gentler keep ratios included: {shares}."
+        "The largest share of the budgeted parameters that was removed with "
+        f"{metric_words(metric)} no more than {margin} worse than dense, all gentler keep ratios included: "
+        f"{shares}."
     )
 
 
