@@ -1,7 +1,7 @@
 """The headline of rank learning: a row a model family, beside what the paper claims."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -13,6 +13,9 @@ from softjet.figures.report import percent, with_interval
 PUBLISHED_REMOVED = 0.5
 PUBLISHED_SPEED = (1.33, 1.72)
 """Share of all parameters that SoftLMs (arXiv 2411.10543) removes, and how much faster its models run."""
+
+NOT_SHOWN = "as measured, not shown"
+"""Said where an aim lies within the interval: the value reaches it, the whole interval does not."""
 
 
 class Family(NamedTuple):
@@ -115,13 +118,27 @@ def _missed(quality: Mapping[Any, Any], speeds: Sequence[Mapping[Any, Any]]) -> 
     missed, gone = [], 1 - quality["keep_total"]
     if round(gone, 2) < PUBLISHED_REMOVED:
         missed.append(f"half of the whole model (removed: {percent(gone, 0)})")
-    loss = quality["change"] - (1 if quality["change_is"] == "ratio" else 0)
-    # So that what was not measured, NaN, is missed too.
-    if not (loss if quality["better"] == "lower" else -loss) <= quality["margin"]:
-        missed.append(f"a loss of at most {margin_words(quality)}")
+    missed += _missed_loss(quality)
     measured = [row for row in speeds if not row["note"]]
-    if not measured:
-        missed.append("a measurement of the time")
-    elif max(row["ratio"] for row in measured) < PUBLISHED_SPEED[0]:
-        missed.append(f"the published {PUBLISHED_SPEED[0]} times as fast")
-    return missed
+    return [*missed, *(_missed_speed(measured) if measured else ["a measurement of the time"])]
+
+
+def _missed_loss(quality: Mapping[Any, Any]) -> Iterator[str]:
+    """The loss that was aimed at, where it is not shown to be kept by the worse end of the interval."""
+    none, sign = (1 if quality["change_is"] == "ratio" else 0), (1 if quality["better"] == "lower" else -1)
+    end = quality["high" if sign > 0 else "low"]
+    measured, shown = (sign * (value - none) <= quality["margin"] for value in (quality["change"], end))
+    # So that what was not measured, NaN, is missed too.
+    if not shown:
+        yield f"a loss of at most {margin_words(quality)}{f' (reached {NOT_SHOWN})' if measured else ''}"
+
+
+def _missed_speed(rows: Sequence[Mapping[Any, Any]]) -> Iterator[str]:
+    """The published speed, where not every call that was timed is shown to reach it."""
+    fast = [row for row in rows if row["ratio"] >= PUBLISHED_SPEED[0]]
+    shown = [row for row in fast if row["low"] >= PUBLISHED_SPEED[0]]
+    batches = " and ".join(f"a batch of {row['batch']}" for row in shown or fast)
+    where = f"with {batches} alone" if len(shown or fast) < len(rows) else ""
+    told = f"shown {where}" if shown else f"reached {', '.join(filter(None, (where, NOT_SHOWN)))}"
+    if len(shown) < len(rows):
+        yield f"the published {PUBLISHED_SPEED[0]} times as fast{f' ({told})' if fast else ''}"

@@ -112,10 +112,11 @@ REMOVED = pd.DataFrame(
 
 def test_what_can_go_is_said():
     said = removed_finding(REMOVED, "accuracy", "difference")
-    assert "with accuracy within 0.01 of dense" in said
+    # One-sided: what is better by more than the margin counts too.
+    assert "with accuracy no more than 0.01 worse than dense" in said
     assert "uniform SVD 30 % (shown by the whole interval: 20 %)" in said
     ratio = removed_finding(REMOVED.assign(margin=0.1), "accuracy", "ratio")
-    assert "within 10 % of dense" in ratio
+    assert "with accuracy no more than 10 % worse than dense" in ratio
     unknown = removed_finding(REMOVED.assign(removed=np.nan, shown=np.nan), "accuracy", "difference")
     assert "uniform SVD not measured (shown by the whole interval: not measured)" in unknown
 
@@ -162,7 +163,46 @@ def test_the_headline_has_the_margin_of_its_table_and_says_it(change, margin, wo
 
 
 def test_a_headline_that_reaches_all_misses_nothing():
-    assert _missed(_row(change=-0.005, keep_total=0.5), _ratio(1.5))["not reached"] == "none"
+    assert _missed(_row(change=-0.005, half=0.004, keep_total=0.5), _ratio(1.5))["not reached"] == "none"
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"change": -0.009, "half": 0.02}, "a loss of at most 0.01 (reached as measured, not shown)"),
+        ({"change": -0.005, "half": 0.004}, "none"),
+        ({"change": 0.05, "half": 0.03}, "none"),
+        (
+            {"change": 1.05, "half": 0.1, "change_is": "ratio", "better": "lower", "margin": 0.1},
+            "a loss of at most 10 % (reached as measured, not shown)",
+        ),
+        ({"change": -0.005, "half": np.nan}, "a loss of at most 0.01 (reached as measured, not shown)"),
+    ],
+)
+def test_a_loss_that_is_not_shown_to_be_small_is_said_to_be_measured_alone(row, said):
+    assert _missed(_row(**row, keep_total=0.5), _ratio(1.5))["not reached"] == said
+
+
+@pytest.mark.parametrize(
+    ("one", "many", "half", "said"),
+    [
+        (0.86, 1.5, 0.02, "the published 1.33 times as fast (shown with a batch of 64 alone)"),
+        (
+            0.86,
+            1.34,
+            0.1,
+            "the published 1.33 times as fast (reached with a batch of 64 alone, as measured, not shown)",
+        ),
+        (1.34, 1.34, 0.1, "the published 1.33 times as fast (reached as measured, not shown)"),
+        (1.5, 1.34, 0.1, "the published 1.33 times as fast (shown with a batch of 1 alone)"),
+        (1.5, 1.4, 0.02, "none"),
+        (0.86, 1.1, 0.02, "the published 1.33 times as fast"),
+    ],
+)
+def test_a_speed_that_one_batch_size_reaches_is_said_of_it_alone(one, many, half, said):
+    speeds = pd.concat([_ratio(one).assign(batch=1), _ratio(many).assign(batch=64)])
+    speeds = speeds.assign(low=speeds.ratio - half, high=speeds.ratio + half)
+    assert _missed(_row(change=0, half=0.005, keep_total=0.5), speeds)["not reached"] == said
 
 
 def test_the_headline_names_methods_where_they_differ():
