@@ -114,14 +114,21 @@ def _beside(row: pd.Series, table: pd.DataFrame) -> str:
 
 def _gains(state: str, rows: pd.DataFrame) -> str:
     """Within classes: how many observables a state holds beyond the untrained network and the inputs."""
-    above = {name: rows[rows[f"gain_{name}_low"] > 0] for name in ("untrained", "inputs")}
-    below = rows[rows.gain_inputs_high < 0]
-    more = f"more of {len(above['inputs'])} than simple inputs{_most(above['inputs'], 'inputs')}"
-    less = f" and less of {_listed(below)}" if len(below) else ""
-    return (
-        f"Within classes {state} holds, linearly, more of {len(above['untrained'])} of {len(rows)} "
-        f"observables than the untrained network does{_most(above['untrained'], 'untrained')}, {more}{less}."
-    )
+    rivals = {
+        "untrained": f" of {len(rows)} observables than the untrained network does",
+        "inputs": " than simple inputs",
+    }
+    parts = [_beyond(rows, rival, than) for rival, than in rivals.items()]
+    # After a list of observables a comma would go on with it.
+    between = "; " if " and less of " in parts[0] else ", "
+    return f"Within classes {state} holds, linearly, {between.join(parts)}."
+
+
+def _beyond(rows: pd.DataFrame, rival: str, than: str) -> str:
+    """Of how many observables a state holds more than a rival, and of which less."""
+    above, below = rows[rows[f"gain_{rival}_low"] > 0], rows[rows[f"gain_{rival}_high"] < 0]
+    less = f" and less of {_listed(below, len(rows))}" if len(below) else ""
+    return f"more of {len(above) or 'none'}{than}{_most(above, rival)}{less}"
 
 
 def _most(rows: pd.DataFrame, rival: str) -> str:
@@ -133,8 +140,8 @@ def _most(rows: pd.DataFrame, rival: str) -> str:
     return f" (most of {WORDS[row.observable]}: R^2 higher by {gain})"
 
 
-def _listed(rows: pd.DataFrame) -> str:
-    return ", ".join(WORDS[name] for name in rows.observable)
+def _listed(rows: pd.DataFrame, of: int) -> str:
+    return f"all {of}" if len(rows) == of else ", ".join(WORDS[name] for name in rows.observable)
 
 
 def _furthest(cells: pd.DataFrame) -> str:

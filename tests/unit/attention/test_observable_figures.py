@@ -77,8 +77,13 @@ def test_multiplicity_is_neither_strongest_nor_weakest():
     ("gain", "said", "unsaid"),
     [
         (0.2, "more of 11 of 11 observables than the untrained network does (most of ", "and less of"),
-        (0.03, "more of 0 of 11 observables than the untrained network does, more of 11 than", "and less of"),
-        (-0.3, "more of 0 than simple inputs and less of tau_1, ", "(most of"),
+        (0.03, "more of none of 11 observables than the untrained network does, more of 11 than", "less of"),
+        (
+            -0.3,
+            "more of none of 11 observables than the untrained network does and less of all 11; ",
+            "(most of",
+        ),
+        (-0.3, "more of none than simple inputs and less of tau_1, ", "(most of"),
     ],
 )
 def test_a_claim_that_fails_is_said_to_fail(gain, said, unsaid):
