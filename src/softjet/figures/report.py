@@ -138,14 +138,15 @@ def write_report(
 
 def percent(value: float, digits: int = 1) -> str:
     """A share as percent; NaN is not measured."""
-    return "not measured" if math.isnan(value) else f"{100 * value:.{digits}f} %"
+    return "not measured" if math.isnan(value) else f"{100 * value:z.{digits}f} %"
 
 
 def with_interval(value: float, low: float, high: float, scale: float = 1.0, digits: int = 3) -> str:
     """A number with its interval, as `0.500 [0.480, 0.520]`; without one, as `0.500 (no interval)`."""
     if math.isnan(value):
         return "not measured"
-    a, b, c = (f"{scale * number:.{digits}f}" for number in (value, low, high))
+    # "z": what is rounded to zero has no sign.
+    a, b, c = (f"{scale * number:z.{digits}f}" for number in (value, low, high))
     return f"{a} (no interval)" if math.isnan(low) or math.isnan(high) else f"{a} [{b}, {c}]"
 
 

@@ -137,6 +137,18 @@ def test_classes_without_jets_are_not_told_apart(tmp_path):
     assert "(it chooses among 10, of which the others have no test jets; guessing gives 0.10)" in said
 
 
+def test_of_one_class_nothing_is_told_apart(tmp_path):
+    folder = tmp_path / "part" / "net"
+    folder.mkdir(parents=True)
+    labels = np.zeros(20, int)
+    metrics_table(np.eye(10)[labels], labels).to_parquet(folder / "metrics.parquet")
+    settings = {"part": {"net": {}}, "language": {}, "compress": {}}
+    said = next(find_most_important(tmp_path, settings, {"net": {}}))
+    assert "Particle Transformer (net) recognises jets of 1 class with an accuracy of 1.000" in said.text
+    assert "it chooses among 10, of which the others have no test jets" in said.text
+    assert "apart" not in said.topic + said.text
+
+
 def test_guessing_is_among_the_classes_there_are(tmp_path):
     folder = tmp_path / "part" / "net"
     folder.mkdir(parents=True)

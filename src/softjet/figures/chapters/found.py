@@ -34,7 +34,7 @@ def find_most_important(
 
 def _run_findings(results: Path, run: str, own: Settings, attention: Sentences) -> Iterator[Finding]:
     """What was found of a Particle Transformer."""
-    yield Finding("Classes told apart", _accuracy_finding(results, run), "Training")
+    yield Finding("Accuracy", _accuracy_finding(results, run), "Training")
     yield Finding("Binary attention", attention["shares"][-1], "Attention")
     yield from _growth_finding(results, run, own)
     yield from _physics(results / "statistics" / run / own["dataset"])
@@ -46,8 +46,10 @@ def _accuracy_finding(results: Path, run: str) -> str:
     of_class = (metrics["metric"] == "accuracy") & (metrics["class"] != "all")
     known, seen = int(of_class.sum()), int((of_class & (metrics["n"] > 0)).sum())
     among = f"it chooses among {known}, of which the others have no test jets; " if seen < known else ""
+    # Of one class there is nothing to be told apart.
+    told = f"tells {seen} classes of jets apart" if seen > 1 else "recognises jets of 1 class"
     return (
-        f"Particle Transformer ({run}) tells {seen} classes of jets apart with an accuracy of "
+        f"Particle Transformer ({run}) {told} with an accuracy of "
         f"{with_interval(accuracy.value, accuracy.low, accuracy.high)} on {accuracy.n} test jets "
         f"({among}guessing gives {1 / known:.2f})."
     )
