@@ -92,7 +92,7 @@ def _everywhere(name: str, own: pd.DataFrame, random: str) -> str:
 def _arm(row: Row, arm: str) -> str:
     """Value of an arm with its interval, where there is one."""
     if math.isnan(row[f"{arm}_low"]):
-        return f"{row[arm]:.2f}"
+        return f"{row[arm]:z.2f}"
     return with_interval(row[arm], row[f"{arm}_low"], row[f"{arm}_high"], digits=2)
 
 

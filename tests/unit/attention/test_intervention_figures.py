@@ -98,6 +98,13 @@ def test_subjets_are_counted_where_edges_between_or_within_them_are_cut():
     assert "edges between 12 subjets cut (" in list(intervention_findings(effects(), 12))[1]
 
 
+def test_a_change_without_an_interval_that_is_rounded_to_zero_has_no_sign():
+    table = effects(q=np.nan)
+    table[["change", "change_low", "change_high"]] = [-0.001, np.nan, np.nan]
+    first = next(iter(intervention_findings(table)))
+    assert "changes by 0.00, with" in first
+
+
 def test_heads_are_counted_after_correction():
     text = " ".join(intervention_findings(effects()))
     assert "2 of 4 heads lower the true class's logit more" in text
