@@ -87,7 +87,10 @@ def _sizes(model: ParticleTransformer, dtype: torch.dtype) -> tuple[int, int, in
 
 
 def _packed(block: Any, dtype: torch.dtype) -> Tensor:
-    """Weights of a block in the order in which `blocks.c` reads them, as one row of 32-bit pieces."""
+    """Weights of a block in the order in which `blocks.c` reads them, as one row of 32-bit pieces.
+
+    As integers: a module that is cast to another type of floats leaves these alone.
+    """
     parts: list[Tensor] = []
     for norm, linear in (
         (block.attention_norm, block.in_proj),
@@ -101,7 +104,7 @@ def _packed(block: Any, dtype: torch.dtype) -> Tensor:
         if linear is not None:
             parts += [_units(linear.weight, dtype), linear.bias.float()]
     parts.append(block.residual_scale.float())
-    return torch.cat([part.detach().flatten() for part in parts])
+    return torch.cat([part.detach().flatten() for part in parts]).view(torch.int32)
 
 
 def _units(matrix: Tensor, dtype: torch.dtype) -> Tensor:
@@ -126,7 +129,7 @@ def particle_blocks(
         Bias of every pair of a jet, a particle with itself too, as of `softjet.part.pairs.real_pairs`.
     lengths : Tensor, int64, shape (B,)
         Particles of each jet, MOST at most.
-    weights : Tensor, shape (blocks, size)
+    weights : Tensor, int32, shape (blocks, size)
         Packed.
     heads, hidden : int
         H, and the width of the feed-forward layers.
