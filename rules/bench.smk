@@ -231,7 +231,7 @@ rule bench_inference:
             {
                 "jets": 2048,
                 "every": 4,
-                "batch_size": 32,
+                "batch_size": 64,
                 "their_batch_size": 128,
                 "compared": 5000,
                 "samples": 30,

@@ -115,12 +115,6 @@ def _accuracy_panel(axes: Axes, measured: pd.DataFrame, n: int) -> None:
     half = NORMAL * np.sqrt(accuracy * (1 - accuracy) / n)
     axes.errorbar(measured["step"], accuracy, half, fmt=LINES[1] + "o", color=COLOURS[1], capsize=2)
     if len(accuracy):
-        axes.annotate(
-            f"{accuracy[-1]:.3f} ± {half[-1]:.3f} (95 %)",
-            (measured["step"].iloc[-1], accuracy[-1]),
-            textcoords="offset points",
-            xytext=(0, -24),
-            ha="right",
-            va="top",
-        )
+        said = f"{accuracy[-1]:.3f} ± {half[-1]:.3f} (95 %)"
+        axes.text(0.97, 0.05, said, ha="right", va="bottom", transform=axes.transAxes)
     axes.set(xlabel="training step", ylabel=f"validation accuracy ({n:,} jets; bars: 95 %)")

@@ -31,7 +31,7 @@ class SecondLook(nn.Module):
     def __init__(
         self,
         model: ParticleTransformer,
-        margin: float = 0.02,
+        margin: float = 0.015,
         prepared: type[InferenceModel] = InferenceModel,
     ) -> None:
         super().__init__()
