@@ -94,11 +94,9 @@ def learn_ranks(
     Raises
     ------
     InputError
-        A selection that does not fit the model, a loss, gradient or input of a whitened layer that is not
-        finite (the last saved state stays), a budget below the rank floors or not reached within
-        `learn_steps`, distillation without `answer`, imitation of blocks that are not called in training as
-        in evaluation, a budget of time without `price`, or a saved state of
-        another run or, distilled, of another dense model.
+        A selection that does not fit the model; a loss, gradient or input of a whitened layer that is not
+        finite (the last saved state stays); a budget that is below the rank floors, not reached within
+        `learn_steps`, or of time without `price`; a teacher as in `with_teacher`, or another's saved state.
     """
     trained = with_teacher(model, loss, answer, settings, block_paths(model, selection))
     state = Path(state_dir) / "ranks.pt"

@@ -286,6 +286,18 @@ def test_accuracy_is_that_of_the_jets():
     assert row.change == pytest.approx(right[1] - right[0])
 
 
+def test_accuracy_changes_by_one_at_most():
+    """All jets but a few are told right before and wrong after: percentiles are stretched beyond -1."""
+    found = planted(jets=10, shift=-9.0)
+    found.before[np.arange(10), found.label] += 5
+    found.before[0] = [-5, 5]
+    table = effects(found, ("a", "b"), bootstrap=100, seed=1)
+    rows = table[(table.metric == "accuracy") & (table.intervention == "argmax")].set_index("label")
+    assert -1 < rows.change[ALL] < rows.change_high[ALL]
+    assert rows.change_low[ALL] == -1
+    assert table[table.metric == "true_logit"].change_low.min() < -1
+
+
 def test_a_class_of_few_answered_jets_has_no_interval():
     """Of one class five jets have an answer, of the other four."""
     found = planted()

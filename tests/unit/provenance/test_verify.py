@@ -159,6 +159,9 @@ def test_the_command_says_how_much_was_compared(run):
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "results: 4 artefacts and the 4 files that they were made from: nothing amiss\n"
+    done = subprocess.run(command[:-1], capture_output=True, text=True, env=environment)
+    assert done.returncode == 1
+    assert done.stderr == "give the folder of results, as in: python -m softjet.provenance.verify results\n"
 
 
 def test_no_results_are_one_line(capsys):
