@@ -111,9 +111,11 @@ def test_jets_that_are_too_long_and_none_at_all_go_the_usual_way(precision):
     assert torch.equal(ours(JETS.features, JETS.vectors, hollow)[rest], filled)
 
 
-@pytest.mark.parametrize("lengths", [[3, 3], [2, 1], [129], [5, -2]])
-def test_lengths_that_are_not_those_of_the_arrays_are_refused(lengths):
-    x, pairs = torch.zeros(3, 64), torch.zeros(6, 4)
+@pytest.mark.parametrize(
+    ("lengths", "particles", "pairs"), [([3, 3], 3, 6), ([2, 1], 3, 6), ([129], 129, 8385), ([5, -2], 3, 16)]
+)
+def test_lengths_that_are_not_those_of_the_arrays_are_refused(lengths, particles, pairs):
+    x, pairs = torch.zeros(particles, 64), torch.zeros(pairs, 4)
     with pytest.raises(InputError, match="lengths: ask for"):
         particle_blocks(x, pairs, torch.tensor(lengths), torch.zeros(1, 1), 4, 256)
 
