@@ -1,6 +1,5 @@
 """Chapter on interventions: what becomes of a run's answer when its attention is changed."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import pandas as pd
 from softjet.figures.chapters.shared import Settings
 from softjet.figures.intervention_findings import intervention_findings, topk_findings
 from softjet.figures.report import Heading, Part, Picture, Text
-from softjet.provenance.sidecar import SUFFIX
+from softjet.provenance.sidecar import read_sidecar
 
 
 def intervention_parts(results: Path, run: str, settings: Settings) -> Iterator[Part]:
@@ -25,8 +24,8 @@ def intervention_parts(results: Path, run: str, settings: Settings) -> Iterator[
         "weights are put in, puts in the jet's own in random order. Intervals hold 95 %, paired, over jets."
     )
     # The report's settings have nothing of interventions: the table's sidecar says what it was made with.
-    sidecar = json.loads((tables / f"interventions.parquet{SUFFIX}").read_text(encoding="utf-8"))
-    yield from map(Text, intervention_findings(interventions, sidecar["section"]["subjets"]))
+    subjets = read_sidecar(tables / "interventions.parquet")["section"]["subjets"]
+    yield from map(Text, intervention_findings(interventions, subjets))
     yield Picture(
         figures / "interventions.png",
         "What cut and replaced attention changes, by layer, beside its control.",
