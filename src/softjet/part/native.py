@@ -1,13 +1,6 @@
 """Inference with the particle blocks as one compiled function, which keeps a jet in a core's cache."""
 
 import ctypes
-import os
-import shutil
-import subprocess
-import tempfile
-from collections.abc import Sequence
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,11 +8,10 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import register_flop_formula
 
 from softjet.errors import InputError
+from softjet.part.compiling import compiled
 from softjet.part.inference import InferenceModel, InferencePrecision, padded
 from softjet.part.model import ParticleTransformer
 from softjet.part.pairs import pair_features, real_pairs
-
-SOURCE = Path(__file__).with_name("blocks.c")
 
 MOST = 128
 """Particles of a jet at most; a batch with a longer one goes the way of `InferenceModel`."""
@@ -29,8 +21,6 @@ COLUMNS = 64
 
 CHANNELS = 16
 """Of a head: a vector."""
-
-FLAGS = ("-O3", "-march=native", "-fno-strict-aliasing", "-shared", "-fPIC")
 
 
 class NativeModel(InferenceModel):
@@ -173,7 +163,6 @@ def _flops(*given: Any, **_: Any) -> float:
     return 2 * len(weights) * (matrices + attention)
 
 
-@cache
 def library(width: int, heads: int, hidden: int, dtype: torch.dtype) -> ctypes.CDLL:
     """Compile `blocks.c` for a shape, once a process.
 
@@ -189,22 +178,4 @@ def library(width: int, heads: int, hidden: int, dtype: torch.dtype) -> ctypes.C
     InputError
         There is no compiler, or it cannot compile this for the processor.
     """
-    shape = [f"-DW={width}", f"-DH={heads}", f"-DF={hidden}", f"-DMOST={MOST}"]
-    precision = ["-DBFLOAT16"] if dtype == torch.bfloat16 else []
-    with tempfile.TemporaryDirectory() as folder:
-        target = Path(folder) / "blocks.so"
-        _compile([*FLAGS, *shape, *precision, str(SOURCE), "-o", str(target), "-lm"])
-        return ctypes.CDLL(str(target))  # mapped: the file may go
-
-
-def _compile(arguments: Sequence[str]) -> None:
-    compiler = os.environ.get("CC", "cc")
-    if not shutil.which(compiler):
-        raise InputError(
-            "compiled blocks", "compiler", f"there is no {compiler}; install one, or name it by CC"
-        )
-    done = subprocess.run([compiler, *arguments], capture_output=True, text=True, check=False)
-    if done.returncode:
-        said = [line.split("error:")[-1].strip() for line in done.stderr.splitlines() if "error:" in line]
-        problem = f"{compiler} cannot compile it ({(said or ['no error named'])[0]}); take InferenceModel"
-        raise InputError("compiled blocks", SOURCE.name, problem)
+    return compiled("blocks.c", dtype == torch.bfloat16, W=width, H=heads, F=hidden, MOST=MOST)

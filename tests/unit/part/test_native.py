@@ -12,7 +12,7 @@ from softjet.config.part import ParTModel
 from softjet.errors import InputError
 from softjet.latency.work import work_of
 from softjet.lowrank.selection import decompose
-from softjet.part import native, speed
+from softjet.part import compiling, speed
 from softjet.part.inference import InferenceModel
 from softjet.part.model import ParticleTransformer
 from softjet.part.native import NativeModel, library, particle_blocks
@@ -148,15 +148,15 @@ def test_what_they_are_not_made_for_is_refused(monkeypatch):
     decompose(factored, FAMILIES["part"])
     with pytest.raises(InputError, match="has factored matrices; take InferenceModel"):
         NativeModel(factored)
-    library.cache_clear()
+    compiling.compiled.cache_clear()
     monkeypatch.setenv("CC", "no-such-compiler")
     with pytest.raises(InputError, match="there is no no-such-compiler; install one, or name it by CC"):
         NativeModel(trained(), "float32")
     assert speed._native(trained()) == {}
     monkeypatch.delenv("CC")
-    monkeypatch.setattr(native, "FLAGS", ("-mno-avx512f", "-shared", "-fPIC"))
+    monkeypatch.setattr(compiling, "FLAGS", ("-mno-avx512f", "-shared", "-fPIC"))
     with pytest.raises(
         InputError, match=r"cannot compile it .*no vectors of sixteen floats.*take InferenceModel"
     ):
         NativeModel(trained(), "float32")
-    library.cache_clear()
+    compiling.compiled.cache_clear()

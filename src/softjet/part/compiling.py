@@ -1,0 +1,68 @@
+"""Functions in C, compiled for this processor when they are first needed."""
+
+import ctypes
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+
+from softjet.errors import InputError
+
+FOLDER = Path(__file__).parent
+
+FLAGS = ("-O3", "-march=native", "-fno-strict-aliasing", "-shared", "-fPIC")
+
+
+@cache
+def compiled(source: str, bfloat16: bool, **sizes: int) -> ctypes.CDLL:
+    """Compile a file of this folder, once a process and shape.
+
+    Parameters
+    ----------
+    source : str
+        Name of the file.
+    bfloat16 : bool
+        Products of bfloat16, not float32.
+    **sizes : int
+        Constants by the names that the file gives them.
+
+    Raises
+    ------
+    InputError
+        There is no compiler, or it cannot compile this for the processor.
+    """
+    given = [f"-D{name}={value}" for name, value in sizes.items()] + ["-DBFLOAT16"] * bfloat16
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "compiled.so"
+        _compile([*FLAGS, *given, str(FOLDER / source), "-o", str(target), "-lm"], source)
+        return ctypes.CDLL(str(target))  # mapped: the file may go
+
+
+def _compile(arguments: Sequence[str], source: str) -> None:
+    compiler = os.environ.get("CC", "cc")
+    if not shutil.which(compiler):
+        raise InputError(
+            "compiled blocks", "compiler", f"there is no {compiler}; install one, or name it by CC"
+        )
+    done = subprocess.run([compiler, *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = [line.split("error:")[-1].strip() for line in done.stderr.splitlines() if "error:" in line]
+        problem = f"{compiler} cannot compile it ({(said or ['no error named'])[0]}); take InferenceModel"
+        raise InputError("compiled blocks", source, problem)
+
+
+def at_once(calls: Sequence[Callable[[], None]]) -> None:
+    """Make calls of compiled functions, each in a thread of its own, the last in the caller's.
+
+    What a call raises is raised when all have ended.
+    """
+    *others, own = calls
+    with ThreadPoolExecutor(max(1, len(others))) as pool:
+        waiting = [pool.submit(call) for call in others]
+        own()
+    for one in waiting:
+        one.result()

@@ -1,0 +1,139 @@
+/* Vectors of sixteen: products of rows with a matrix, norms, exponential and GELU.
+ *
+ * Products are of bfloat16 with float32 sums (BFLOAT16 defined), or of float32; everything else is float32.
+ * A *unit* is 32 bits of a row that are multiplied together: two neighbours in bfloat16, or one float32.
+ */
+#include <immintrin.h>
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef __m512 Vector;
+typedef uint32_t Unit;
+
+#define LANES 16
+#define COLUMNS 64 /* of a product that are summed up in registers at a time */
+#define EPSILON 1e-5f
+#define ANY static inline __attribute__((always_inline))
+
+#ifdef BFLOAT16
+#ifndef __AVX512BF16__
+#error "this processor has no products of bfloat16 (AVX512-BF16)"
+#endif
+#define PACKED 2 /* numbers in a unit */
+typedef uint16_t Number;
+ANY Vector multiply_add(Vector sum, Unit a, const Unit *b) {
+    return _mm512_dpbf16_ps(sum, (__m512bh)_mm512_set1_epi32((int)a), (__m512bh)_mm512_loadu_si512(b));
+}
+ANY void store(Number *to, Vector x) { _mm256_storeu_si256((__m256i *)to, (__m256i)_mm512_cvtneps_pbh(x)); }
+#else
+#ifndef __AVX512F__
+#error "this processor has no vectors of sixteen floats (AVX-512)"
+#endif
+#define PACKED 1
+typedef float Number;
+ANY Vector multiply_add(Vector sum, Unit a, const Unit *b) {
+    return _mm512_fmadd_ps(_mm512_castsi512_ps(_mm512_set1_epi32((int)a)), _mm512_loadu_ps(b), sum);
+}
+ANY void store(Number *to, Vector x) { _mm512_storeu_ps(to, x); }
+#endif
+
+#define load(p) _mm512_loadu_ps(p)
+#define all(x) _mm512_set1_ps(x)
+#define zero() _mm512_setzero_ps()
+
+/* exp(x), as Cephes' expf; NaN stays NaN, since a maximum of two is the second where one is none. */
+ANY Vector exponential(Vector x) {
+    x = _mm512_max_ps(all(-87.0f), x);
+    Vector n = _mm512_roundscale_ps(_mm512_mul_ps(x, all(1.44269504f)), 0);
+    Vector r = _mm512_fnmadd_ps(n, all(-2.12194440e-4f), _mm512_fnmadd_ps(n, all(0.693359375f), x));
+    Vector p = all(1.9875691500e-4f);
+    p = _mm512_fmadd_ps(p, r, all(1.3981999507e-3f));
+    p = _mm512_fmadd_ps(p, r, all(8.3334519073e-3f));
+    p = _mm512_fmadd_ps(p, r, all(4.1665795894e-2f));
+    p = _mm512_fmadd_ps(p, r, all(1.6666665459e-1f));
+    p = _mm512_fmadd_ps(p, r, all(5.0000001201e-1f));
+    p = _mm512_fmadd_ps(p, _mm512_mul_ps(r, r), _mm512_add_ps(r, all(1.0f)));
+    return _mm512_scalef_ps(p, n);
+}
+
+/* x Phi(x), with erf of Abramowitz and Stegun 7.1.26 (absolute error 1.5e-7). */
+ANY Vector gelu(Vector x) {
+    Vector z = _mm512_mul_ps(_mm512_abs_ps(x), all(0.70710678f));
+    Vector t = _mm512_div_ps(all(1.0f), _mm512_fmadd_ps(z, all(0.3275911f), all(1.0f)));
+    Vector p = all(1.061405429f);
+    p = _mm512_fmadd_ps(p, t, all(-1.453152027f));
+    p = _mm512_fmadd_ps(p, t, all(1.421413741f));
+    p = _mm512_fmadd_ps(p, t, all(-0.284496736f));
+    p = _mm512_fmadd_ps(p, t, all(0.254829592f));
+    Vector tail = _mm512_mul_ps(_mm512_mul_ps(p, t), exponential(_mm512_fnmadd_ps(z, z, zero())));
+    Vector below = _mm512_mul_ps(tail, all(0.5f));
+    __mmask16 negative = _mm512_cmp_ps_mask(x, zero(), _CMP_LT_OQ);
+    return _mm512_mul_ps(x, _mm512_mask_blend_ps(negative, _mm512_sub_ps(all(1.0f), below), below));
+}
+
+/* to[rows][COLUMNS] = bias + a[rows][units] b: as many sums as registers hold beside what they are made of. */
+ANY void tile(const int rows, const Unit *a, int units, const Unit *b, const float *bias, float *to, int width) {
+    Vector sums[6][COLUMNS / LANES];
+    for (int r = 0; r < rows; r++)
+        for (int c = 0; c < COLUMNS / LANES; c++) sums[r][c] = load(bias + LANES * c);
+    for (int k = 0; k < units; k++)
+        for (int r = 0; r < rows; r++)
+            for (int c = 0; c < COLUMNS / LANES; c++)
+                sums[r][c] = multiply_add(sums[r][c], a[r * units + k], b + COLUMNS * k + LANES * c);
+    for (int r = 0; r < rows; r++)
+        for (int c = 0; c < COLUMNS / LANES; c++) _mm512_storeu_ps(to + r * width + LANES * c, sums[r][c]);
+}
+
+/* to[n][width] = bias + from[n][inner] matrix, the matrix in blocks of COLUMNS, units of them side by side. */
+ANY void product(const Number *from, int n, int inner, const float *matrix, int width, const float *bias, float *to) {
+    const int units = inner / PACKED;
+    for (int column = 0; column < width; column += COLUMNS) {
+        const Unit *a = (const Unit *)from, *b = (const Unit *)matrix + (long)column * units;
+        const float *c = bias + column;
+        float *out = to + column;
+        int left = n;
+        for (; left >= 6; left -= 6, a += 6 * units, out += 6 * width) tile(6, a, units, b, c, out, width);
+        switch (left) { /* a constant number of rows each, so that sums are registers */
+            case 5: tile(5, a, units, b, c, out, width); break;
+            case 4: tile(4, a, units, b, c, out, width); break;
+            case 3: tile(3, a, units, b, c, out, width); break;
+            case 2: tile(2, a, units, b, c, out, width); break;
+            case 1: tile(1, a, units, b, c, out, width); break;
+        }
+    }
+}
+
+typedef struct {
+    Vector scale, shift;
+} Moments;
+
+/* What brings a row to mean 0 and variance 1. */
+ANY Moments moments(const float *x, const int width) {
+    Vector sum = zero(), squares = zero();
+    for (int i = 0; i < width; i += LANES) sum = _mm512_add_ps(sum, load(x + i));
+    const float mean = _mm512_reduce_add_ps(sum) / width;
+    for (int i = 0; i < width; i += LANES) {
+        Vector d = _mm512_sub_ps(load(x + i), all(mean));
+        squares = _mm512_fmadd_ps(d, d, squares);
+    }
+    const float scale = 1.0f / sqrtf(_mm512_reduce_add_ps(squares) / width + EPSILON);
+    return (Moments){all(scale), all(-mean * scale)};
+}
+
+/* Layer norm of a piece of a row; `norm` has the weights, then the biases. */
+ANY Vector normed(const float *x, Moments of, const float *norm, int width) {
+    return _mm512_fmadd_ps(_mm512_fmadd_ps(load(x), of.scale, of.shift), load(norm), load(norm + width));
+}
+
+ANY void norm_to(Number *to, const float *x, const float *norm, const int width) {
+    const Moments of = moments(x, width);
+    for (int i = 0; i < width; i += LANES) store(to + i, normed(x + i, of, norm + i, width));
+}
+
+ANY void norm_onto(float *to, const float *x, const float *norm, const int width) {
+    const Moments of = moments(x, width);
+    for (int i = 0; i < width; i += LANES)
+        _mm512_storeu_ps(to + i, _mm512_add_ps(load(to + i), normed(x + i, of, norm + i, width)));
+}
