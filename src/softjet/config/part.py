@@ -83,6 +83,8 @@ class Training(Computed):
     """Decoupled weight decay of the matrices."""
     clip: float | None = Field(1.0, gt=0)
     """Largest gradient norm; null: any, as published."""
+    blocks: Literal["auto", "compiled", "pytorch"] = "auto"
+    """Blocks in training: `compiled` for the processor, or by `pytorch`; `auto`: compiled where possible."""
     deterministic: bool = False
     """The same bits on any number of cores: one thread a process, no operation that may give others."""
     sync_batchnorm: bool = False

@@ -160,11 +160,13 @@ class Block(nn.Module):
         self.residual_scale = nn.Parameter(torch.ones(width))
         self.dropout = nn.Dropout(dropout)
 
-    def _add_attention(self, x: Tensor, attended: Tensor) -> Tensor:
+    def add_attention(self, x: Tensor, attended: Tensor) -> Tensor:
+        """What attention gave, scaled by head and normed, added to its input; shapes (..., W) -> (..., W)."""
         scale = self.head_scale.repeat_interleave(attended.shape[-1] // len(self.head_scale))
         return x + self.dropout(self.branch_norm(attended * scale))
 
-    def _add_feed_forward(self, x: Tensor) -> Tensor:
+    def add_feed_forward(self, x: Tensor) -> Tensor:
+        """What the feed-forward layers make of x, added to it scaled; shapes (..., W) -> (..., W)."""
         hidden = self.dropout(functional.gelu(self.expand(self.feed_norm(x))))
         return self.residual_scale * x + self.dropout(self.contract(self.hidden_norm(hidden)))
 
@@ -186,12 +188,12 @@ class ParticleBlock(Block):
         Tensor, shape (B, P, W)
         """
         normed = self.attention_norm(x)
-        return self._add_feed_forward(self._add_attention(x, self.attention(normed, normed, real, bias)))
+        return self.add_feed_forward(self.add_attention(x, self.attention(normed, normed, real, bias)))
 
     def forward_rows(self, rows: Tensor, groups: Sequence[Group]) -> Tensor:
         """Update the particles of all jets, which stand without padding; shapes (n, W) -> (n, W)."""
         attended = self.attention.forward_rows(self.attention_norm(rows), groups)
-        return self._add_feed_forward(self._add_attention(rows, attended))
+        return self.add_feed_forward(self.add_attention(rows, attended))
 
 
 class ClassBlock(Block):
@@ -212,4 +214,4 @@ class ClassBlock(Block):
         """
         source = self.attention_norm(torch.cat((token, x), dim=1))
         real = functional.pad(real, (1, 0), value=True)
-        return self._add_feed_forward(self._add_attention(token, self.attention(token, source, real)))
+        return self.add_feed_forward(self.add_attention(token, self.attention(token, source, real)))

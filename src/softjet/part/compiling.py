@@ -5,8 +5,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -14,7 +13,9 @@ from softjet.errors import InputError
 
 FOLDER = Path(__file__).parent
 
-FLAGS = ("-O3", "-march=native", "-fno-strict-aliasing", "-shared", "-fPIC")
+# OpenMP's threads are PyTorch's own, where that came with the same library: others would wait for a core on
+# which one of these looks for more work.
+FLAGS = ("-O3", "-march=native", "-fno-strict-aliasing", "-fopenmp", "-shared", "-fPIC")
 
 
 @cache
@@ -51,18 +52,5 @@ def _compile(arguments: Sequence[str], source: str) -> None:
     done = subprocess.run([compiler, *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
         said = [line.split("error:")[-1].strip() for line in done.stderr.splitlines() if "error:" in line]
-        problem = f"{compiler} cannot compile it ({(said or ['no error named'])[0]}); take InferenceModel"
+        problem = f"{compiler} cannot compile it ({(said or ['no error named'])[0]}); do without"
         raise InputError("compiled blocks", source, problem)
-
-
-def at_once(calls: Sequence[Callable[[], None]]) -> None:
-    """Make calls of compiled functions, each in a thread of its own, the last in the caller's.
-
-    What a call raises is raised when all have ended.
-    """
-    *others, own = calls
-    with ThreadPoolExecutor(max(1, len(others))) as pool:
-        waiting = [pool.submit(call) for call in others]
-        own()
-    for one in waiting:
-        one.result()

@@ -18,6 +18,7 @@ from softjet.jets.batches import JetLoader
 from softjet.latency.noise import steady_median
 from softjet.latency.stream import forget, spend
 from softjet.part.model import ParticleTransformer
+from softjet.part.native_training import compile_for
 from softjet.part.optimiser import optimiser_of
 from softjet.part.prediction import JetBatch
 from softjet.part.train import class_loss
@@ -101,6 +102,8 @@ def _median(quantity: str, samples: list[float], noise: float) -> dict[str, floa
 
 def training_step(model: nn.Module, config: Training) -> Callable[[JetBatch], float]:
     """A step of training, which gives its loss: loss, gradients, clipping, optimiser."""
+    if isinstance(model, ParticleTransformer):
+        compile_for(model, config)
     optimiser = optimiser_of(model, config)
 
     def step(batch: JetBatch) -> float:

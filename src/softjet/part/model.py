@@ -5,6 +5,7 @@ parameters with 17 features and 10 classes. With the same weights it gives weave
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -66,7 +67,15 @@ class ParticleTransformer(nn.Module):
     ----------
     config : ParTModel
         Shape; `config` stays an attribute.
+
+    Attributes
+    ----------
+    compiled : callable, optional
+        From embedded particles (n, W), pairs (n_pairs, H) and the jets' lengths (B,) to class tokens (B, W)
+        in training, in place of PyTorch's operations (`softjet.part.native_training`).
     """
+
+    compiled: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None
 
     def __init__(self, config: ParTModel) -> None:
         super().__init__()
@@ -125,7 +134,10 @@ class ParticleTransformer(nn.Module):
     def _encode_rows(self, features: Tensor, vectors: Tensor, real: Tensor) -> Tensor:
         """Class tokens of a batch in any order of length: padding is of groups, and for attention alone."""
         rows = self.embed.rows(features, real)
-        groups = grouped(real, *self._embedded_pairs(vectors, real))
+        pairs, embedded = self._embedded_pairs(vectors, real)
+        if self.compiled is not None:
+            return self.norm(self.compiled(rows, embedded, real.sum(1)))
+        groups = grouped(real, pairs, embedded)
         for block in self.blocks:
             assert isinstance(block, ParticleBlock)
             rows = block.forward_rows(rows, groups)

@@ -46,7 +46,9 @@ class NativeModel(InferenceModel):
 
     def __init__(self, model: ParticleTransformer, precision: InferencePrecision = "bfloat16") -> None:
         super().__init__(model, precision)
-        self.sizes = _sizes(model, self.dtype)
+        if self.dtype not in (torch.float32, torch.bfloat16):
+            raise InputError("precision", precision, "give float32 or bfloat16")
+        self.sizes = sizes_of(model)
         library(*self.sizes, self.dtype)
         self.register_buffer("packed", torch.stack([_packed(block, self.dtype) for block in self.blocks]))
 
@@ -62,17 +64,15 @@ class NativeModel(InferenceModel):
         return padded(particle_blocks(x, pairs.float(), lengths, self.packed, heads, hidden), real)
 
 
-def _sizes(model: ParticleTransformer, dtype: torch.dtype) -> tuple[int, int, int]:
-    """Width, heads and width of the feed-forward layers; raise where they are not what `blocks.c` is for."""
-    if dtype not in (torch.float32, torch.bfloat16):
-        raise InputError("precision", str(dtype).removeprefix("torch."), "give float32 or bfloat16")
+def sizes_of(model: ParticleTransformer) -> tuple[int, int, int]:
+    """Width, heads, width of the feed-forward layers; InputError where blocks cannot be compiled for them."""
     places = ("attention.in_proj", "attention.out_proj", "expand", "contract")
     if any(type(block.get_submodule(place)) is not nn.Linear for block in model.blocks for place in places):
-        raise InputError("compiled blocks", "model", "has factored matrices; take InferenceModel")
+        raise InputError("compiled blocks", "model", "has factored matrices; do without")
     width, heads = model.config.embed_dims[-1], model.config.heads
     if width != CHANNELS * heads or width % COLUMNS:
         problem = f"is {width} wide with {heads} heads, not a multiple of {COLUMNS} with heads of {CHANNELS}"
-        raise InputError("compiled blocks", "model", f"{problem}; take InferenceModel")
+        raise InputError("compiled blocks", "model", f"{problem}; do without")
     return width, heads, width * model.config.expansion
 
 
@@ -135,7 +135,7 @@ def particle_blocks(
     MemoryError
         For want of memory.
     """
-    _check_lengths(lengths, len(x), len(pairs))
+    check_lengths(lengths, len(x), len(pairs))
     out, pairs, lengths = x.float().clone(), pairs.contiguous(), lengths.contiguous()
     most = int(lengths.max()) if len(lengths) else 0
     pointers = [ctypes.c_void_p(t.data_ptr()) for t in (weights, out, pairs, lengths)]
@@ -145,22 +145,31 @@ def particle_blocks(
     return out.to(x.dtype)
 
 
-def _check_lengths(lengths: Tensor, particles: int, pairs: int) -> None:
-    """Compiled code reads as far as lengths say."""
-    wanted = int(lengths.sum()), int((lengths * (lengths + 1) // 2).sum())
+def check_lengths(lengths: Tensor, particles: int, pairs: int) -> None:
+    """Refuse lengths of jets that are not those of so many particles and pairs: as far is memory read."""
+    wanted = int(lengths.sum()), int(pairs_of(lengths).sum())
     if (particles, pairs) != wanted or (lengths < 0).any() or (lengths > MOST).any():
         problem = f"ask for {wanted[0]} particles and {wanted[1]} pairs of jets of {MOST} at most"
         raise InputError("compiled blocks", "lengths", f"{problem}; {particles} and {pairs} are given")
+
+
+def pairs_of(lengths: Tensor) -> Tensor:
+    """Pairs of jets of so many particles, each once, a particle with itself too."""
+    return lengths * (lengths + 1) // 2
 
 
 @register_flop_formula(torch.ops.softjet.particle_blocks, get_raw=True)
 def _flops(*given: Any, **_: Any) -> float:
     """Of matrices and of attention, a multiplication and an addition two."""
     x, _pairs, lengths, weights, _heads, hidden = given
-    width = x.shape[1]
-    matrices = len(x) * (4 * width * width + 2 * width * hidden)
+    return flops(lengths, x.shape[1], hidden, len(weights))
+
+
+def flops(lengths: Tensor, width: int, hidden: int, depth: int) -> float:
+    """Of jets of so many particles through so many blocks, a multiplication and an addition two."""
+    matrices = float(lengths.sum()) * (4 * width * width + 2 * width * hidden)
     attention = 2 * width * float(lengths.double().square().sum())
-    return 2 * len(weights) * (matrices + attention)
+    return 2 * depth * (matrices + attention)
 
 
 def library(width: int, heads: int, hidden: int, dtype: torch.dtype) -> ctypes.CDLL:

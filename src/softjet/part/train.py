@@ -20,6 +20,7 @@ from softjet.errors import InputError
 from softjet.part.checkpoint import load_part, save_checkpoints, save_part
 from softjet.part.finetune import start_from
 from softjet.part.model import ParticleTransformer
+from softjet.part.native_training import compile_for
 from softjet.part.optimiser import optimiser_of, set_rate
 from softjet.part.prediction import JetBatch, predict_loader
 from softjet.part.schedule import learning_rate, total_steps
@@ -122,6 +123,7 @@ class _Job(Resumable):
         if start is not None:
             start_from(self.model, start)
         self.model.to(device_of(run.training.device, local_rank()))
+        compile_for(self.model, run.training)
         self.optimiser = optimiser_of(self.model, run.training)
         self.network = self.team.network(self.model, run.training)
         self.averages = RunningAverages(self.model, run.training.microbatches, self.team)

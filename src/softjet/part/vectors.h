@@ -3,6 +3,7 @@
  * Products are of bfloat16 with float32 sums (BFLOAT16 defined), or of float32; everything else is float32.
  * A *unit* is 32 bits of a row that are multiplied together: two neighbours in bfloat16, or one float32.
  */
+#pragma once
 #include <immintrin.h>
 #include <math.h>
 #include <stdint.h>
@@ -43,6 +44,9 @@ ANY void store(Number *to, Vector x) { _mm512_storeu_ps(to, x); }
 #define all(x) _mm512_set1_ps(x)
 #define zero() _mm512_setzero_ps()
 
+ANY void put(float *to, Vector x) { _mm512_storeu_ps(to, x); }
+ANY void add(float *to, Vector x) { put(to, _mm512_add_ps(load(to), x)); }
+
 /* exp(x), as Cephes' expf; NaN stays NaN, since a maximum of two is the second where one is none. */
 ANY Vector exponential(Vector x) {
     x = _mm512_max_ps(all(-87.0f), x);
@@ -58,8 +62,8 @@ ANY Vector exponential(Vector x) {
     return _mm512_scalef_ps(p, n);
 }
 
-/* x Phi(x), with erf of Abramowitz and Stegun 7.1.26 (absolute error 1.5e-7). */
-ANY Vector gelu(Vector x) {
+/* Phi(x), with erf of Abramowitz and Stegun 7.1.26 (absolute error 1.5e-7); and exp(-x^2 / 2). */
+ANY Vector phi(Vector x, Vector *density) {
     Vector z = _mm512_mul_ps(_mm512_abs_ps(x), all(0.70710678f));
     Vector t = _mm512_div_ps(all(1.0f), _mm512_fmadd_ps(z, all(0.3275911f), all(1.0f)));
     Vector p = all(1.061405429f);
@@ -67,10 +71,15 @@ ANY Vector gelu(Vector x) {
     p = _mm512_fmadd_ps(p, t, all(1.421413741f));
     p = _mm512_fmadd_ps(p, t, all(-0.284496736f));
     p = _mm512_fmadd_ps(p, t, all(0.254829592f));
-    Vector tail = _mm512_mul_ps(_mm512_mul_ps(p, t), exponential(_mm512_fnmadd_ps(z, z, zero())));
-    Vector below = _mm512_mul_ps(tail, all(0.5f));
+    *density = exponential(_mm512_fnmadd_ps(z, z, zero()));
+    Vector below = _mm512_mul_ps(_mm512_mul_ps(_mm512_mul_ps(p, t), *density), all(0.5f));
     __mmask16 negative = _mm512_cmp_ps_mask(x, zero(), _CMP_LT_OQ);
-    return _mm512_mul_ps(x, _mm512_mask_blend_ps(negative, _mm512_sub_ps(all(1.0f), below), below));
+    return _mm512_mask_blend_ps(negative, _mm512_sub_ps(all(1.0f), below), below);
+}
+
+ANY Vector gelu(Vector x) {
+    Vector density;
+    return _mm512_mul_ps(x, phi(x, &density));
 }
 
 /* to[rows][COLUMNS] = bias + a[rows][units] b: as many sums as registers hold beside what they are made of. */
@@ -136,4 +145,25 @@ ANY void norm_onto(float *to, const float *x, const float *norm, const int width
     const Moments of = moments(x, width);
     for (int i = 0; i < width; i += LANES)
         _mm512_storeu_ps(to + i, _mm512_add_ps(load(to + i), normed(x + i, of, norm + i, width)));
+}
+
+/* Gradient of what goes into a norm; adds to those of its weights and biases. `to` may be `upstream`. */
+ANY void norm_back(const float *x, const float *upstream, const float *norm, float *of_norm, const int width,
+                   float *to) {
+    const Moments of = moments(x, width);
+    Vector sum = zero(), along = zero();
+    for (int i = 0; i < width; i += LANES) {
+        Vector unit = _mm512_fmadd_ps(load(x + i), of.scale, of.shift), up = load(upstream + i);
+        put(of_norm + i, _mm512_fmadd_ps(up, unit, load(of_norm + i)));
+        add(of_norm + width + i, up);
+        Vector weighted = _mm512_mul_ps(up, load(norm + i));
+        sum = _mm512_add_ps(sum, weighted);
+        along = _mm512_fmadd_ps(weighted, unit, along);
+    }
+    const Vector mean = all(_mm512_reduce_add_ps(sum) / width), slope = all(_mm512_reduce_add_ps(along) / width);
+    for (int i = 0; i < width; i += LANES) {
+        Vector unit = _mm512_fmadd_ps(load(x + i), of.scale, of.shift);
+        Vector own = _mm512_fmsub_ps(load(upstream + i), load(norm + i), _mm512_fmadd_ps(unit, slope, mean));
+        put(to + i, _mm512_mul_ps(own, of.scale));
+    }
 }

@@ -57,7 +57,7 @@ def files(tmp_path_factory):
 
 
 def task_of(folder, files, **settings):
-    run = ParTRun(model=MODEL, training=SETTINGS.model_copy(update=settings))
+    run = ParTRun(model=MODEL, training=SETTINGS.model_copy(update={"blocks": "pytorch", **settings}))
     return Task(run=run, folder=str(folder / "out"), state=str(folder / "state"), **files)
 
 
