@@ -16,35 +16,36 @@ ANY void as_columns(const Number *rows, int stride, int n, int pad, Unit *to) {
 }
 
 /* Rows that are summed over: those of a unit beside each other, channel by channel. */
-ANY void as_pairs(const Number *rows, int stride, int n, int pad, Number *to) {
-    memset(to, 0, sizeof(Number) * CHANNELS * pad);
-    for (int j = 0; j < n; j++, rows += stride) {
-        Number *pair = to + j / PACKED * PACKED * CHANNELS + j % PACKED;
-        for (int k = 0; k < CHANNELS; k++) pair[k * PACKED] = rows[k];
-    }
+ANY void as_pairs(const Number *rows, int stride, int n, int pad, Unit *to) {
+    for (int j = 0; j < n; j += PACKED, rows += PACKED * stride, to += CHANNELS)
+        pair(rows, j + 1 < n ? rows + stride : NULL, to);
+    memset(to, 0, sizeof(Unit) * CHANNELS * ((pad - n) / PACKED));
 }
 
 /* Products of a row with sixteen columns. */
 ANY Vector dots(const Unit *row, const Unit *columns, int pad) {
-    Vector dot = zero();
-    for (int k = 0; k < CHANNELS / PACKED; k++) dot = multiply_add(dot, row[k], columns + k * pad);
-    return dot;
+    Vector even = zero(), odd = zero();
+    for (int k = 0; k < CHANNELS / PACKED; k += 2) {
+        even = multiply_add(even, row[k], columns + k * pad);
+        odd = multiply_add(odd, row[k + 1], columns + (k + 1) * pad);
+    }
+    return _mm512_add_ps(even, odd);
 }
 
 /* Sum over all particles, weighted. */
-ANY Vector weighted(const Number *weights, const Number *pairs, int pad) {
-    const Unit *a = (const Unit *)weights, *b = (const Unit *)pairs;
+ANY Vector weighted(const Number *weights, const Unit *pairs, int pad) {
+    const Unit *a = (const Unit *)weights;
     Vector parts[4] = {zero(), zero(), zero(), zero()};
     for (int j = 0; j < pad / PACKED; j += 4)
         for (int part = 0; part < 4; part++)
-            parts[part] = multiply_add(parts[part], a[j + part], b + (j + part) * CHANNELS);
+            parts[part] = multiply_add(parts[part], a[j + part], pairs + (j + part) * CHANNELS);
     return _mm512_add_ps(_mm512_add_ps(parts[0], parts[1]), _mm512_add_ps(parts[2], parts[3]));
 }
 
 /* What a head's particles have to say, and room for the weights of a query. */
 typedef struct {
-    Unit *keys;
-    Number *values, *weights;
+    Unit *keys, *values;
+    Number *weights;
 } Head;
 
 /* What a query takes from all keys; `bias` is its row, far below zero behind the last particle. The logarithm of

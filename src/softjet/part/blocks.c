@@ -69,7 +69,7 @@ static size_t furnish(Room *room, char *memory, size_t most) {
     room->rows = room_for(&used, memory, most * wide * sizeof(Number));
     room->projected = room_for(&used, memory, most * 3 * W * sizeof(Number));
     room->head.keys = room_for(&used, memory, pad * CHANNELS * sizeof(Unit));
-    room->head.values = room_for(&used, memory, pad * CHANNELS * sizeof(Number));
+    room->head.values = room_for(&used, memory, pad * CHANNELS * sizeof(Unit));
     room->head.weights = room_for(&used, memory, pad * sizeof(Number));
     room->wide = room_for(&used, memory, most * (F > 3 * W ? F : 3 * W) * sizeof(float));
     room->out = room_for(&used, memory, most * W * sizeof(float));

@@ -49,21 +49,12 @@ ANY Vector number(const Number *from) {
 #endif
 }
 
-/* Sixteen units of two rows (of one, in float32); without a second it is zero. */
-ANY void pair(const Number *first, const Number *second, Unit *to) {
-#ifdef BFLOAT16
-    const __m512i low = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)first));
-    __m512i high = _mm512_setzero_si512();
-    if (second) high = _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)second)), 16);
-    _mm512_storeu_si512(to, _mm512_or_si512(low, high));
-#else
-    put((float *)to, load(first));
-#endif
-}
+/* Units from a row of units to the next: those of a column would share few lines of a cache, were it a power of two. */
+#define PITCH(width) ((width) + LANES)
 
 /* Rows of numbers as units of rows. */
 ANY void pair_rows(const Number *rows, int n, int width, Unit *to) {
-    for (int i = 0; i < n; i += PACKED, rows += PACKED * width, to += width)
+    for (int i = 0; i < n; i += PACKED, rows += PACKED * width, to += PITCH(width))
         for (int k = 0; k < width; k += LANES) pair(rows + k, i + 1 < n ? rows + width + k : NULL, to + k);
 }
 
@@ -89,10 +80,10 @@ static void add_products(const Unit *upstream, int outputs, const Unit *input, i
     for (int column = 0; column < inputs; column += COLUMNS) {
         int row = 0;
         for (; row + 6 <= outputs; row += 6)
-            sum_tile(6, COLUMNS, 1, upstream + row, outputs, units, input + column, inputs,
+            sum_tile(6, COLUMNS, 1, upstream + row, PITCH(outputs), units, input + column, PITCH(inputs),
                      to + (long)row * inputs + column, inputs);
         for (; row + 2 <= outputs; row += 2)
-            sum_tile(2, COLUMNS, 1, upstream + row, outputs, units, input + column, inputs,
+            sum_tile(2, COLUMNS, 1, upstream + row, PITCH(outputs), units, input + column, PITCH(inputs),
                      to + (long)row * inputs + column, inputs);
     }
 }
@@ -154,9 +145,9 @@ static Chunk next_chunk(const int64_t *lengths, int left) {
 
 /* What a chunk needs on its way. */
 typedef struct {
-    Number *rows, *upstream, *weights, *steps, *queries, *given, *others;
+    Number *rows, *upstream, *weights, *steps;
     Head head;
-    Unit *values, *left, *right;
+    Unit *values, *queries, *given, *others, *left, *right;
     float *wide, *out, *middle, *bias, *of_bias;
 } Room;
 
@@ -167,15 +158,15 @@ static size_t furnish(Room *room, char *memory) {
     room->upstream = room_for(&used, memory, ROOM * wide * sizeof(Number));
     room->weights = room_for(&used, memory, (most + 1) * most * sizeof(Number));
     room->steps = room_for(&used, memory, (most + 1) * most * sizeof(Number));
-    room->queries = room_for(&used, memory, most * CHANNELS * sizeof(Number));
-    room->given = room_for(&used, memory, most * CHANNELS * sizeof(Number));
-    room->others = room_for(&used, memory, most * CHANNELS * sizeof(Number));
+    room->queries = room_for(&used, memory, most * CHANNELS * sizeof(Unit));
+    room->given = room_for(&used, memory, most * CHANNELS * sizeof(Unit));
+    room->others = room_for(&used, memory, most * CHANNELS * sizeof(Unit));
     room->head.keys = room_for(&used, memory, most * CHANNELS * sizeof(Unit));
-    room->head.values = room_for(&used, memory, most * CHANNELS * sizeof(Number));
+    room->head.values = room_for(&used, memory, most * CHANNELS * sizeof(Unit));
     room->head.weights = room_for(&used, memory, most * sizeof(Number));
     room->values = room_for(&used, memory, most * CHANNELS * sizeof(Unit));
-    room->left = room_for(&used, memory, (ROOM + PACKED) / PACKED * wide * sizeof(Unit));
-    room->right = room_for(&used, memory, (ROOM + PACKED) / PACKED * wide * sizeof(Unit));
+    room->left = room_for(&used, memory, (ROOM + PACKED) / PACKED * PITCH(wide) * sizeof(Unit));
+    room->right = room_for(&used, memory, (ROOM + PACKED) / PACKED * PITCH(wide) * sizeof(Unit));
     room->wide = room_for(&used, memory, ROOM * wide * sizeof(float));
     room->out = room_for(&used, memory, ROOM * W * sizeof(float));
     room->middle = room_for(&used, memory, ROOM * W * sizeof(float));
@@ -316,12 +307,12 @@ ANY void query_back(const Number *query, const Number *given, float log_sum, int
 }
 
 /* to[j] = sum over queries of weights[query][j] rows[query], for particles j. */
-ANY void sum_queries(const Unit *weights, int n, int pad, const Number *rows, float *to) {
+ANY void sum_queries(const Unit *weights, int n, int pad, const Unit *rows, float *to) {
     int j = 0;
     for (; j + 12 <= n; j += 12)
-        sum_tile(12, CHANNELS, 0, weights + j, pad, units_of(n), (const Unit *)rows, CHANNELS, to + (long)j * 3 * W, 3 * W);
+        sum_tile(12, CHANNELS, 0, weights + j, PITCH(pad), units_of(n), rows, CHANNELS, to + (long)j * 3 * W, 3 * W);
     for (; j < n; j++)
-        sum_tile(1, CHANNELS, 0, weights + j, pad, units_of(n), (const Unit *)rows, CHANNELS, to + (long)j * 3 * W, 3 * W);
+        sum_tile(1, CHANNELS, 0, weights + j, PITCH(pad), units_of(n), rows, CHANNELS, to + (long)j * 3 * W, 3 * W);
 }
 
 /* Gradients of a head's queries, keys and values, to `to` (n, 3 W). */

@@ -47,6 +47,18 @@ ANY void store(Number *to, Vector x) { _mm512_storeu_ps(to, x); }
 ANY void put(float *to, Vector x) { _mm512_storeu_ps(to, x); }
 ANY void add(float *to, Vector x) { put(to, _mm512_add_ps(load(to), x)); }
 
+/* Sixteen units of two rows (of one, in float32); without a second it is zero. */
+ANY void pair(const Number *first, const Number *second, Unit *to) {
+#ifdef BFLOAT16
+    const __m512i low = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)first));
+    __m512i high = _mm512_setzero_si512();
+    if (second) high = _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)second)), 16);
+    _mm512_storeu_si512(to, _mm512_or_si512(low, high));
+#else
+    put((float *)to, load(first));
+#endif
+}
+
 /* exp(x), as Cephes' expf; NaN stays NaN, since a maximum of two is the second where one is none. */
 ANY Vector exponential(Vector x) {
     x = _mm512_max_ps(all(-87.0f), x);
