@@ -286,14 +286,13 @@ static void feed_forward_back(const float *p, const float *packed, float *g, flo
 
 /* A query's part in the gradients: its weights and the gradients of its logits, which are added to `of_bias` and
  * left, over sqrt(channels), in `steps`. */
-ANY void query_back(const Number *query, const Number *given, float log_sum, int n, int pad, const float *bias,
+ANY void query_back(const Number *query, const Number *given, float log_sum, int pad, const float *bias,
                     float *of_bias, Number *weights, Number *steps, const Room *room) {
     Vector weight[MOST / LANES], gain[MOST / LANES], sum = zero();
     for (int c = 0; c < pad / LANES; c++) {
-        const __mmask16 real = n - LANES * c >= LANES ? 0xffff : (1 << (n - LANES * c)) - 1;
         Vector logit = _mm512_fmadd_ps(dots((const Unit *)query, room->head.keys + LANES * c, pad), all(SCALE),
                                        load(bias + LANES * c));
-        weight[c] = _mm512_maskz_mov_ps(real, exponential(_mm512_sub_ps(logit, all(log_sum))));
+        weight[c] = exponential(_mm512_sub_ps(logit, all(log_sum)));
         gain[c] = dots((const Unit *)given, room->values + LANES * c, pad);
         sum = _mm512_fmadd_ps(weight[c], gain[c], sum);
     }
@@ -326,7 +325,7 @@ static void head_back(const Number *projected, const Number *given, const float 
     as_pairs(given, W, n, pad, room->given);
     for (int i = 0; i < n; i++) {
         Number *steps = room->steps + (long)i * pad;
-        query_back(projected + (long)i * 3 * W, given + (long)i * W, log_sums[i * H], n, pad, bias + (long)i * pad,
+        query_back(projected + (long)i * 3 * W, given + (long)i * W, log_sums[i * H], pad, bias + (long)i * pad,
                    of_bias + (long)i * pad, room->weights + (long)i * pad, steps, room);
         put(to + (long)i * 3 * W, weighted(steps, room->others, pad));
     }

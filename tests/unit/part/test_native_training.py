@@ -15,6 +15,7 @@ from softjet.config.part import ParTRun, Training
 from softjet.errors import InputError
 from softjet.lowrank.selection import decompose
 from softjet.part import compiling
+from softjet.part.feeding import training_step
 from softjet.part.native_tokens import token_attention
 from softjet.part.native_training import CompiledTraining, blocks_forward, compile_for
 from softjet.part.packing import grouped, rows_of
@@ -200,6 +201,12 @@ def test_what_they_are_not_made_for_is_refused(monkeypatch, caplog):
     compile_for(model := learner(), Training(blocks="pytorch"))
     assert model.compiled is None
     compiling.compiled.cache_clear()
+
+
+def test_steps_of_a_benchmark_are_compiled_as_those_of_a_training():
+    compiled(learner())
+    training_step(model := learner(), Training(precision="float32"))
+    assert model.compiled is not None
 
 
 def test_a_training_learns_alike_either_way(tmp_path):
