@@ -6,11 +6,15 @@
  */
 #include "attention.h"
 
+#define WIDE (F > 3 * W ? F : 3 * W)
+
+static const float nothing[WIDE];
+
 /* What a jet needs on its way. */
 typedef struct {
-    Number *rows, *projected;
+    Number *rows, *projected, *given;
     Head head;
-    float *wide, *out, *bias;
+    float *wide, *out, *inner, *bias;
 } Room;
 
 ANY void attend(int n, int pad, Room *room) {
@@ -25,62 +29,79 @@ ANY void attend(int n, int pad, Room *room) {
     }
 }
 
-/* Weights of a block, in the order in which softjet.part.native packs them. */
-ANY const float *next(const float **at, long size) {
-    const float *here = *at;
-    *at += size;
+/* Weights, in the order in which softjet.part.native packs them, and the shapes of the matrices: outputs of each, and
+ * its rank, 0 where it is dense. */
+typedef struct {
+    const float *weights;
+    const int32_t *shapes;
+} At;
+
+ANY const float *next(At *at, long size) {
+    const float *here = at->weights;
+    at->weights += size;
     return here;
 }
 
-/* Take the particles x (n, W) of a jet through a block; returns where the next block's weights begin. */
-static const float *pass(const float *at, float *x, int n, int pad, Room *room) {
-    const float *attention_norm = next(&at, 2 * W);
+/* to[n][width] = products of `rows` with the matrices that are next, side by side. */
+static void linear(At *at, const Number *rows, int n, int inputs, int width, float *to, Room *room) {
+    for (int column = 0; column < width; at->shapes += 2) {
+        const int outputs = at->shapes[0], rank = at->shapes[1], inner = rank ? rank : inputs;
+        if (rank) {
+            product(rows, n, inputs, next(at, (long)inputs * rank / PACKED), rank, nothing, room->inner, rank);
+            for (int i = 0; i < n * rank; i += LANES) store(room->given + i, load(room->inner + i));
+        }
+        const float *matrix = next(at, (long)inner * outputs / PACKED), *bias = next(at, outputs);
+        product(rank ? room->given : rows, n, inner, matrix, outputs, bias, to + column, width);
+        column += outputs;
+    }
+}
+
+/* Take the particles x (n, W) of a jet through a block, and go on to the next one's weights. */
+static void pass(At *at, float *x, int n, int pad, Room *room) {
+    const float *attention_norm = next(at, 2 * W);
     for (int i = 0; i < n; i++) norm_to(room->rows + (long)i * W, x + (long)i * W, attention_norm, W);
-    const float *project = next(&at, 3L * W * W / PACKED), *project_bias = next(&at, 3 * W);
-    product(room->rows, n, W, project, 3 * W, project_bias, room->wide);
+    linear(at, room->rows, n, W, 3 * W, room->wide, room);
     for (int i = 0; i < n * 3 * W; i += LANES) store(room->projected + i, load(room->wide + i));
     attend(n, pad, room);
-    const float *out = next(&at, (long)W * W / PACKED), *out_bias = next(&at, W);
-    product(room->rows, n, W, out, W, out_bias, room->out);
-    const float *branch_norm = next(&at, 2 * W), *feed_norm = next(&at, 2 * W);
+    linear(at, room->rows, n, W, W, room->out, room);
+    const float *branch_norm = next(at, 2 * W), *feed_norm = next(at, 2 * W);
     for (int i = 0; i < n; i++) {
         norm_onto(x + (long)i * W, room->out + (long)i * W, branch_norm, W);
         norm_to(room->rows + (long)i * W, x + (long)i * W, feed_norm, W);
     }
-    const float *expand = next(&at, (long)F * W / PACKED), *expand_bias = next(&at, F);
-    product(room->rows, n, W, expand, F, expand_bias, room->wide);
-    const float *hidden_norm = next(&at, 2 * F);
+    linear(at, room->rows, n, W, F, room->wide, room);
+    const float *hidden_norm = next(at, 2 * F);
     for (int i = 0; i < n; i++) {
         float *row = room->wide + (long)i * F;
-        for (int k = 0; k < F; k += LANES) _mm512_storeu_ps(row + k, gelu(load(row + k)));
+        for (int k = 0; k < F; k += LANES) put(row + k, gelu(load(row + k)));
         norm_to(room->rows + (long)i * F, row, hidden_norm, F);
     }
-    const float *contract = next(&at, (long)F * W / PACKED), *contract_bias = next(&at, W);
-    product(room->rows, n, F, contract, W, contract_bias, room->out);
-    const float *residual = next(&at, W);
+    linear(at, room->rows, n, F, W, room->out, room);
+    const float *residual = next(at, W);
     for (int i = 0; i < n * W; i += LANES)
-        _mm512_storeu_ps(x + i, _mm512_fmadd_ps(load(x + i), load(residual + i % W), load(room->out + i)));
-    return at;
+        put(x + i, _mm512_fmadd_ps(load(x + i), load(residual + i % W), load(room->out + i)));
 }
 
 /* Share a piece of memory out; without one, say how much it takes for jets of `most` particles. */
 static size_t furnish(Room *room, char *memory, size_t most) {
-    size_t used = 0, pad = padded((int)most), wide = F > W ? F : W;
-    room->rows = room_for(&used, memory, most * wide * sizeof(Number));
+    size_t used = 0, pad = padded((int)most);
+    room->rows = room_for(&used, memory, most * WIDE * sizeof(Number));
     room->projected = room_for(&used, memory, most * 3 * W * sizeof(Number));
+    room->given = room_for(&used, memory, most * WIDE * sizeof(Number));
     room->head.keys = room_for(&used, memory, pad * CHANNELS * sizeof(Unit));
     room->head.values = room_for(&used, memory, pad * CHANNELS * sizeof(Unit));
     room->head.weights = room_for(&used, memory, pad * sizeof(Number));
-    room->wide = room_for(&used, memory, most * (F > 3 * W ? F : 3 * W) * sizeof(float));
+    room->wide = room_for(&used, memory, most * WIDE * sizeof(float));
     room->out = room_for(&used, memory, most * W * sizeof(float));
+    room->inner = room_for(&used, memory, most * WIDE * sizeof(float));
     room->bias = room_for(&used, memory, most * pad * H * sizeof(float));
     return used;
 }
 
-/* Take jets through `depth` blocks: x (all particles, W) in place, pairs (all pairs, H), lengths (jets).
- * Returns 0, or 1 where there is no memory. */
-int particle_blocks(const float *weights, int depth, float *x, const float *pairs, const int64_t *lengths, int jets,
-                    int most) {
+/* Take jets through `depth` blocks: x (all particles, W) in place, pairs (all pairs, H), lengths (jets); no rank may be
+ * larger than WIDE. Returns 0, or 1 where there is no memory. */
+int particle_blocks(const float *weights, const int32_t *shapes, int depth, float *x, const float *pairs,
+                    const int64_t *lengths, int jets, int most) {
     Room room;
     size_t bytes = furnish(&room, NULL, most);
     char *memory = aligned_alloc(64, bytes);
@@ -89,8 +110,8 @@ int particle_blocks(const float *weights, int depth, float *x, const float *pair
     for (int jet = 0; jet < jets; jet++) {
         const int n = (int)lengths[jet], pad = padded(n);
         pairs = spread(pairs, n, pad, room.bias);
-        const float *at = weights;
-        for (int block = 0; block < depth; block++) at = pass(at, x, n, pad, &room);
+        At at = {weights, shapes};
+        for (int block = 0; block < depth; block++) pass(&at, x, n, pad, &room);
         x += (long)n * W;
     }
     free(memory);

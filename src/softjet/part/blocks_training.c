@@ -212,15 +212,15 @@ static void forward(const float *p, const float *packed, float *x, Chunk chunk, 
     const int n = chunk.rows;
     memcpy(kept.x, x, sizeof(float) * n * W);
     for (int i = 0; i < n; i++) norm_to(room->rows + (long)i * W, x + (long)i * W, p + ATTENTION_NORM, W);
-    product(room->rows, n, W, packed + TO_PROJECT, 3 * W, p + PROJECT_BIAS, room->wide);
+    product(room->rows, n, W, packed + TO_PROJECT, 3 * W, p + PROJECT_BIAS, room->wide, 3 * W);
     for (int i = 0; i < n * 3 * W; i += LANES) store(kept.projected + i, load(room->wide + i));
     attend(chunk, kept, room);
-    product(kept.mixed, n, W, packed + TO_OUT, W, p + OUT_BIAS, kept.out);
+    product(kept.mixed, n, W, packed + TO_OUT, W, p + OUT_BIAS, kept.out, W);
     for (int i = 0; i < n; i++) {
         norm_onto(x + (long)i * W, kept.out + (long)i * W, p + BRANCH_NORM, W);
         norm_to(room->rows + (long)i * W, x + (long)i * W, p + FEED_NORM, W);
     }
-    product(room->rows, n, W, packed + TO_EXPAND, F, p + EXPAND_BIAS, room->wide);
+    product(room->rows, n, W, packed + TO_EXPAND, F, p + EXPAND_BIAS, room->wide, F);
     for (int i = 0; i < n; i++) {
         float *row = room->wide + (long)i * F;
         for (int k = 0; k < F; k += LANES) {
@@ -229,7 +229,7 @@ static void forward(const float *p, const float *packed, float *x, Chunk chunk, 
         }
         norm_to(room->rows + (long)i * F, row, p + HIDDEN_NORM, F);
     }
-    product(room->rows, n, F, packed + TO_CONTRACT, W, p + CONTRACT_BIAS, room->out);
+    product(room->rows, n, F, packed + TO_CONTRACT, W, p + CONTRACT_BIAS, room->out, W);
     for (int i = 0; i < n * W; i += LANES)
         put(x + i, _mm512_fmadd_ps(load(x + i), load(p + RESIDUAL + i % W), load(room->out + i)));
 }
@@ -267,11 +267,11 @@ static void feed_forward_back(const float *p, const float *packed, float *g, flo
         put(d + i, _mm512_mul_ps(up, load(p + RESIDUAL + i % W)));
     }
     pair_rows(room->upstream, n, W, room->left);
-    product(room->upstream, n, W, packed + BACK + TO_CONTRACT, F, nothing, room->wide);
+    product(room->upstream, n, W, packed + BACK + TO_CONTRACT, F, nothing, room->wide, F);
     hidden_back(p, g, n, kept, room);
     pair_rows(room->rows, n, F, room->right);
     add_products(room->left, W, room->right, F, n, g + CONTRACT);
-    product(room->upstream, n, F, packed + BACK + TO_EXPAND, W, nothing, room->out);
+    product(room->upstream, n, F, packed + BACK + TO_EXPAND, W, nothing, room->out, W);
     for (int i = 0; i < n; i++) {
         const float *x = room->middle + (long)i * W;
         float *up = room->out + (long)i * W;
@@ -366,7 +366,7 @@ static void attention_back(const float *p, const float *packed, float *g, float 
     pair_rows(room->upstream, n, W, room->left);
     pair_rows(kept.mixed, n, W, room->right);
     add_products(room->left, W, room->right, W, n, g + OUT);
-    product(room->upstream, n, W, packed + BACK + TO_OUT, W, nothing, room->out);
+    product(room->upstream, n, W, packed + BACK + TO_OUT, W, nothing, room->out, W);
     for (int i = 0; i < n * W; i += LANES) store(room->upstream + i, load(room->out + i));
     attend_back(chunk, kept, room);
     for (int i = 0; i < n; i++) {
@@ -376,7 +376,7 @@ static void attention_back(const float *p, const float *packed, float *g, float 
             store(room->upstream + (long)i * 3 * W + k, load(up + k));
         }
     }
-    product(room->upstream, n, 3 * W, packed + BACK + TO_PROJECT, W, nothing, room->out);
+    product(room->upstream, n, 3 * W, packed + BACK + TO_PROJECT, W, nothing, room->out, W);
     for (int i = 0; i < n; i++) {
         const float *x = kept.x + (long)i * W;
         float *up = room->out + (long)i * W;

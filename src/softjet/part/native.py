@@ -1,13 +1,16 @@
 """Inference with the particle blocks as one compiled function, which keeps a jet in a core's cache."""
 
 import ctypes
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.utils.flop_counter import register_flop_formula
 
 from softjet.errors import InputError
+from softjet.lowrank.low_rank import LowRankLinear
+from softjet.lowrank.pivot import PivotLinear
 from softjet.part.compiling import compiled
 from softjet.part.inference import InferenceModel, InferencePrecision, padded
 from softjet.part.model import ParticleTransformer
@@ -19,8 +22,8 @@ MOST = 128
 COLUMNS = 64
 """Columns of a matrix that are computed together (`blocks.c`)."""
 
-CHANNELS = 16
-"""Of a head: a vector."""
+LANES = CHANNELS = 16
+"""Numbers of a vector, and channels of a head."""
 
 
 class NativeModel(InferenceModel):
@@ -34,7 +37,7 @@ class NativeModel(InferenceModel):
     Parameters
     ----------
     model : ParticleTransformer
-        Trained, dense, its heads 16 channels wide, and 64 a divisor of the other widths, as published.
+        Trained, dense or of low rank; heads are 16 channels wide, the whole a multiple of 64, as published.
     precision : "float32" or "bfloat16"
         Of the products.
 
@@ -50,9 +53,12 @@ class NativeModel(InferenceModel):
             raise InputError("precision", precision, "give float32 or bfloat16")
         self.sizes = sizes_of(model)
         library(*self.sizes, self.dtype)
-        self.register_buffer("packed", torch.stack([_packed(block, self.dtype) for block in self.blocks]))
+        blocks = [_packed(block, self.dtype) for block in self.blocks]
+        self.register_buffer("packed", torch.cat([weights for weights, _ in blocks]))
+        self.register_buffer("shapes", torch.stack([shapes for _, shapes in blocks]))
 
     packed: Tensor
+    shapes: Tensor
 
     def passed(self, features: Tensor, vectors: Tensor, real: Tensor) -> Tensor:
         """Particles behind the last of their blocks, shape (B, P, W)."""
@@ -61,14 +67,12 @@ class NativeModel(InferenceModel):
         pairs = self.embedded_pairs(pair_features(vectors, real_pairs(real), self.config.pair_mass))
         x, lengths = self.embedded_rows(features, real), real.sum(1)
         _, heads, hidden = self.sizes
-        return padded(particle_blocks(x, pairs.float(), lengths, self.packed, heads, hidden), real)
+        weights = self.packed, self.shapes
+        return padded(particle_blocks(x, pairs.float(), lengths, *weights, heads, hidden), real)
 
 
 def sizes_of(model: ParticleTransformer) -> tuple[int, int, int]:
     """Width, heads, width of the feed-forward layers; InputError where blocks cannot be compiled for them."""
-    places = ("attention.in_proj", "attention.out_proj", "expand", "contract")
-    if any(type(block.get_submodule(place)) is not nn.Linear for block in model.blocks for place in places):
-        raise InputError("compiled blocks", "model", "has factored matrices; do without")
     width, heads = model.config.embed_dims[-1], model.config.heads
     if width != CHANNELS * heads or width % COLUMNS:
         problem = f"is {width} wide with {heads} heads, not a multiple of {COLUMNS} with heads of {CHANNELS}"
@@ -76,13 +80,55 @@ def sizes_of(model: ParticleTransformer) -> tuple[int, int, int]:
     return width, heads, width * model.config.expansion
 
 
-def _packed(block: Any, dtype: torch.dtype) -> Tensor:
-    """Weights of a block in the order in which `blocks.c` reads them, as one row of 32-bit pieces.
+class _Matrix(NamedTuple):
+    """A matrix (N, K), or the factors (R, K) and (N, R) of one, and its offset."""
+
+    first: Tensor | None
+    last: Tensor
+    bias: Tensor
+
+
+def _matrices(layer: nn.Module) -> list[_Matrix]:
+    """Matrices of a layer, side by side in its outputs."""
+    if isinstance(layer, nn.Sequential):
+        return _scaled(_matrices(layer[0]), layer[1].get_parameter("scale"))
+    if isinstance(layer, PivotLinear):
+        return _matrices(layer.as_pair())
+    if isinstance(layer, LowRankLinear):
+        return _low_rank(layer)
+    if type(layer) is not nn.Linear:
+        problem = f"has a {type(layer).__name__} where a linear layer was"
+        raise InputError("compiled blocks", "model", f"{problem}; do without")
+    return [_Matrix(None, layer.weight, layer.bias)]
+
+
+def _scaled(matrices: list[_Matrix], scale: Tensor) -> list[_Matrix]:
+    scales = scale.split([len(matrix.last) for matrix in matrices])
+    return [
+        _Matrix(first, own[:, None] * last, own * bias)
+        for own, (first, last, bias) in zip(scales, matrices, strict=True)
+    ]
+
+
+def _low_rank(layer: LowRankLinear) -> list[_Matrix]:
+    outer, found = iter(layer.outer), []
+    rows = layer.inner.split([piece.width for piece in layer.layout])
+    bias = layer.inner.new_zeros(layer.out_features) if layer.bias is None else layer.bias
+    offsets = bias.split([piece.outputs for piece in layer.layout])
+    for piece, inner, offset in zip(layer.layout, rows, offsets, strict=True):
+        first, last = (None, inner) if piece.rank is None else (inner, next(outer))
+        found.append(_Matrix(first, last, offset))
+    return found
+
+
+def _packed(block: Any, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Weights of a block in the order in which `blocks.c` reads them, in 32-bit pieces; outputs and ranks.
 
     As integers: a module that is cast to another type of floats leaves these alone.
     """
     parts: list[Tensor] = []
-    for norm, linear in (
+    shapes: list[tuple[int, int]] = []
+    for norm, layer in (
         (block.attention_norm, block.in_proj),
         (None, block.out_proj),
         (block.branch_norm, None),
@@ -91,23 +137,40 @@ def _packed(block: Any, dtype: torch.dtype) -> Tensor:
     ):
         if norm is not None:
             parts += [norm.weight.float(), norm.bias.float()]
-        if linear is not None:
-            parts += [_units(linear.weight, dtype), linear.bias.float()]
+        for matrix in [] if layer is None else _matrices(layer):
+            factors, shape = _units_of(matrix, dtype)
+            parts += [*factors, matrix.bias.float()]
+            shapes.append(shape)
     parts.append(block.residual_scale.float())
-    return torch.cat([part.detach().flatten() for part in parts]).view(torch.int32)
+    weights = torch.cat([part.detach().flatten() for part in parts]).view(torch.int32)
+    return weights, torch.tensor(shapes, dtype=torch.int32)
+
+
+def _units_of(matrix: _Matrix, dtype: torch.dtype) -> tuple[list[Tensor], tuple[int, int]]:
+    """A matrix, or its factors, in units; and its outputs and rank, in whole vectors."""
+    first, last = matrix.first, matrix.last
+    if len(last) % LANES:
+        raise InputError("compiled blocks", "model", f"has a matrix of {len(last)} outputs; do without")
+    if first is None:
+        return [_units(last, dtype)], (len(last), 0)
+    spare = -len(first) % LANES
+    inner, outer = functional.pad(first, (0, 0, 0, spare)), functional.pad(last, (0, spare))
+    if len(inner) > max(inner.shape[1], len(outer)):
+        raise InputError("compiled blocks", "model", f"has a rank of {len(first)}, more than a matrix has")
+    return [_units(inner, dtype), _units(outer, dtype)], (len(last), len(inner))
 
 
 def _units(matrix: Tensor, dtype: torch.dtype) -> Tensor:
     """A matrix (N, K) in blocks of columns, neighbours of K together in 32 bits."""
     each = 4 // dtype.itemsize
-    outputs, inputs = matrix.shape
-    blocks = matrix.detach().to(dtype).reshape(outputs // COLUMNS, COLUMNS, inputs // each, each)
-    return blocks.transpose(1, 2).contiguous().flatten().view(torch.float32)
+    pieces = matrix.detach().to(dtype).unflatten(1, (-1, each)).split(COLUMNS)
+    units = [piece.transpose(0, 1).contiguous().flatten() for piece in pieces]
+    return torch.cat(units).view(torch.float32)
 
 
 @torch.library.custom_op("softjet::particle_blocks", mutates_args=())
 def particle_blocks(
-    x: Tensor, pairs: Tensor, lengths: Tensor, weights: Tensor, heads: int, hidden: int
+    x: Tensor, pairs: Tensor, lengths: Tensor, weights: Tensor, shapes: Tensor, heads: int, hidden: int
 ) -> Tensor:
     """Take the particles of jets through blocks.
 
@@ -119,8 +182,10 @@ def particle_blocks(
         Bias of every pair of a jet, a particle with itself too, as of `softjet.part.pairs.real_pairs`.
     lengths : Tensor, int64, shape (B,)
         Particles of each jet, MOST at most.
-    weights : Tensor, int32, shape (blocks, size)
+    weights : Tensor, int32
         Packed.
+    shapes : Tensor, int32, shape (blocks, matrices of one, 2)
+        Outputs and rank (0: dense) of each of their matrices.
     heads, hidden : int
         H, and the width of the feed-forward layers.
 
@@ -138,9 +203,9 @@ def particle_blocks(
     check_lengths(lengths, len(x), len(pairs))
     out, pairs, lengths = x.float().clone(), pairs.contiguous(), lengths.contiguous()
     most = int(lengths.max()) if len(lengths) else 0
-    pointers = [ctypes.c_void_p(t.data_ptr()) for t in (weights, out, pairs, lengths)]
+    pointers = [ctypes.c_void_p(t.data_ptr()) for t in (weights, shapes, out, pairs, lengths)]
     call = library(x.shape[1], heads, hidden, x.dtype).particle_blocks
-    if call(pointers[0], len(weights), *pointers[1:], len(lengths), most):
+    if call(*pointers[:2], len(shapes), *pointers[2:], len(lengths), most):
         raise MemoryError(f"compiled blocks of jets of {most} particles")
     return out.to(x.dtype)
 
@@ -161,15 +226,19 @@ def pairs_of(lengths: Tensor) -> Tensor:
 @register_flop_formula(torch.ops.softjet.particle_blocks, get_raw=True)
 def _flops(*given: Any, **_: Any) -> float:
     """Of matrices and of attention, a multiplication and an addition two."""
-    x, _pairs, lengths, weights, _heads, hidden = given
-    return flops(lengths, x.shape[1], hidden, len(weights))
+    x, _pairs, lengths, _weights, shapes, _heads, hidden = given
+    width, matrices = x.shape[1], 0
+    for outputs, rank in shapes[:, :-1].flatten(0, 1).tolist():
+        matrices += outputs * width if rank == 0 else rank * (width + outputs)
+    for outputs, rank in shapes[:, -1].tolist():
+        matrices += outputs * hidden if rank == 0 else rank * (hidden + outputs)
+    return flops(lengths, width, len(shapes), matrices)
 
 
-def flops(lengths: Tensor, width: int, hidden: int, depth: int) -> float:
-    """Of jets of so many particles through so many blocks, a multiplication and an addition two."""
-    matrices = float(lengths.sum()) * (4 * width * width + 2 * width * hidden)
-    attention = 2 * width * float(lengths.double().square().sum())
-    return 2 * depth * (matrices + attention)
+def flops(lengths: Tensor, width: int, depth: int, matrices: int) -> float:
+    """Of jets of so many particles, each of which matrices multiply so many times; an addition is one too."""
+    attention = 2 * depth * width * float(lengths.double().square().sum())
+    return 2 * (float(lengths.sum()) * matrices + attention)
 
 
 def library(width: int, heads: int, hidden: int, dtype: torch.dtype) -> ctypes.CDLL:

@@ -5,7 +5,7 @@ import logging
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.flop_counter import register_flop_formula
 
@@ -48,6 +48,7 @@ class CompiledTraining:
 
     def __init__(self, model: ParticleTransformer, bfloat16: bool) -> None:
         self._sizes = width, heads, _ = sizes_of(model)
+        _check_dense(model)
         if model.config.dropout:
             raise InputError("compiled blocks", "dropout", "is not 0; do without")
         if model.config.max_particles > MOST:
@@ -87,6 +88,13 @@ class CompiledTraining:
     def parameters(self) -> Tensor:
         """Parameters of the particle blocks, as :func:`blocks_forward` wants them."""
         return torch.stack([torch.cat(_parameters(block)) for block in self._model.blocks])
+
+
+def _check_dense(model: ParticleTransformer) -> None:
+    places = ("attention.in_proj", "attention.out_proj", "expand", "contract")
+    for block in (*model.blocks, *model.class_blocks):
+        if any(type(block.get_submodule(place)) is not nn.Linear for place in places):
+            raise InputError("compiled blocks", "model", "has factored matrices; do without")
 
 
 def compile_for(model: ParticleTransformer, training: Training) -> None:
@@ -303,11 +311,15 @@ blocks_forward.register_autograd(_backward, setup_context=_keep)
 def _forward_flops(*given: Any, **_: Any) -> float:
     """Of matrices and of attention, a multiplication and an addition two."""
     x, _pairs, lengths, parameters, _heads, hidden, _bfloat16 = given
-    return flops(lengths, x.shape[1], hidden, len(parameters))
+    return _flops(lengths, x.shape[1], hidden, len(parameters))
 
 
 @register_flop_formula(torch.ops.softjet.blocks_backward, get_raw=True)
 def _backward_flops(*given: Any, **_: Any) -> float:
     """Twice those of forward: what is computed again does not count."""
     upstream, _pairs, lengths, parameters, _kept, _packed, _heads, hidden, _bfloat16 = given
-    return 2 * flops(lengths, upstream.shape[1], hidden, len(parameters))
+    return 2 * _flops(lengths, upstream.shape[1], hidden, len(parameters))
+
+
+def _flops(lengths: Tensor, width: int, hidden: int, depth: int) -> float:
+    return flops(lengths, width, depth, depth * (4 * width * width + 2 * width * hidden))

@@ -94,35 +94,44 @@ ANY Vector gelu(Vector x) {
     return _mm512_mul_ps(x, phi(x, &density));
 }
 
-/* to[rows][COLUMNS] = bias + a[rows][units] b: as many sums as registers hold beside what they are made of. */
-ANY void tile(const int rows, const Unit *a, int units, const Unit *b, const float *bias, float *to, int width) {
+/* to[rows][columns] = bias + a[rows][units] b: as many sums as registers hold beside what they are made of. */
+ANY void tile(const int rows, const int columns, const Unit *a, int units, const Unit *b, const float *bias, float *to,
+              int stride) {
     Vector sums[6][COLUMNS / LANES];
     for (int r = 0; r < rows; r++)
-        for (int c = 0; c < COLUMNS / LANES; c++) sums[r][c] = load(bias + LANES * c);
+        for (int c = 0; c < columns / LANES; c++) sums[r][c] = load(bias + LANES * c);
     for (int k = 0; k < units; k++)
         for (int r = 0; r < rows; r++)
-            for (int c = 0; c < COLUMNS / LANES; c++)
-                sums[r][c] = multiply_add(sums[r][c], a[r * units + k], b + COLUMNS * k + LANES * c);
+            for (int c = 0; c < columns / LANES; c++)
+                sums[r][c] = multiply_add(sums[r][c], a[r * units + k], b + columns * k + LANES * c);
     for (int r = 0; r < rows; r++)
-        for (int c = 0; c < COLUMNS / LANES; c++) _mm512_storeu_ps(to + r * width + LANES * c, sums[r][c]);
+        for (int c = 0; c < columns / LANES; c++) put(to + r * stride + LANES * c, sums[r][c]);
 }
 
-/* to[n][width] = bias + from[n][inner] matrix, the matrix in blocks of COLUMNS, units of them side by side. */
-ANY void product(const Number *from, int n, int inner, const float *matrix, int width, const float *bias, float *to) {
+/* Tiles one below the other: a constant number of rows each, so that sums are registers. */
+ANY void strip(const int columns, const Unit *a, int n, int units, const Unit *b, const float *bias, float *to, int stride) {
+    for (; n >= 6; n -= 6, a += 6 * units, to += 6 * stride) tile(6, columns, a, units, b, bias, to, stride);
+    switch (n) {
+        case 5: tile(5, columns, a, units, b, bias, to, stride); break;
+        case 4: tile(4, columns, a, units, b, bias, to, stride); break;
+        case 3: tile(3, columns, a, units, b, bias, to, stride); break;
+        case 2: tile(2, columns, a, units, b, bias, to, stride); break;
+        case 1: tile(1, columns, a, units, b, bias, to, stride); break;
+    }
+}
+
+/* to[n][width], its rows `stride` apart, = bias + from[n][inner] matrix: the matrix in blocks of COLUMNS and one of
+ * the columns that are left, sixteen or a multiple, units of a block side by side. */
+static void product(const Number *from, int n, int inner, const float *matrix, int width, const float *bias, float *to,
+                    int stride) {
     const int units = inner / PACKED;
-    for (int column = 0; column < width; column += COLUMNS) {
-        const Unit *a = (const Unit *)from, *b = (const Unit *)matrix + (long)column * units;
-        const float *c = bias + column;
-        float *out = to + column;
-        int left = n;
-        for (; left >= 6; left -= 6, a += 6 * units, out += 6 * width) tile(6, a, units, b, c, out, width);
-        switch (left) { /* a constant number of rows each, so that sums are registers */
-            case 5: tile(5, a, units, b, c, out, width); break;
-            case 4: tile(4, a, units, b, c, out, width); break;
-            case 3: tile(3, a, units, b, c, out, width); break;
-            case 2: tile(2, a, units, b, c, out, width); break;
-            case 1: tile(1, a, units, b, c, out, width); break;
-        }
+    const Unit *a = (const Unit *)from, *b = (const Unit *)matrix;
+    for (; width >= COLUMNS; width -= COLUMNS, b += COLUMNS * units, bias += COLUMNS, to += COLUMNS)
+        strip(COLUMNS, a, n, units, b, bias, to, stride);
+    switch (width / LANES) {
+        case 3: strip(3 * LANES, a, n, units, b, bias, to, stride); break;
+        case 2: strip(2 * LANES, a, n, units, b, bias, to, stride); break;
+        case 1: strip(LANES, a, n, units, b, bias, to, stride); break;
     }
 }
 

@@ -11,7 +11,10 @@ from softjet.config.families import FAMILIES
 from softjet.config.part import ParTModel
 from softjet.errors import InputError
 from softjet.latency.work import work_of
-from softjet.lowrank.selection import decompose
+from softjet.lowrank import fuse
+from softjet.lowrank.low_rank import LowRankLinear, PackedLinear
+from softjet.lowrank.selection import all_factors, decompose, set_form
+from softjet.lowrank.shared import share_inputs
 from softjet.part import compiling, speed
 from softjet.part.inference import InferenceModel
 from softjet.part.model import ParticleTransformer
@@ -71,6 +74,38 @@ def test_bfloat16_is_no_farther_from_float32_than_without():
     assert 0 < (ours - exact).square().mean() < 1.5 * (rough - exact).square().mean()
 
 
+def compressed(form, joint):
+    """A network with ranks of all kinds, and some matrices that stay dense beside others that do not."""
+    model = trained()
+    decompose(model, share_inputs(model, FAMILIES["part"]) if joint else FAMILIES["part"])
+    set_form(model, form)
+    for place, factors in enumerate(all_factors(model)):
+        factors.fix((3, 16, 64, 37, 20)[place % 5])
+    return fuse(model)
+
+
+@pytest.mark.parametrize("joint", [False, True])
+@pytest.mark.parametrize("form", ["pair", "pivot"])
+def test_matrices_of_low_rank_stay_so(form, joint, precision):
+    model = compressed(form, joint)
+    layers = [module for module in model.modules() if isinstance(module, PackedLinear)]
+    assert {3, 16, None} <= {piece.rank for layer in layers for piece in layer.layout} or joint
+    with torch.no_grad():
+        expected = model(*JETS.inputs)
+    ours, usual = NativeModel(model, precision), InferenceModel(model, precision)
+    far, near = (float((made(*JETS.inputs) - expected).abs().max()) for made in (usual, ours))
+    assert near < (1e-5 if precision == "float32" else 1.5 * far)
+    with torch.inference_mode():
+        usual_work, our_work = (work_of(partial(made, *Jets([20] * 6).inputs)) for made in (usual, ours))
+    # Ranks go up to whole vectors, and those of pivots that are multiplied as pairs take more.
+    assert sum(usual_work.flops.values()) < sum(our_work.flops.values()) < sum(dense_work(precision).values())
+
+
+def dense_work(precision):
+    with torch.inference_mode():
+        return work_of(partial(NativeModel(trained(), precision), *Jets([20] * 6).inputs)).flops
+
+
 def test_a_jet_is_answered_alike_whatever_stands_beside_it(precision):
     ours = NativeModel(trained(), precision)
     features, vectors, mask = JETS.inputs
@@ -117,7 +152,7 @@ def test_jets_that_are_too_long_and_none_at_all_go_the_usual_way(precision):
 def test_lengths_that_are_not_those_of_the_arrays_are_refused(lengths, particles, pairs):
     x, pairs = torch.zeros(particles, 64), torch.zeros(pairs, 4)
     with pytest.raises(InputError, match="lengths: ask for"):
-        particle_blocks(x, pairs, torch.tensor(lengths), torch.zeros(1, 1), 4, 256)
+        particle_blocks(x, pairs, torch.tensor(lengths), torch.zeros(1), torch.zeros(1, 4, 2), 4, 256)
 
 
 def test_the_work_is_counted_as_that_of_the_model(precision):
@@ -146,8 +181,15 @@ def test_what_they_are_not_made_for_is_refused(monkeypatch):
         NativeModel(trained(), "float16")
     factored = trained()
     decompose(factored, FAMILIES["part"])
-    with pytest.raises(InputError, match="has factored matrices; do without"):
+    with pytest.raises(InputError, match="has a SoftThresholdLinear where a linear layer was; do without"):
         NativeModel(factored)
+    odd = compressed("pair", False)
+    odd.blocks[0].contract = LowRankLinear(256, [(63, 5), (1, 5)])
+    with pytest.raises(InputError, match="has a matrix of 63 outputs; do without"):
+        NativeModel(odd)
+    odd.blocks[0].contract = LowRankLinear(256, [(64, 300)])
+    with pytest.raises(InputError, match="has a rank of 300, more than a matrix has"):
+        NativeModel(odd)
     compiling.compiled.cache_clear()
     monkeypatch.setenv("CC", "no-such-compiler")
     with pytest.raises(InputError, match="there is no no-such-compiler; install one, or name it by CC"):
