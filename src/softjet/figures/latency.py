@@ -20,12 +20,12 @@ def draw_latency(
     names: tuple[str, str] = ("dense", "compressed"),
     units: tuple[str, str] = ("jets", "particles"),
 ) -> None:
-    """Milliseconds of every call in the order measured, a panel a batch size, and the ratios beside them.
+    """Milliseconds of every call in the order measured, a panel a batch size and runtime, and their ratios.
 
     Parameters
     ----------
     samples : DataFrame
-        Of :func:`softjet.latency.measure_pair`; several batch sizes, one runtime and device.
+        Of :func:`softjet.latency.measure_pair`; several batch sizes and runtimes, one device.
     ratios : DataFrame
         Of :func:`softjet.latency.summarise`, of the same samples.
     target : str or path
@@ -35,11 +35,11 @@ def draw_latency(
     units : pair of str
         What a call is given, and what its length counts: ("windows", "tokens") of text.
     """
-    batches = ratios["batch"].tolist()
-    figure, axes = new_figure(1, len(batches) + 1, width=3.2, height=3.5, squeeze=False)
-    for panel, batch in zip(axes[0], batches, strict=False):
-        _draw_samples(panel, samples[samples["batch"] == batch], names)
-        _explain(panel, _setting(ratios[ratios["batch"] == batch].iloc[0], units))
+    figure, axes = new_figure(1, len(ratios) + 1, width=3.2, height=3.5, squeeze=False)
+    for panel, (_, row) in zip(axes[0], ratios.iterrows(), strict=False):
+        own = (samples[["batch", "runtime"]] == row[["batch", "runtime"]]).all(axis=1)
+        _draw_samples(panel, samples[own], names)
+        _explain(panel, _setting(row, units))
     axes[0, 0].set_ylabel("time of a call (ms)")
     _draw_ratios(axes[0, -1], ratios, names)
     axes[0, -1].set_xlabel(f"{units[0]} a call")
@@ -91,7 +91,10 @@ def _draw_ratios(panel: Axes, ratios: pd.DataFrame, names: tuple[str, str]) -> N
         panel.errorbar(place, ratio, spread, fmt="o", color="black", capsize=4)
         panel.annotate(f"{ratio:.2f}", (place, ratio), (7, 0), textcoords="offset points", va="center")
     panel.axhline(1, color="0.4", linestyle=":", linewidth=1)
-    panel.set_xticks(range(len(ratios)), ratios["batch"])
+    labels = ratios["batch"].astype(str)
+    if ratios["runtime"].nunique() > 1:
+        labels += "\n" + ratios["runtime"].str.replace(" ", "\n")
+    panel.set_xticks(range(len(ratios)), labels)
     panel.tick_params(axis="x", which="minor", bottom=False, top=False)
     panel.set_xlim(-0.6, len(ratios) - 0.2)
     panel.margins(y=0.3)

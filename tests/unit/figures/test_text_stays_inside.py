@@ -157,13 +157,16 @@ COMPRESSED = pd.DataFrame(
         *(("head_effective_rank", name, 0, 0) for name in joined.MATRICES),
     )
 )  # fmt: skip
+CALLS = [(batch, runtime) for batch in (1, 64) for runtime in ("torch", "compiled blocks")]
 SAMPLES = pd.DataFrame(
-    {"batch": 64, "variant": ["dense", "compressed"] * 9, "order": range(18), "nanoseconds": 2e6}
+    {"batch": batch, "runtime": runtime, "variant": variant, "order": order, "nanoseconds": 2e6}
+    for batch, runtime in CALLS
+    for order, variant in enumerate(["dense", "compressed"] * 9)
 )
 RATIOS = pd.DataFrame(
-    {"batch": 64, "ratio": 1.2, "low": 1.1, "high": 1.3, "threads": 16, "runtime": "onnxruntime"}
-    | {"device": "cpu", "length": 128, "pairs": 1000},
-    index=[0],
+    {"batch": batch, "ratio": 1.2, "low": 1.1, "high": 1.3, "threads": 16, "runtime": runtime}
+    | {"device": "cpu", "length": 128, "pairs": 1000}
+    for batch, runtime in CALLS
 )
 SCALING = pd.DataFrame(
     {"work": "network", "counted": "particles", "call": "64 jets", "quantity": quantity, "size": size}

@@ -20,6 +20,24 @@ def test_the_figure_shows_measured_and_noisy_settings_alike(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["latency.pdf", "latency.png"]
 
 
+def test_runtimes_have_panels_and_places_of_their_own(monkeypatch):
+    kept = []
+    monkeypatch.setattr(latency, "save_figure", lambda figure, target: kept.append(figure))
+    settings = [(batch, runtime) for batch in (1, 64) for runtime in ("torch", "compiled blocks")]
+    parts = [measure_pair(lambda: None, lambda: None, 20, 1, batch=b, runtime=r) for b, r in settings]
+    for place, part in enumerate(parts, start=1):
+        part["nanoseconds"] = place * 1_000_000
+    samples = pd.concat(parts)
+    draw_latency(samples, summarise(samples), "latency.png")
+    panels = kept[0].axes
+    for place, (panel, (_, runtime)) in enumerate(zip(panels[:4], settings, strict=True), start=1):
+        assert f"{runtime} on cpu" in panel.get_legend().get_title().get_text()
+        assert panel.get_legend().get_texts()[0].get_text() == f"dense: median {place}.0 ms"
+    ticks = [label.get_text() for label in panels[4].get_xticklabels()]
+    assert ticks == ["1\ntorch", "1\ncompiled\nblocks", "64\ntorch", "64\ncompiled\nblocks"]
+    plt.close(kept[0])
+
+
 def _calls(panel):
     """Where a panel's calls lie on the figure, without the lines of medians."""
     lines = [line.get_xydata() for line in panel.lines if line.get_linestyle() == "None"]
