@@ -19,7 +19,7 @@ FLAGS = ("-O3", "-march=native", "-fno-strict-aliasing", "-fopenmp", "-shared", 
 
 
 @cache
-def compiled(source: str, bfloat16: bool, **sizes: int) -> ctypes.CDLL:
+def compiled(source: str, bfloat16: bool, threads: bool = False, **sizes: int) -> ctypes.CDLL:
     """Compile a file of this folder, once a process and shape.
 
     Parameters
@@ -28,6 +28,9 @@ def compiled(source: str, bfloat16: bool, **sizes: int) -> ctypes.CDLL:
         Name of the file.
     bfloat16 : bool
         Products of bfloat16, not float32.
+    threads : bool
+        It works in several threads by OpenMP. Where that is PyTorch's too these are PyTorch's; others would
+        have to share the cores with those, which spin for some milliseconds after each operation.
     **sizes : int
         Constants by the names that the file gives them.
 
@@ -36,7 +39,8 @@ def compiled(source: str, bfloat16: bool, **sizes: int) -> ctypes.CDLL:
     InputError
         There is no compiler, or it cannot compile this for the processor.
     """
-    given = [f"-D{name}={value}" for name, value in sizes.items()] + ["-DBFLOAT16"] * bfloat16
+    given = [f"-D{name}={value}" for name, value in sizes.items()]
+    given += ["-DBFLOAT16"] * bfloat16 + ["-fopenmp"] * threads
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "compiled.so"
         _compile([*FLAGS, *given, str(FOLDER / source), "-o", str(target), "-lm"], source)
