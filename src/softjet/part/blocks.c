@@ -5,6 +5,7 @@
  * layers; a head has CHANNELS channels, a vector of sixteen.
  */
 #include "attention.h"
+#include "gelu.h"
 
 #define WIDE (F > 3 * W ? F : 3 * W)
 
@@ -15,6 +16,7 @@ typedef struct {
     Number *rows, *projected, *given;
     Head head;
     float *wide, *out, *inner, *bias;
+    Tail tail;
 } Room;
 
 ANY void attend(int n, int pad, Room *room) {
@@ -73,7 +75,7 @@ static void pass(At *at, float *x, int n, int pad, Room *room) {
     const float *hidden_norm = next(at, 2 * F);
     for (int i = 0; i < n; i++) {
         float *row = room->wide + (long)i * F;
-        for (int k = 0; k < F; k += LANES) put(row + k, gelu(load(row + k)));
+        for (int k = 0; k < F; k += LANES) put(row + k, gelu_and_slope(&room->tail, load(row + k)).value);
         norm_to(room->rows + (long)i * F, row, hidden_norm, F);
     }
     linear(at, room->rows, n, F, W, room->out, room);
@@ -107,6 +109,7 @@ int particle_blocks(const float *weights, const int32_t *shapes, int depth, floa
     char *memory = aligned_alloc(64, bytes);
     if (!memory) return 1;
     furnish(&room, memory, most);
+    room.tail = tail_series();
     for (int jet = 0; jet < jets; jet++) {
         const int n = (int)lengths[jet], pad = padded(n);
         pairs = spread(pairs, n, pad, room.bias);

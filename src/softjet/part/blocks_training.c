@@ -6,6 +6,7 @@
  * summed over, as in gradients of matrices, those of a unit stand side by side.
  */
 #include "attention.h"
+#include "gelu.h"
 
 #define ROWS 96 /* of a chunk, or a few more */
 #define ROOM (ROWS + MOST)
@@ -39,15 +40,6 @@ enum {
 };
 
 static const float nothing[F > 3 * W ? F : 3 * W];
-
-ANY Vector number(const Number *from) {
-#ifdef BFLOAT16
-    __m512i bits = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)from));
-    return _mm512_castsi512_ps(_mm512_slli_epi32(bits, 16));
-#else
-    return load(from);
-#endif
-}
 
 /* Units from a row of units to the next: those of a column would share few lines of a cache, were it a power of two. */
 #define PITCH(width) ((width) + LANES)
@@ -86,14 +78,6 @@ static void add_products(const Unit *upstream, int outputs, const Unit *input, i
             sum_tile(2, COLUMNS, 1, upstream + row, PITCH(outputs), units, input + column, PITCH(inputs),
                      to + (long)row * inputs + column, inputs);
     }
-}
-
-/* GELU and its derivative. */
-ANY Vector gelu_and_slope(Vector x, Vector *slope) {
-    Vector density;
-    const Vector below = phi(x, &density);
-    *slope = _mm512_fmadd_ps(_mm512_mul_ps(x, density), all(0.39894228f), below);
-    return _mm512_mul_ps(x, below);
 }
 
 /* What is kept of a block, of all particles or from some particle on. */
@@ -149,6 +133,7 @@ typedef struct {
     Head head;
     Unit *values, *queries, *given, *others, *left, *right;
     float *wide, *out, *middle, *bias, *of_bias;
+    Tail tail;
 } Room;
 
 static size_t furnish(Room *room, char *memory) {
@@ -225,7 +210,7 @@ static void forward(const float *p, const float *packed, float *x, Chunk chunk, 
         float *row = room->wide + (long)i * F;
         for (int k = 0; k < F; k += LANES) {
             store(kept.hidden + (long)i * F + k, load(row + k));
-            put(row + k, gelu(load(row + k)));
+            put(row + k, gelu_and_slope(&room->tail, load(row + k)).value);
         }
         norm_to(room->rows + (long)i * F, row, p + HIDDEN_NORM, F);
     }
@@ -241,9 +226,9 @@ static void hidden_back(const float *p, float *g, int n, Kept kept, Room *room) 
     for (int i = 0; i < n; i++) {
         float *up = room->wide + (long)i * F;
         for (int k = 0; k < F; k += LANES) {
-            Vector slope;
-            put(values + k, gelu_and_slope(number(kept.hidden + (long)i * F + k), &slope));
-            put(slopes + k, slope);
+            const Curve curve = gelu_and_slope(&room->tail, widened(kept.hidden + (long)i * F + k));
+            put(values + k, curve.value);
+            put(slopes + k, curve.slope);
         }
         norm_to(room->rows + (long)i * F, values, p + HIDDEN_NORM, F);
         norm_back(values, up, p + HIDDEN_NORM, g + HIDDEN_NORM, F, up);
@@ -445,6 +430,7 @@ int64_t packed_of_block(void) { return PACKED_SIZE; }
 static char *enter(Room *room, unsigned *mode) {
     char *memory = aligned_alloc(64, furnish(room, NULL));
     if (memory) furnish(room, memory);
+    room->tail = tail_series();
     *mode = _mm_getcsr();
     _mm_setcsr(*mode | 0x8040);
     return memory;

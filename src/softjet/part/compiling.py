@@ -19,7 +19,7 @@ FLAGS = ("-O3", "-march=native", "-fno-strict-aliasing", "-fopenmp", "-shared", 
 
 
 @cache
-def compiled(source: str, bfloat16: bool, threads: bool = False, **sizes: int) -> ctypes.CDLL:
+def compiled(source: str, bfloat16: bool, **sizes: int) -> ctypes.CDLL:
     """Compile a file of this folder, once a process and shape.
 
     Parameters
@@ -28,9 +28,6 @@ def compiled(source: str, bfloat16: bool, threads: bool = False, **sizes: int) -
         Name of the file.
     bfloat16 : bool
         Products of bfloat16, not float32.
-    threads : bool
-        It works in several threads by OpenMP. Where that is PyTorch's too these are PyTorch's; others would
-        have to share the cores with those, which spin for some milliseconds after each operation.
     **sizes : int
         Constants by the names that the file gives them.
 
@@ -40,7 +37,7 @@ def compiled(source: str, bfloat16: bool, threads: bool = False, **sizes: int) -
         There is no compiler, or it cannot compile this for the processor.
     """
     given = [f"-D{name}={value}" for name, value in sizes.items()]
-    given += ["-DBFLOAT16"] * bfloat16 + ["-fopenmp"] * threads
+    given += ["-DBFLOAT16"] * bfloat16
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "compiled.so"
         _compile([*FLAGS, *given, str(FOLDER / source), "-o", str(target), "-lm"], source)
@@ -51,10 +48,10 @@ def _compile(arguments: Sequence[str], source: str) -> None:
     compiler = os.environ.get("CC", "cc")
     if not shutil.which(compiler):
         raise InputError(
-            "compiled blocks", "compiler", f"there is no {compiler}; install one, or name it by CC"
+            "compiled code", "compiler", f"there is no {compiler}; install one, or name it by CC"
         )
     done = subprocess.run([compiler, *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
         said = [line.split("error:")[-1].strip() for line in done.stderr.splitlines() if "error:" in line]
         problem = f"{compiler} cannot compile it ({(said or ['no error named'])[0]}); do without"
-        raise InputError("compiled blocks", source, problem)
+        raise InputError("compiled code", source, problem)

@@ -3,6 +3,7 @@
  * GELU is max(x, 0) + tail(|x|), where the tail is a power series about each of sixteen places STEP apart,
  * whose coefficients stand in the lanes of vectors; behind the last place it is 0 to float32's precision.
  */
+#pragma once
 #include "vectors.h"
 
 #define STEP 0.375

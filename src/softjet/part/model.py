@@ -14,7 +14,7 @@ from softjet.config.part import N_FEATURES, ParTModel
 from softjet.part.blocks import Block, ClassBlock, ParticleBlock
 from softjet.part.norm import BatchRenorm1d
 from softjet.part.packing import grouped, rows_of
-from softjet.part.pairs import PairEmbedding, Pairs, pair_features, real_pairs, symmetric_bias
+from softjet.part.pairs import PairEmbedding, pair_features, real_pairs, symmetric_bias
 
 
 class ParticleEmbedding(nn.Module):
@@ -71,8 +71,8 @@ class ParticleTransformer(nn.Module):
     Attributes
     ----------
     compiled : callable, optional
-        From embedded particles (n, W), pairs (n_pairs, H) and the jets' lengths (B,) to class tokens (B, W)
-        in training, in place of PyTorch's operations (`softjet.part.native_training`).
+        From embedded particles (n, W), pair features (n_pairs, 4) and the jets' lengths (B,) to class tokens
+        (B, W) in training, in place of PyTorch's operations (`softjet.part.native_training`).
     """
 
     compiled: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None
@@ -105,13 +105,9 @@ class ParticleTransformer(nn.Module):
             Symmetric in its last two axes; 0 at padding.
         """
         real = mask.squeeze(1)
-        pairs, embedded = self._embedded_pairs(vectors, real)
-        return symmetric_bias(embedded, pairs, (real.shape[0], real.shape[1]))
-
-    def _embedded_pairs(self, vectors: Tensor, real: Tensor) -> tuple[Pairs, Tensor]:
-        """Pairs of a batch, and their embedding (n_pairs, H)."""
         pairs = real_pairs(real)
-        return pairs, self.pair_embed(pair_features(vectors, pairs, self.config.pair_mass))
+        embedded = self.pair_embed(pair_features(vectors, pairs, self.config.pair_mass))
+        return symmetric_bias(embedded, pairs, (real.shape[0], real.shape[1]))
 
     def encode(self, features: Tensor, vectors: Tensor, mask: Tensor) -> Tensor:
         """Class token after the last class block and norm.
@@ -134,10 +130,11 @@ class ParticleTransformer(nn.Module):
     def _encode_rows(self, features: Tensor, vectors: Tensor, real: Tensor) -> Tensor:
         """Class tokens of a batch in any order of length: padding is of groups, and for attention alone."""
         rows = self.embed.rows(features, real)
-        pairs, embedded = self._embedded_pairs(vectors, real)
+        pairs = real_pairs(real)
+        pair_rows = pair_features(vectors, pairs, self.config.pair_mass)
         if self.compiled is not None:
-            return self.norm(self.compiled(rows, embedded, real.sum(1)))
-        groups = grouped(real, pairs, embedded)
+            return self.norm(self.compiled(rows, pair_rows, real.sum(1)))
+        groups = grouped(real, pairs, self.pair_embed(pair_rows))
         for block in self.blocks:
             assert isinstance(block, ParticleBlock)
             rows = block.forward_rows(rows, groups)

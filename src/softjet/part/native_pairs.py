@@ -435,7 +435,7 @@ def _check(name: str, tensor: Tensor, shape: tuple[int, ...], dtype: torch.dtype
 def _library(layer: Layer, dtype: torch.dtype) -> ctypes.CDLL:
     """`pairs_training.c` for a linear layer, compiled once a process."""
     outer, inner = layer.matrix.shape
-    return compiled("pairs_training.c", dtype == torch.bfloat16, threads=True, IN=inner, OUT=outer)
+    return compiled("pairs_training.c", dtype == torch.bfloat16, IN=inner, OUT=outer)
 
 
 def _multiply_adds(parameters: Sequence[Tensor]) -> list[int]:

@@ -2,6 +2,7 @@
 
 import ctypes
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from softjet.part.blocks import Block, ClassBlock
 from softjet.part.compiling import compiled
 from softjet.part.model import ParticleTransformer
 from softjet.part.native import MOST, check_lengths, flops, pairs_of, sizes_of
+from softjet.part.native_pairs import CompiledPairEmbedding
 from softjet.part.native_tokens import library as token_library
 from softjet.part.native_tokens import passed_token
 
@@ -55,18 +57,38 @@ class CompiledTraining:
             problem = f"is {model.config.max_particles}, more than {MOST}; do without"
             raise InputError("compiled blocks", "max_particles", problem)
         self._model, self._bfloat16 = model, bfloat16
+        self._embed_pairs = _pair_embedding(model, bfloat16)
         library(*self._sizes, bfloat16)
         token_library(width, heads)
 
     def __call__(self, rows: Tensor, pairs: Tensor, lengths: Tensor) -> Tensor:
+        """Embed pairs, and take jets through all blocks.
+
+        Parameters
+        ----------
+        rows : Tensor, shape (n, W)
+            Embedded particles of all jets end to end.
+        pairs : Tensor, float32, shape (n_pairs, 4)
+            Features of each pair, as of `softjet.part.pairs.real_pairs`.
+        lengths : Tensor, int64, shape (B,)
+            Particles of each jet, MOST at most.
+
+        Returns
+        -------
+        Tensor, shape (B, W)
+            Class tokens.
+        """
+        return self.tokens(rows, self._embed_pairs(pairs), lengths)
+
+    def tokens(self, rows: Tensor, pairs: Tensor, lengths: Tensor) -> Tensor:
         """Take jets through all blocks.
 
         Parameters
         ----------
         rows : Tensor, shape (n, W)
-            Particles of all jets end to end.
+            Embedded particles of all jets end to end.
         pairs : Tensor, shape (n_pairs, H)
-            Bias of each pair, as of `softjet.part.pairs.real_pairs`.
+            Embedded pairs, the bias of attention.
         lengths : Tensor, int64, shape (B,)
             Particles of each jet, MOST at most.
 
@@ -88,6 +110,15 @@ class CompiledTraining:
     def parameters(self) -> Tensor:
         """Parameters of the particle blocks, as :func:`blocks_forward` wants them."""
         return torch.stack([torch.cat(_parameters(block)) for block in self._model.blocks])
+
+
+def _pair_embedding(model: ParticleTransformer, bfloat16: bool) -> Callable[[Tensor], Tensor]:
+    """Compiled where it can be: not for every width and normalisation that the blocks take."""
+    try:
+        return CompiledPairEmbedding(model.pair_embed, torch.bfloat16 if bfloat16 else torch.float32)
+    except InputError as error:
+        log.info("pair embedding by PyTorch: %s", error)
+        return model.pair_embed
 
 
 def _check_dense(model: ParticleTransformer) -> None:

@@ -15,10 +15,6 @@
 #define ALIGNED __attribute__((aligned(64)))
 
 #ifdef BFLOAT16
-ANY Vector widened(const Number *from) {
-    __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)from));
-    return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
-}
 ANY Vector load_some(const Number *from, int count) {
     __m512i wide = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16((1u << count) - 1, from));
     return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
@@ -35,7 +31,6 @@ ANY void store_side_by_side(Unit *to, int width, Vector a, Vector b) {
     _mm512_storeu_si512(to, _mm512_permutexvar_epi16(order, (__m512i)_mm512_cvtne2ps_pbh(b, a)));
 }
 #else
-#define widened(from) load(from)
 ANY Vector load_some(const Number *from, int count) { return _mm512_maskz_loadu_ps((1u << count) - 1, from); }
 ANY void store_some(Number *to, int count, Vector x) { _mm512_mask_storeu_ps(to, (1u << count) - 1, x); }
 ANY void store_side_by_side(Unit *to, int width, Vector a, Vector b) {

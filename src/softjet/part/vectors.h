@@ -47,6 +47,16 @@ ANY void store(Number *to, Vector x) { _mm512_storeu_ps(to, x); }
 ANY void put(float *to, Vector x) { _mm512_storeu_ps(to, x); }
 ANY void add(float *to, Vector x) { put(to, _mm512_add_ps(load(to), x)); }
 
+/* Sixteen numbers as float32. */
+ANY Vector widened(const Number *from) {
+#ifdef BFLOAT16
+    const __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)from));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
+#else
+    return load(from);
+#endif
+}
+
 /* Sixteen units of two rows (of one, in float32); without a second it is zero. */
 ANY void pair(const Number *first, const Number *second, Unit *to) {
 #ifdef BFLOAT16
@@ -72,26 +82,6 @@ ANY Vector exponential(Vector x) {
     p = _mm512_fmadd_ps(p, r, all(5.0000001201e-1f));
     p = _mm512_fmadd_ps(p, _mm512_mul_ps(r, r), _mm512_add_ps(r, all(1.0f)));
     return _mm512_scalef_ps(p, n);
-}
-
-/* Phi(x), with erf of Abramowitz and Stegun 7.1.26 (absolute error 1.5e-7); and exp(-x^2 / 2). */
-ANY Vector phi(Vector x, Vector *density) {
-    Vector z = _mm512_mul_ps(_mm512_abs_ps(x), all(0.70710678f));
-    Vector t = _mm512_div_ps(all(1.0f), _mm512_fmadd_ps(z, all(0.3275911f), all(1.0f)));
-    Vector p = all(1.061405429f);
-    p = _mm512_fmadd_ps(p, t, all(-1.453152027f));
-    p = _mm512_fmadd_ps(p, t, all(1.421413741f));
-    p = _mm512_fmadd_ps(p, t, all(-0.284496736f));
-    p = _mm512_fmadd_ps(p, t, all(0.254829592f));
-    *density = exponential(_mm512_fnmadd_ps(z, z, zero()));
-    Vector below = _mm512_mul_ps(_mm512_mul_ps(_mm512_mul_ps(p, t), *density), all(0.5f));
-    __mmask16 negative = _mm512_cmp_ps_mask(x, zero(), _CMP_LT_OQ);
-    return _mm512_mask_blend_ps(negative, _mm512_sub_ps(all(1.0f), below), below);
-}
-
-ANY Vector gelu(Vector x) {
-    Vector density;
-    return _mm512_mul_ps(x, phi(x, &density));
 }
 
 /* to[rows][columns] = bias + a[rows][units] b: as many sums as registers hold beside what they are made of. */

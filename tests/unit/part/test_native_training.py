@@ -62,7 +62,7 @@ def passed(model, dtype=torch.float32):
     rows, pairs, lengths = some_rows(JETS, model, dtype)
     given = rows.requires_grad_(), pairs.requires_grad_()
     if model.compiled is not None:
-        tokens = model.norm(model.compiled(*given, lengths))
+        tokens = model.norm(model.compiled.tokens(*given, lengths))
     else:
         real = JETS.mask.squeeze(1)
         groups = grouped(real, real_pairs(real), pairs)
@@ -118,11 +118,11 @@ def test_the_same_threads_give_the_same_bits_and_others_nearly_the_same(bfloat16
 def test_jets_do_not_meet(bfloat16):
     model = compiled(learner(), bfloat16)
     rows, pairs, lengths = some_rows(JETS, model)
-    before = model.compiled(rows, pairs, lengths)
+    before = model.compiled.tokens(rows, pairs, lengths)
     spoilt = rows.clone()
     spoilt[20] = torch.nan
     spoilt.requires_grad_()
-    after = model.compiled(spoilt, pairs, lengths)
+    after = model.compiled.tokens(spoilt, pairs, lengths)
     others = torch.arange(len(lengths)) != 2
     assert after[2].isnan().all()
     assert torch.equal(after[others], before[others])
@@ -137,8 +137,8 @@ def test_tokens_of_jets_without_particles_see_themselves():
     model = compiled(learner())
     rows, pairs, lengths = some_rows(JETS, model)
     hollow = torch.cat((torch.zeros(1, dtype=torch.int64), lengths, torch.zeros(2, dtype=torch.int64)))
-    tokens = model.compiled(rows, pairs, hollow)
-    assert torch.equal(tokens[1:-2], model.compiled(rows, pairs, lengths))
+    tokens = model.compiled.tokens(rows, pairs, hollow)
+    assert torch.equal(tokens[1:-2], model.compiled.tokens(rows, pairs, lengths))
     torch.testing.assert_close(tokens[-1], tokens[0])
     assert tokens[0].isfinite().all()
 
