@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from softjet.figures.compression_findings import SUBJECTS, change_words, margin_words, metric_words
+from softjet.figures.latency import by_runtime
 from softjet.figures.pareto import DENSE, METHODS
 from softjet.figures.report import percent, with_interval
 
@@ -86,7 +87,7 @@ def _row(family: Family) -> dict[str, Any]:
         "compressed": _value(quality["value"]),
         "change [95 %]": f"{change_words(quality)}, n = {quality['n']:,}, seeds: {quality['seeds']}",
         "removed: matrices, blocks, total": ", ".join(shares),
-        "MACs a call [M]": "; ".join(_macs(row) for row in speeds if "macs_a" in row) or None,
+        "MACs a call [M]": "; ".join(dict.fromkeys(_macs(row) for row in speeds if "macs_a" in row)) or None,
         "times as fast [95 %]": "; ".join(map(_speed, speeds)) or "not measured",
         "published": f"{PUBLISHED_SPEED[0]} to {PUBLISHED_SPEED[1]}",
         "not reached": "; ".join(_missed(quality, speeds)) or "none",
@@ -109,7 +110,7 @@ def _macs(row: Mapping[Any, Any]) -> str:
 
 
 def _speed(row: Mapping[Any, Any]) -> str:
-    where = f"batch {row['batch']}, length {row['length']}, threads: {row['threads']}"
+    where = f"batch {row['batch']}{by_runtime(row)}, length {row['length']}, threads: {row['threads']}"
     return f"{row['note'] or with_interval(row['ratio'], row['low'], row['high'], digits=2)} ({where})"
 
 
@@ -137,7 +138,7 @@ def _missed_speed(rows: Sequence[Mapping[Any, Any]]) -> Iterator[str]:
     """The published speed, where not every call that was timed is shown to reach it."""
     fast = [row for row in rows if row["ratio"] >= PUBLISHED_SPEED[0]]
     shown = [row for row in fast if row["low"] >= PUBLISHED_SPEED[0]]
-    batches = " and ".join(f"a batch of {row['batch']}" for row in shown or fast)
+    batches = " and ".join(f"a batch of {row['batch']}{by_runtime(row)}" for row in shown or fast)
     where = f"with {batches} alone" if len(shown or fast) < len(rows) else ""
     told = f"shown {where}" if shown else f"reached {', '.join(filter(None, (where, NOT_SHOWN)))}"
     if len(shown) < len(rows):

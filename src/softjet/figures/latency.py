@@ -1,6 +1,8 @@
 """Figure of the paired time measurement: every sample of both variants, and their ratio."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,8 +11,16 @@ from numpy.typing import NDArray
 
 from softjet.figures.style import COLOURS, LINES, new_figure, save_figure
 
+TORCH = "torch"
+
 MARKERS = ("o", "s")
 """Of the two variants."""
+
+
+def by_runtime(row: Mapping[Any, Any] | pd.Series) -> str:
+    """What computes the networks of a row of ratios, as words behind a batch; nothing for PyTorch."""
+    runtime = row.get("runtime", TORCH)
+    return "" if runtime == TORCH else f" by {runtime}"
 
 
 def draw_latency(

@@ -8,6 +8,7 @@ from softjet.config.lowrank import LEARNED
 from softjet.figures.chapters.compression import compression_parts
 from softjet.figures.chapters.found import find_most_important
 from softjet.figures.chapters.headline import headline_parts
+from softjet.figures.chapters.speed import speed_parts
 from softjet.figures.compression_findings import compression_findings, removed_finding, side
 from softjet.figures.headline import Family, headline_caption, headline_table
 from softjet.figures.pareto import METHODS
@@ -284,6 +285,28 @@ def test_lengths_are_those_of_each_batch_size(tmp_path):
     (said,) = find_most_important(tmp_path, settings, {})
     assert "with a batch of 1 (length 40), " in said.text
     assert said.text.endswith("with a batch of 64 (length 43).")
+
+
+def test_a_runtime_other_than_pytorch_is_named(tmp_path):
+    settings = _results(tmp_path, "soft-threshold")
+    path = next((tmp_path / "latency" / "bert").glob("*-ratios.parquet"))
+    rows = pd.concat([_ratio(1.1), _ratio(1.5)], ignore_index=True)
+    rows = rows.assign(runtime=["torch", "compiled blocks"], pairs=30, median_a=4e6, median_b=2e6)
+    rows.to_parquet(path)
+    (said,) = find_most_important(tmp_path, settings, {})
+    assert "with a batch of 8 (length 64), 1.50" in said.text
+    assert said.text.endswith("with a batch of 8 by compiled blocks (length 64).")
+    row = _missed(_row(), rows)
+    assert row["times as fast [95 %]"].startswith(
+        "1.10 [1.08, 1.12] (batch 8, length 64, threads: 2); 1.50 ["
+    )
+    assert "(batch 8 by compiled blocks, length 64, threads: 2)" in row["times as fast [95 %]"]
+    assert "shown with a batch of 8 by compiled blocks alone" in row["not reached"]
+    assert row["MACs a call [M]"] == "4,000 to 2,000"
+    table = next(
+        part for part in speed_parts(tmp_path, "bert", settings["compress"]["bert"]) if hasattr(part, "frame")
+    )
+    assert table.frame["a call"].tolist() == ["8", "8 by compiled blocks"]
 
 
 def test_time_that_was_not_measured_is_not_reached():

@@ -15,6 +15,7 @@ from softjet.figures.compression_findings import change_words, made_words, metri
 from softjet.figures.focus_findings import decay_findings, subjet_findings
 from softjet.figures.growth import growth_sentence
 from softjet.figures.intervention_findings import intervention_findings
+from softjet.figures.latency import by_runtime
 from softjet.figures.observable_findings import within_findings
 from softjet.figures.report import Finding, percent, with_interval
 
@@ -105,4 +106,4 @@ def _speeds(results: Path, model: str, own: Settings) -> str:
 def _speed(row: Mapping[str, Any]) -> str:
     ratio = with_interval(row["ratio"], row["low"], row["high"], digits=2)
     told = "not told on so noisy a machine" if row["note"] else ratio
-    return f"{told} with a batch of {row['batch']} (length {row['length']})"
+    return f"{told} with a batch of {row['batch']}{by_runtime(row)} (length {row['length']})"
