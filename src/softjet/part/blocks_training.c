@@ -52,32 +52,11 @@ ANY void pair_rows(const Number *rows, int n, int width, Unit *to) {
 
 ANY int units_of(int rows) { return (rows + PACKED - 1) / PACKED; }
 
-/* to[rows][columns] = (what stands there, or nothing, +) sum over units k of a[k][row] b[k][column]. */
-ANY void sum_tile(const int rows, const int columns, const int onto, const Unit *a, int a_width, int units,
-                  const Unit *b, int b_width, float *to, int width) {
-    Vector sums[12][COLUMNS / LANES];
-    for (int r = 0; r < rows; r++)
-        for (int c = 0; c < columns / LANES; c++) sums[r][c] = onto ? load(to + r * width + LANES * c) : zero();
-    for (int k = 0; k < units; k++)
-        for (int r = 0; r < rows; r++)
-            for (int c = 0; c < columns / LANES; c++)
-                sums[r][c] = multiply_add(sums[r][c], a[(long)k * a_width + r], b + (long)k * b_width + LANES * c);
-    for (int r = 0; r < rows; r++)
-        for (int c = 0; c < columns / LANES; c++) put(to + r * width + LANES * c, sums[r][c]);
-}
-
 /* Gradient of a matrix (outputs, inputs): adds the products of upstream and input, summed over rows. */
 static void add_products(const Unit *upstream, int outputs, const Unit *input, int inputs, int n, float *to) {
-    const int units = units_of(n);
-    for (int column = 0; column < inputs; column += COLUMNS) {
-        int row = 0;
-        for (; row + 6 <= outputs; row += 6)
-            sum_tile(6, COLUMNS, 1, upstream + row, PITCH(outputs), units, input + column, PITCH(inputs),
-                     to + (long)row * inputs + column, inputs);
-        for (; row + 2 <= outputs; row += 2)
-            sum_tile(2, COLUMNS, 1, upstream + row, PITCH(outputs), units, input + column, PITCH(inputs),
-                     to + (long)row * inputs + column, inputs);
-    }
+    const Product p = {upstream, 1, PITCH(outputs), units_of(n), input, PITCH(inputs), to, inputs, to, inputs};
+    for (int column = 0; column < inputs; column += COLUMNS)
+        sum_rows(moved(p, 0, column), outputs, COLUMNS / LANES);
 }
 
 /* What is kept of a block, of all particles or from some particle on. */
@@ -291,12 +270,9 @@ ANY void query_back(const Number *query, const Number *given, float log_sum, int
 }
 
 /* to[j] = sum over queries of weights[query][j] rows[query], for particles j. */
-ANY void sum_queries(const Unit *weights, int n, int pad, const Unit *rows, float *to) {
-    int j = 0;
-    for (; j + 12 <= n; j += 12)
-        sum_tile(12, CHANNELS, 0, weights + j, PITCH(pad), units_of(n), rows, CHANNELS, to + (long)j * 3 * W, 3 * W);
-    for (; j < n; j++)
-        sum_tile(1, CHANNELS, 0, weights + j, PITCH(pad), units_of(n), rows, CHANNELS, to + (long)j * 3 * W, 3 * W);
+static void sum_queries(const Unit *weights, int n, int pad, const Unit *rows, float *to) {
+    const Product p = {weights, 1, PITCH(pad), units_of(n), rows, CHANNELS, nothing, 0, to, 3 * W};
+    sum_rows(p, n, CHANNELS / LANES);
 }
 
 /* Gradients of a head's queries, keys and values, to `to` (n, 3 W). */

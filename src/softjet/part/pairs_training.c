@@ -39,50 +39,12 @@ ANY void store_side_by_side(Unit *to, int width, Vector a, Vector b) {
 }
 #endif
 
-/* to[n][width] = start[n][width] + a[n][units] b[units][width], a unit being read from wherever it stands. */
-typedef struct {
-    const Unit *a;
-    int next_row, next_unit, units;
-    const Unit *b;
-    int width;
-    const float *start; /* one row for all where next_start is 0 */
-    int next_start;
-    float *to;
-} Product;
-
-ANY void sum_tile(const Product p, const int rows, const int vectors) {
-    Vector sums[12][COLUMNS / LANES];
-    for (int r = 0; r < rows; r++)
-        for (int c = 0; c < vectors; c++) sums[r][c] = load(p.start + r * p.next_start + LANES * c);
-    for (int k = 0; k < p.units; k++)
-        for (int r = 0; r < rows; r++)
-            for (int c = 0; c < vectors; c++)
-                sums[r][c] = multiply_add(sums[r][c], p.a[r * p.next_row + k * p.next_unit],
-                                          p.b + k * p.width + LANES * c);
-    for (int r = 0; r < rows; r++)
-        for (int c = 0; c < vectors; c++) _mm512_storeu_ps(p.to + r * p.width + LANES * c, sums[r][c]);
-}
-
-ANY Product moved(Product p, int rows, int columns) {
-    p.a += rows * p.next_row;
-    p.b += columns;
-    p.start += rows * p.next_start + columns;
-    p.to += rows * p.width + columns;
-    return p;
-}
-
-/* As many rows at a time as registers hold sums of; constants all, so that sums are registers. */
-ANY void sum_columns(Product p, const int n, const int vectors) {
-    const int rows = vectors < 3 ? 12 : 24 / vectors;
-    for (int r = 0; r + rows <= n; r += rows) sum_tile(moved(p, r, 0), rows, vectors);
-    if (n % rows) sum_tile(moved(p, n - n % rows, 0), n % rows, vectors);
-}
-
+/* As many columns at a time as make a tile. */
 ANY void sum_products(Product p, const int n) {
-    const int rest = p.width % COLUMNS;
-    for (int column = 0; column < p.width - rest; column += COLUMNS)
-        sum_columns(moved(p, 0, column), n, COLUMNS / LANES);
-    if (rest) sum_columns(moved(p, 0, p.width - rest), n, rest / LANES);
+    const int rest = p.next_to % COLUMNS;
+    for (int column = 0; column < p.next_to - rest; column += COLUMNS)
+        sum_rows(moved(p, 0, column), n, COLUMNS / LANES);
+    if (rest) sum_rows(moved(p, 0, p.next_to - rest), n, rest / LANES);
 }
 
 ANY void add_to(double *totals, const Vector *sums, const int vectors) {
@@ -217,7 +179,7 @@ ANY void go_forward(const int first, Source source, const Unit *matrix, const fl
                 store(rows + r * IN + c, gelu_and_slope(&tail, y).value);
             }
         }
-        const Product linear = {(const Unit *)rows, IN / PACKED, 1, IN / PACKED, matrix, OUT, bias, 0, out};
+        const Product linear = {(const Unit *)rows, IN / PACKED, 1, IN / PACKED, matrix, OUT, bias, 0, out, OUT};
         sum_products(linear, BLOCK);
         add_moments(out, count, sums);
         for (int i = 0; i < count * OUT; i += LANES) store(to + begin * OUT + i, load(out + i));
@@ -344,9 +306,9 @@ ANY void go_backward(const int first, Above above, Source source, const Unit *ma
         fetch(above.linear + (begin + BLOCK) * OUT, OUT);
         gradient_of_linear(above, begin, count, rows, upstream);
         recompute(&source, first, &block, &tail, values, slopes);
-        const Product outer = {upstream, 1, OUT, BLOCK / PACKED, values, IN, of_matrix, IN, of_matrix};
+        const Product outer = {upstream, 1, OUT, BLOCK / PACKED, values, IN, of_matrix, IN, of_matrix, IN};
         const Unit *across = (const Unit *)rows;
-        const Product inner = {across, OUT / PACKED, 1, OUT / PACKED, matrix, IN, none, 0, behind};
+        const Product inner = {across, OUT / PACKED, 1, OUT / PACKED, matrix, IN, none, 0, behind, IN};
         sum_products(outer, OUT);
         sum_products(inner, BLOCK);
         if (first)

@@ -84,29 +84,59 @@ ANY Vector exponential(Vector x) {
     return _mm512_scalef_ps(p, n);
 }
 
-/* to[rows][columns] = bias + a[rows][units] b: as many sums as registers hold beside what they are made of. */
-ANY void tile(const int rows, const int columns, const Unit *a, int units, const Unit *b, const float *bias, float *to,
-              int stride) {
-    Vector sums[6][COLUMNS / LANES];
+/* to[row] = start[row] + the sum over units k of a[row, k] b[k]: a unit of `a` stands at row next_row + k next_unit,
+ * so that `a` may be multiplied as it stands or transposed. */
+typedef struct {
+    const Unit *a;
+    int next_row, next_unit, units;
+    const Unit *b;
+    int next_b; /* from a row of units to the next */
+    const float *start;
+    int next_start; /* 0: one row for all */
+    float *to;
+    int next_to;
+} Product;
+
+ANY void sum_tile(const Product p, const int rows, const int vectors) {
+    Vector sums[12][COLUMNS / LANES];
     for (int r = 0; r < rows; r++)
-        for (int c = 0; c < columns / LANES; c++) sums[r][c] = load(bias + LANES * c);
-    for (int k = 0; k < units; k++)
+        for (int c = 0; c < vectors; c++) sums[r][c] = load(p.start + r * p.next_start + LANES * c);
+    for (int k = 0; k < p.units; k++)
         for (int r = 0; r < rows; r++)
-            for (int c = 0; c < columns / LANES; c++)
-                sums[r][c] = multiply_add(sums[r][c], a[r * units + k], b + columns * k + LANES * c);
+            for (int c = 0; c < vectors; c++)
+                sums[r][c] = multiply_add(sums[r][c], p.a[r * p.next_row + k * p.next_unit],
+                                          p.b + k * p.next_b + LANES * c);
     for (int r = 0; r < rows; r++)
-        for (int c = 0; c < columns / LANES; c++) put(to + r * stride + LANES * c, sums[r][c]);
+        for (int c = 0; c < vectors; c++) put(p.to + r * p.next_to + LANES * c, sums[r][c]);
 }
 
-/* Tiles one below the other: a constant number of rows each, so that sums are registers. */
-ANY void strip(const int columns, const Unit *a, int n, int units, const Unit *b, const float *bias, float *to, int stride) {
-    for (; n >= 6; n -= 6, a += 6 * units, to += 6 * stride) tile(6, columns, a, units, b, bias, to, stride);
-    switch (n) {
-        case 5: tile(5, columns, a, units, b, bias, to, stride); break;
-        case 4: tile(4, columns, a, units, b, bias, to, stride); break;
-        case 3: tile(3, columns, a, units, b, bias, to, stride); break;
-        case 2: tile(2, columns, a, units, b, bias, to, stride); break;
-        case 1: tile(1, columns, a, units, b, bias, to, stride); break;
+ANY Product moved(Product p, int rows, int columns) {
+    p.a += rows * p.next_row;
+    p.b += columns;
+    p.start += rows * p.next_start + columns;
+    p.to += rows * p.next_to + columns;
+    return p;
+}
+
+#define TILE(n) \
+    case n: sum_tile(p, n, vectors); break
+
+/* n rows of some vectors, as many at a time as registers hold sums of: constants, so that sums are registers. */
+ANY void sum_rows(Product p, int n, const int vectors) {
+    const int rows = vectors < 3 ? 12 : 24 / vectors;
+    for (; n >= rows; n -= rows, p = moved(p, rows, 0)) sum_tile(p, rows, vectors);
+    switch (n % rows) {
+        TILE(1);
+        TILE(2);
+        TILE(3);
+        TILE(4);
+        TILE(5);
+        TILE(6);
+        TILE(7);
+        TILE(8);
+        TILE(9);
+        TILE(10);
+        TILE(11);
     }
 }
 
@@ -115,13 +145,14 @@ ANY void strip(const int columns, const Unit *a, int n, int units, const Unit *b
 static void product(const Number *from, int n, int inner, const float *matrix, int width, const float *bias, float *to,
                     int stride) {
     const int units = inner / PACKED;
-    const Unit *a = (const Unit *)from, *b = (const Unit *)matrix;
-    for (; width >= COLUMNS; width -= COLUMNS, b += COLUMNS * units, bias += COLUMNS, to += COLUMNS)
-        strip(COLUMNS, a, n, units, b, bias, to, stride);
+    Product p = {(const Unit *)from, units, 1, units, (const Unit *)matrix, COLUMNS, bias, 0, to, stride};
+    for (; width >= COLUMNS; width -= COLUMNS, p.b += COLUMNS * units, p.start += COLUMNS, p.to += COLUMNS)
+        sum_rows(p, n, COLUMNS / LANES);
+    p.next_b = width;
     switch (width / LANES) {
-        case 3: strip(3 * LANES, a, n, units, b, bias, to, stride); break;
-        case 2: strip(2 * LANES, a, n, units, b, bias, to, stride); break;
-        case 1: strip(LANES, a, n, units, b, bias, to, stride); break;
+        case 3: sum_rows(p, n, 3); break;
+        case 2: sum_rows(p, n, 2); break;
+        case 1: sum_rows(p, n, 1); break;
     }
 }
 
