@@ -100,23 +100,28 @@ static size_t furnish(Room *room, char *memory, size_t most) {
     return used;
 }
 
-/* Take jets through `depth` blocks: x (all particles, W) in place, pairs (all pairs, H), lengths (jets); no rank may be
- * larger than WIDE. Returns 0, or 1 where there is no memory. */
+/* Take jets through `depth` blocks, in place: x (all particles, W), pairs (all pairs, H); where particles and pairs of
+ * each jet begin (jets + 1), jets of `most` particles at most, and no rank larger than WIDE. Returns how many threads
+ * had no memory. */
 int particle_blocks(const float *weights, const int32_t *shapes, int depth, float *x, const float *pairs,
-                    const int64_t *lengths, int jets, int most) {
-    Room room;
-    size_t bytes = furnish(&room, NULL, most);
-    char *memory = aligned_alloc(64, bytes);
-    if (!memory) return 1;
-    furnish(&room, memory, most);
-    room.tail = tail_series();
-    for (int jet = 0; jet < jets; jet++) {
-        const int n = (int)lengths[jet], pad = padded(n);
-        pairs = spread(pairs, n, pad, room.bias);
-        At at = {weights, shapes};
-        for (int block = 0; block < depth; block++) pass(&at, x, n, pad, &room);
-        x += (long)n * W;
+                    const int64_t *starts, const int64_t *pair_starts, int jets, int most, int threads) {
+    int failed = 0;
+#pragma omp parallel num_threads(threads) reduction(+ : failed)
+    {
+        Room room;
+        char *memory = aligned_alloc(64, furnish(&room, NULL, most));
+        failed += !memory;
+        if (memory) furnish(&room, memory, most);
+        room.tail = tail_series();
+#pragma omp for schedule(dynamic)
+        for (int jet = 0; jet < jets; jet++) {
+            if (!memory) continue;
+            const int n = (int)(starts[jet + 1] - starts[jet]), pad = padded(n);
+            spread(pairs + pair_starts[jet] * H, n, pad, room.bias);
+            At at = {weights, shapes};
+            for (int block = 0; block < depth; block++) pass(&at, x + starts[jet] * W, n, pad, &room);
+        }
+        free(memory);
     }
-    free(memory);
-    return 0;
+    return failed;
 }

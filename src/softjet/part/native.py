@@ -201,11 +201,13 @@ def particle_blocks(
         For want of memory.
     """
     check_lengths(lengths, len(x), len(pairs))
-    out, pairs, lengths = x.float().clone(), pairs.contiguous(), lengths.contiguous()
+    out, pairs = x.float().clone(), pairs.contiguous()
+    starts, pair_starts = starts_of(lengths), starts_of(pairs_of(lengths))
     most = int(lengths.max()) if len(lengths) else 0
-    pointers = [ctypes.c_void_p(t.data_ptr()) for t in (weights, shapes, out, pairs, lengths)]
-    call = library(x.shape[1], heads, hidden, x.dtype).particle_blocks
-    if call(*pointers[:2], len(shapes), *pointers[2:], len(lengths), most):
+    tensors = weights, shapes, out, pairs, starts, pair_starts
+    of_weights, of_shapes, *of_jets = (ctypes.c_void_p(tensor.data_ptr()) for tensor in tensors)
+    given = of_weights, of_shapes, len(shapes), *of_jets, len(lengths), most, torch.get_num_threads()
+    if library(x.shape[1], heads, hidden, x.dtype).particle_blocks(*given):
         raise MemoryError(f"compiled blocks of jets of {most} particles")
     return out.to(x.dtype)
 
@@ -216,6 +218,11 @@ def check_lengths(lengths: Tensor, particles: int, pairs: int) -> None:
     if (particles, pairs) != wanted or (lengths < 0).any() or (lengths > MOST).any():
         problem = f"ask for {wanted[0]} particles and {wanted[1]} pairs of jets of {MOST} at most"
         raise InputError("compiled blocks", "lengths", f"{problem}; {particles} and {pairs} are given")
+
+
+def starts_of(counts: Tensor) -> Tensor:
+    """Where the rows of each jet begin, one behind the other, and where the last ones end."""
+    return functional.pad(counts.cumsum(0), (1, 0))
 
 
 def pairs_of(lengths: Tensor) -> Tensor:

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.utils.flop_counter import register_flop_formula
 
 from softjet.config.part import Training
@@ -16,7 +15,7 @@ from softjet.errors import InputError
 from softjet.part.blocks import Block, ClassBlock
 from softjet.part.compiling import compiled
 from softjet.part.model import ParticleTransformer
-from softjet.part.native import MOST, check_lengths, flops, pairs_of, sizes_of
+from softjet.part.native import MOST, check_lengths, flops, pairs_of, sizes_of, starts_of
 from softjet.part.native_pairs import CompiledPairEmbedding
 from softjet.part.native_tokens import library as token_library
 from softjet.part.native_tokens import passed_token
@@ -101,7 +100,7 @@ class CompiledTraining:
         given = rows.float(), pairs.float(), lengths, self.parameters()
         rows = blocks_forward(*given, heads, hidden, self._bfloat16)[0]
         token = self._model.class_token[0].expand(len(lengths), -1)
-        starts = functional.pad(lengths.cumsum(0), (1, 0))
+        starts = starts_of(lengths)
         for block in self._model.class_blocks:
             assert isinstance(block, ClassBlock)
             token = passed_token(block, token, rows, starts)
@@ -201,7 +200,7 @@ def _shares(lengths: Tensor, width: int) -> Tensor:
     wanted = work[-1:] * torch.arange(1, threads) // threads
     inner = torch.searchsorted(work, wanted, right=True) if len(work) else wanted.new_zeros(threads - 1)
     ends = torch.cat((inner.new_zeros(1), inner, inner.new_full((1,), len(lengths))))
-    before = [functional.pad(each.cumsum(0), (1, 0))[ends[:-1]] for each in (lengths, pairs_of(lengths))]
+    before = [starts_of(counts)[ends[:-1]] for counts in (lengths, pairs_of(lengths))]
     return torch.stack((ends.diff(), ends[:-1], *before), dim=1)
 
 
