@@ -10,7 +10,11 @@ import pytest
 from small_files import write_jets
 from small_part import SMALL
 
+from softjet.config.families import FAMILIES
+from softjet.lowrank import Shares, fuse, save_compressed
+from softjet.lowrank.selection import all_factors, decompose
 from softjet.part.checkpoint import save_part
+from softjet.part.compiling import compiled
 from softjet.part.model import ParticleTransformer
 
 SCRIPTS = Path(__file__).parents[3] / "workflow" / "scripts"
@@ -91,3 +95,41 @@ def test_substructure(run):
     (table,) = run("bench_substructure", section, ["jets"], "rates")
     assert table["jets"].eq(20).all()
     assert table["nanoseconds"].map(len).eq(2).all()
+
+
+@pytest.mark.parametrize("compiler", [None, "no-such-compiler"])
+def test_latency_of_a_compressed_network(tmp_path, monkeypatch, caplog, compiler):
+    shape = SHAPE.model_copy(update={"embed_dims": (64,), "heads": 4})
+    model, jets = ParticleTransformer(shape), [write_jets(tmp_path / "jets.parquet", 60)]
+    save_part(tmp_path / "dense", model)
+    decompose(model, FAMILIES["part"])
+    for factors in all_factors(model):
+        factors.fix(16)
+    about = {"base_model": "small", "licence": "MIT", "how": {}, "kept": Shares(0.5, 0.5, 0.5)}
+    save_compressed(tmp_path / "half", fuse(model), **about, architecture=shape.model_dump(mode="json"))
+    compiled.cache_clear()
+    if compiler:
+        monkeypatch.setenv("CC", compiler)
+    settings = {"batches": [1, 8], "samples": 5, "warmup": 1, "noise": 1e9, "bootstrap": 100, "seed": 1}
+    files = {"dense_model": str(tmp_path / "dense/model.safetensors"), "test": jets}
+    snakemake = SimpleNamespace(
+        rule="measure_latency_part",
+        input=Files(**files, model=str(tmp_path / "half/model.safetensors")),
+        output=Files(samples=str(tmp_path / "samples.parquet"), ratios=str(tmp_path / "ratios.parquet")),
+        params=SimpleNamespace(spec={"section": settings, "code": "c", "environment": "e"}),
+        log=[str(tmp_path / "log")],
+        threads=1,
+        config={"paths": {"state": str(tmp_path / "state")}},
+    )
+    with caplog.at_level("INFO", "softjet"):
+        runpy.run_path(str(SCRIPTS / "measure_latency_part.py"), {"snakemake": snakemake})
+    compiled.cache_clear()
+    ratios = pd.read_parquet(tmp_path / "ratios.parquet")
+    here = compiler is None and "not measured" not in caplog.text
+    runtimes = ["torch", "compiled blocks"] if here else ["torch"]
+    assert list(zip(ratios["batch"], ratios["runtime"], strict=True)) == [
+        (b, r) for b in (1, 8) for r in runtimes
+    ]
+    assert ratios["pairs"].eq(5).all()
+    assert (ratios["macs_b"] < ratios["macs_a"]).all()
+    assert compiler is None or "there is no no-such-compiler" in caplog.text
