@@ -31,8 +31,8 @@ ANY void attend(int n, int pad, Room *room) {
     }
 }
 
-/* Weights, in the order in which softjet.part.native packs them, and the shapes of the matrices: outputs of each, and
- * its rank, 0 where it is dense. */
+/* Weights, in the order in which softjet.part.native packs them, and the shapes of the matrices: inputs and outputs of
+ * each, and its rank, 0 where it is dense. */
 typedef struct {
     const float *weights;
     const int32_t *shapes;
@@ -46,8 +46,8 @@ ANY const float *next(At *at, long size) {
 
 /* to[n][width] = products of `rows` with the matrices that are next, side by side. */
 static void linear(At *at, const Number *rows, int n, int inputs, int width, float *to, Room *room) {
-    for (int column = 0; column < width; at->shapes += 2) {
-        const int outputs = at->shapes[0], rank = at->shapes[1], inner = rank ? rank : inputs;
+    for (int column = 0; column < width; at->shapes += 3) {
+        const int outputs = at->shapes[1], rank = at->shapes[2], inner = rank ? rank : inputs;
         if (rank) {
             product(rows, n, inputs, next(at, (long)inputs * rank / PACKED), rank, nothing, room->inner, rank);
             for (int i = 0; i < n * rank; i += LANES) store(room->given + i, load(room->inner + i));

@@ -54,7 +54,7 @@ class InferenceModel(nn.Module):
         self.embed, self.pair_embed = _copy(model.embed.layers, self.dtype), _copy(model.pair_embed, None)
         self.blocks = nn.ModuleList(_FastBlock(block, self.dtype) for block in model.blocks)
         self.class_blocks = nn.ModuleList(_TokenBlock(block, self.dtype) for block in model.class_blocks)
-        self.register_buffer("class_token", model.class_token.detach().to(self.dtype))
+        self.register_buffer("class_token", model.class_token.detach().to(self.dtype, copy=True))
         self.norm, self.head = _copy(model.norm, torch.float32), _copy(model.head, torch.float32)
         self.eval().requires_grad_(False)
 
@@ -128,7 +128,7 @@ class _FastBlock(nn.Module):
         self.hidden_norm, self.contract = _copy(block.hidden_norm, dtype), _copy(block.contract, dtype)
         self.in_proj: nn.Module = _copy(block.attention.in_proj, dtype)  # may be factored
         self.out_proj = scaled_projection(block.attention, block.head_scale).to(dtype)
-        self.residual_scale = nn.Parameter(block.residual_scale.detach().to(dtype))
+        self.residual_scale = nn.Parameter(block.residual_scale.detach().to(dtype, copy=True))
 
     def forward(self, x: Tensor, source: Tensor, bias: Tensor) -> Tensor:
         """Update x (B, T, W) by attention to `source` (B, S, W), itself or a sequence that begins with x."""

@@ -53,9 +53,9 @@ class NativeModel(InferenceModel):
             raise InputError("precision", precision, "give float32 or bfloat16")
         self.sizes = sizes_of(model)
         library(*self.sizes, self.dtype)
-        blocks = [_packed(block, self.dtype) for block in self.blocks]
-        self.register_buffer("packed", torch.cat([weights for weights, _ in blocks]))
-        self.register_buffer("shapes", torch.stack([shapes for _, shapes in blocks]))
+        weights, shapes = zip(*(_packed(block, self.dtype) for block in self.blocks), strict=True)
+        self.register_buffer("packed", torch.cat(weights))
+        self.register_buffer("shapes", torch.cat(shapes))
 
     packed: Tensor
     shapes: Tensor
@@ -65,10 +65,10 @@ class NativeModel(InferenceModel):
         if real.shape[1] > MOST or features.device.type != "cpu":
             return super().passed(features, vectors, real)
         pairs = self.embedded_pairs(pair_features(vectors, real_pairs(real), self.config.pair_mass))
-        x, lengths = self.embedded_rows(features, real), real.sum(1)
-        _, heads, hidden = self.sizes
-        weights = self.packed, self.shapes
-        return padded(particle_blocks(x, pairs.float(), lengths, *weights, heads, hidden), real)
+        # Autocast has opinions of its own on the type of rows.
+        x, lengths = self.embedded_rows(features, real).to(self.dtype), real.sum(1)
+        weights = self.packed, self.shapes, len(self.blocks)
+        return padded(particle_blocks(x, pairs.float(), lengths, *weights, *self.sizes[1:]), real)
 
 
 def sizes_of(model: ParticleTransformer) -> tuple[int, int, int]:
@@ -99,7 +99,8 @@ def _matrices(layer: nn.Module) -> list[_Matrix]:
     if type(layer) is not nn.Linear:
         problem = f"has a {type(layer).__name__} where a linear layer was"
         raise InputError("compiled blocks", "model", f"{problem}; do without")
-    return [_Matrix(None, layer.weight, layer.bias)]
+    bias = layer.weight.new_zeros(layer.out_features) if layer.bias is None else layer.bias
+    return [_Matrix(None, layer.weight, bias)]
 
 
 def _scaled(matrices: list[_Matrix], scale: Tensor) -> list[_Matrix]:
@@ -122,12 +123,12 @@ def _low_rank(layer: LowRankLinear) -> list[_Matrix]:
 
 
 def _packed(block: Any, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Weights of a block in the order in which `blocks.c` reads them, in 32-bit pieces; outputs and ranks.
+    """Weights of a block in the order in which `blocks.c` reads them, in 32-bit pieces; shapes of matrices.
 
     As integers: a module that is cast to another type of floats leaves these alone.
     """
     parts: list[Tensor] = []
-    shapes: list[tuple[int, int]] = []
+    shapes: list[tuple[int, int, int]] = []
     for norm, layer in (
         (block.attention_norm, block.in_proj),
         (None, block.out_proj),
@@ -146,18 +147,20 @@ def _packed(block: Any, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     return weights, torch.tensor(shapes, dtype=torch.int32)
 
 
-def _units_of(matrix: _Matrix, dtype: torch.dtype) -> tuple[list[Tensor], tuple[int, int]]:
-    """A matrix, or its factors, in units; and its outputs and rank, in whole vectors."""
-    first, last = matrix.first, matrix.last
+def _units_of(matrix: _Matrix, dtype: torch.dtype) -> tuple[list[Tensor], tuple[int, int, int]]:
+    """A matrix, or its factors, in units; and its inputs, outputs and rank, in whole vectors; 0 if dense."""
+    first, last, _ = matrix
     if len(last) % LANES:
         raise InputError("compiled blocks", "model", f"has a matrix of {len(last)} outputs; do without")
     if first is None:
-        return [_units(last, dtype)], (len(last), 0)
-    spare = -len(first) % LANES
+        return [_units(last, dtype)], (last.shape[1], len(last), 0)
+    inputs, rank = first.shape[1], len(first) + -len(first) % LANES
+    if rank == 0 or rank * (inputs + len(last)) >= inputs * len(last):
+        # Whole vectors of a rank, or what pivots hold of the unit matrix, can be more than the matrix.
+        return _units_of(_Matrix(None, last.float() @ first.float(), matrix.bias), dtype)
+    spare = rank - len(first)
     inner, outer = functional.pad(first, (0, 0, 0, spare)), functional.pad(last, (0, spare))
-    if len(inner) > max(inner.shape[1], len(outer)):
-        raise InputError("compiled blocks", "model", f"has a rank of {len(first)}, more than a matrix has")
-    return [_units(inner, dtype), _units(outer, dtype)], (len(last), len(inner))
+    return [_units(inner, dtype), _units(outer, dtype)], (inputs, len(last), rank)
 
 
 def _units(matrix: Tensor, dtype: torch.dtype) -> Tensor:
@@ -170,7 +173,14 @@ def _units(matrix: Tensor, dtype: torch.dtype) -> Tensor:
 
 @torch.library.custom_op("softjet::particle_blocks", mutates_args=())
 def particle_blocks(
-    x: Tensor, pairs: Tensor, lengths: Tensor, weights: Tensor, shapes: Tensor, heads: int, hidden: int
+    x: Tensor,
+    pairs: Tensor,
+    lengths: Tensor,
+    weights: Tensor,
+    shapes: Tensor,
+    depth: int,
+    heads: int,
+    hidden: int,
 ) -> Tensor:
     """Take the particles of jets through blocks.
 
@@ -184,10 +194,10 @@ def particle_blocks(
         Particles of each jet, MOST at most.
     weights : Tensor, int32
         Packed.
-    shapes : Tensor, int32, shape (blocks, matrices of one, 2)
-        Outputs and rank (0: dense) of each of their matrices.
-    heads, hidden : int
-        H, and the width of the feed-forward layers.
+    shapes : Tensor, int32, shape (matrices, 3)
+        Inputs, outputs and rank (0: dense) of each of their matrices.
+    depth, heads, hidden : int
+        Blocks, H, and the width of the feed-forward layers.
 
     Returns
     -------
@@ -196,17 +206,19 @@ def particle_blocks(
     Raises
     ------
     InputError
-        Lengths that are not those of `x` and `pairs`, or a jet of more than MOST particles.
+        Lengths that are not those of `x` and `pairs`, weights that are not of these shapes, or a jet of more
+        than MOST particles.
     MemoryError
         For want of memory.
     """
     check_lengths(lengths, len(x), len(pairs))
+    _check_weights(weights, shapes, x.dtype, depth * (7 * x.shape[1] + 2 * hidden))
     out, pairs = x.float().clone(), pairs.contiguous()
     starts, pair_starts = starts_of(lengths), starts_of(pairs_of(lengths))
     most = int(lengths.max()) if len(lengths) else 0
     tensors = weights, shapes, out, pairs, starts, pair_starts
     of_weights, of_shapes, *of_jets = (ctypes.c_void_p(tensor.data_ptr()) for tensor in tensors)
-    given = of_weights, of_shapes, len(shapes), *of_jets, len(lengths), most, torch.get_num_threads()
+    given = of_weights, of_shapes, depth, *of_jets, len(lengths), most, torch.get_num_threads()
     if library(x.shape[1], heads, hidden, x.dtype).particle_blocks(*given):
         raise MemoryError(f"compiled blocks of jets of {most} particles")
     return out.to(x.dtype)
@@ -218,6 +230,20 @@ def check_lengths(lengths: Tensor, particles: int, pairs: int) -> None:
     if (particles, pairs) != wanted or (lengths < 0).any() or (lengths > MOST).any():
         problem = f"ask for {wanted[0]} particles and {wanted[1]} pairs of jets of {MOST} at most"
         raise InputError("compiled blocks", "lengths", f"{problem}; {particles} and {pairs} are given")
+
+
+def _check_weights(weights: Tensor, shapes: Tensor, dtype: torch.dtype, norms: int) -> None:
+    """Compiled code reads as far as shapes say: matrices, offsets, and so many weights of norms."""
+    wanted = multiplications(shapes) * dtype.itemsize // 4 + int(shapes[:, 1].sum()) + norms
+    if len(weights) != wanted:
+        problem = f"are {len(weights)} of 32 bits, not the {wanted} that their shapes ask for"
+        raise InputError("compiled blocks", "weights", problem)
+
+
+def multiplications(shapes: Tensor) -> int:
+    """Of one particle by matrices of such inputs, outputs and ranks."""
+    inputs, outputs, rank = shapes.long().unbind(1)
+    return int(torch.where(rank == 0, inputs * outputs, rank * (inputs + outputs)).sum())
 
 
 def starts_of(counts: Tensor) -> Tensor:
@@ -233,13 +259,8 @@ def pairs_of(lengths: Tensor) -> Tensor:
 @register_flop_formula(torch.ops.softjet.particle_blocks, get_raw=True)
 def _flops(*given: Any, **_: Any) -> float:
     """Of matrices and of attention, a multiplication and an addition two."""
-    x, _pairs, lengths, _weights, shapes, _heads, hidden = given
-    width, matrices = x.shape[1], 0
-    for outputs, rank in shapes[:, :-1].flatten(0, 1).tolist():
-        matrices += outputs * width if rank == 0 else rank * (width + outputs)
-    for outputs, rank in shapes[:, -1].tolist():
-        matrices += outputs * hidden if rank == 0 else rank * (hidden + outputs)
-    return flops(lengths, width, len(shapes), matrices)
+    x, _pairs, lengths, _weights, shapes, depth, _heads, _hidden = given
+    return flops(lengths, x.shape[1], depth, multiplications(shapes))
 
 
 def flops(lengths: Tensor, width: int, depth: int, matrices: int) -> float:

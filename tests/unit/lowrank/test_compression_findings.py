@@ -301,7 +301,12 @@ def test_a_runtime_other_than_pytorch_is_named(tmp_path):
         "1.10 [1.08, 1.12] (batch 8, length 64, threads: 2); 1.50 ["
     )
     assert "(batch 8 by compiled blocks, length 64, threads: 2)" in row["times as fast [95 %]"]
-    assert "shown with a batch of 8 by compiled blocks alone" in row["not reached"]
+    assert "published" not in row["not reached"]
+    more = pd.concat([rows, rows.assign(batch=64, ratio=1.1, low=1.08)], ignore_index=True)
+    assert "(shown with a batch of 8 by compiled blocks alone)" in _missed(_row(), more)["not reached"]
+    for runtime in ("torch", "compiled blocks"):
+        reached = more.assign(low=more["low"] + (more["runtime"] == runtime), ratio=more["ratio"] + 1)
+        assert "published" not in _missed(_row(), reached)["not reached"]
     assert row["MACs a call [M]"] == "4,000 to 2,000"
     table = next(
         part for part in speed_parts(tmp_path, "bert", settings["compress"]["bert"]) if hasattr(part, "frame")
