@@ -48,9 +48,9 @@ typedef struct {
     Number *weights;
 } Head;
 
-/* What a query takes from all keys; `bias` is its row, far below zero behind the last particle. The logarithm of
- * the sum of the exponentials goes to `log_sum`, where there is one. */
-ANY Vector take(const Number *query, int pad, const float *bias, const Head *head, float *log_sum) {
+/* What a query takes from all keys; `bias` is its row, far below zero behind the last particle. Its largest logit,
+ * and 1 over the sum of its exponentials, go to `sums`, where there is room for them. */
+ANY Vector take(const Number *query, int pad, const float *bias, const Head *head, float *sums) {
     Vector logits[MOST / LANES], top = all(-INFINITY), sum = zero();
     for (int c = 0; c < pad / LANES; c++) {
         Vector dot = dots((const Unit *)query, head->keys + LANES * c, pad);
@@ -64,7 +64,7 @@ ANY Vector take(const Number *query, int pad, const float *bias, const Head *hea
         store(head->weights + LANES * c, weight);
     }
     const float total = _mm512_reduce_add_ps(sum);
-    if (log_sum) *log_sum = most + logf(total);
+    if (sums) sums[0] = most, sums[1] = 1.0f / total;
     return _mm512_mul_ps(weighted(head->weights, head->values, pad), all(1.0f / total));
 }
 

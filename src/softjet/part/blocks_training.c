@@ -61,7 +61,7 @@ static void add_products(const Unit *upstream, int outputs, const Unit *input, i
 
 /* What is kept of a block, of all particles or from some particle on. */
 typedef struct {
-    float *x, *out, *log_sums;
+    float *x, *out, *sums; /* sums: of a query its largest logit, and 1 over the sum of its exponentials */
     Number *projected, *mixed, *hidden;
 } Kept;
 
@@ -69,7 +69,7 @@ static size_t keep(Kept *kept, char *memory, size_t particles) {
     size_t used = 0;
     kept->x = room_for(&used, memory, particles * W * sizeof(float));
     kept->out = room_for(&used, memory, particles * W * sizeof(float));
-    kept->log_sums = room_for(&used, memory, particles * H * sizeof(float));
+    kept->sums = room_for(&used, memory, particles * 2 * H * sizeof(float));
     kept->projected = room_for(&used, memory, particles * 3 * W * sizeof(Number));
     kept->mixed = room_for(&used, memory, particles * W * sizeof(Number));
     kept->hidden = room_for(&used, memory, particles * F * sizeof(Number));
@@ -82,7 +82,7 @@ static Kept kept_of(char *memory, long particles, int block, long first) {
     keep(&kept, memory + block * size, particles);
     return (Kept){kept.x + first * W,
                   kept.out + first * W,
-                  kept.log_sums + first * H,
+                  kept.sums + first * 2 * H,
                   kept.projected + first * 3 * W,
                   kept.mixed + first * W,
                   kept.hidden + first * F};
@@ -165,15 +165,16 @@ static void attend(Chunk chunk, Kept kept, Room *room) {
             as_pairs(query + 2 * W, 3 * W, n, pad, room->head.values);
             for (int i = 0; i < n; i++, query += 3 * W, bias += pad)
                 store(kept.mixed + (long)i * W + head * CHANNELS,
-                      take(query, pad, bias, &room->head, kept.log_sums + i * H + head));
+                      take(query, pad, bias, &room->head, kept.sums + 2 * (i * H + head)));
         }
-        kept.projected += (long)n * 3 * W, kept.mixed += (long)n * W, kept.log_sums += (long)n * H;
+        kept.projected += (long)n * 3 * W, kept.mixed += (long)n * W, kept.sums += (long)n * 2 * H;
     }
 }
 
 /* Take a chunk x through a block. */
 static void forward(const float *p, const float *packed, float *x, Chunk chunk, Kept kept, Room *room) {
     const int n = chunk.rows;
+    if (!n) return;
     memcpy(kept.x, x, sizeof(float) * n * W);
     for (int i = 0; i < n; i++) norm_to(room->rows + (long)i * W, x + (long)i * W, p + ATTENTION_NORM, W);
     product(room->rows, n, W, packed + TO_PROJECT, 3 * W, p + PROJECT_BIAS, room->wide, 3 * W);
@@ -221,6 +222,7 @@ static void hidden_back(const float *p, float *g, int n, Kept kept, Room *room) 
 
 /* Gradient d of the block's output to that of what the feed-forward layers are given. */
 static void feed_forward_back(const float *p, const float *packed, float *g, float *d, int n, Kept kept, Room *room) {
+    if (!n) return;
     memcpy(room->middle, kept.x, sizeof(float) * n * W);
     for (int i = 0; i < n; i++) norm_onto(room->middle + (long)i * W, kept.out + (long)i * W, p + BRANCH_NORM, W);
     for (int i = 0; i < n * W; i += LANES) {
@@ -250,13 +252,13 @@ static void feed_forward_back(const float *p, const float *packed, float *g, flo
 
 /* A query's part in the gradients: its weights and the gradients of its logits, which are added to `of_bias` and
  * left, over sqrt(channels), in `steps`. */
-ANY void query_back(const Number *query, const Number *given, float log_sum, int pad, const float *bias,
+ANY void query_back(const Number *query, const Number *given, const float *sums, int pad, const float *bias,
                     float *of_bias, Number *weights, Number *steps, const Room *room) {
     Vector weight[MOST / LANES], gain[MOST / LANES], sum = zero();
     for (int c = 0; c < pad / LANES; c++) {
         Vector logit = _mm512_fmadd_ps(dots((const Unit *)query, room->head.keys + LANES * c, pad), all(SCALE),
                                        load(bias + LANES * c));
-        weight[c] = exponential(_mm512_sub_ps(logit, all(log_sum)));
+        weight[c] = _mm512_mul_ps(exponential(_mm512_sub_ps(logit, all(sums[0]))), all(sums[1]));
         gain[c] = dots((const Unit *)given, room->values + LANES * c, pad);
         sum = _mm512_fmadd_ps(weight[c], gain[c], sum);
     }
@@ -276,7 +278,7 @@ static void sum_queries(const Unit *weights, int n, int pad, const Unit *rows, f
 }
 
 /* Gradients of a head's queries, keys and values, to `to` (n, 3 W). */
-static void head_back(const Number *projected, const Number *given, const float *log_sums, int n, const float *bias,
+static void head_back(const Number *projected, const Number *given, const float *sums, int n, const float *bias,
                       float *of_bias, float *to, Room *room) {
     const int pad = padded(n);
     as_columns(projected + W, 3 * W, n, pad, room->head.keys);
@@ -286,7 +288,7 @@ static void head_back(const Number *projected, const Number *given, const float 
     as_pairs(given, W, n, pad, room->given);
     for (int i = 0; i < n; i++) {
         Number *steps = room->steps + (long)i * pad;
-        query_back(projected + (long)i * 3 * W, given + (long)i * W, log_sums[i * H], pad, bias + (long)i * pad,
+        query_back(projected + (long)i * 3 * W, given + (long)i * W, sums + 2 * i * H, pad, bias + (long)i * pad,
                    of_bias + (long)i * pad, room->weights + (long)i * pad, steps, room);
         put(to + (long)i * 3 * W, weighted(steps, room->others, pad));
     }
@@ -305,10 +307,10 @@ static void attend_back(Chunk chunk, Kept kept, Room *room) {
         const int n = (int)chunk.lengths[jet];
         for (int head = 0; head < H; head++) {
             const int at = head * CHANNELS;
-            head_back(kept.projected + at, given + at, kept.log_sums + head, n, bias, of_bias, to + at, room);
+            head_back(kept.projected + at, given + at, kept.sums + 2 * head, n, bias, of_bias, to + at, room);
             bias += (long)n * padded(n), of_bias += (long)n * padded(n);
         }
-        kept.projected += (long)n * 3 * W, kept.log_sums += (long)n * H;
+        kept.projected += (long)n * 3 * W, kept.sums += (long)n * 2 * H;
         given += (long)n * W, to += (long)n * 3 * W;
     }
 }

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -34,24 +35,28 @@ def compiled(source: str, bfloat16: bool, **sizes: int) -> ctypes.CDLL:
     Raises
     ------
     InputError
-        There is no compiler, or it cannot compile this for the processor.
+        There is no compiler, it cannot compile this for the processor, or no library can be loaded from the
+        folder for temporary files.
     """
-    given = [f"-D{name}={value}" for name, value in sizes.items()]
-    given += ["-DBFLOAT16"] * bfloat16
-    with tempfile.TemporaryDirectory() as folder:
-        target = Path(folder) / "compiled.so"
-        _compile([*FLAGS, *given, str(FOLDER / source), "-o", str(target), "-lm"], source)
-        return ctypes.CDLL(str(target))  # mapped: the file may go
+    given = [f"-D{name}={value}" for name, value in sizes.items()] + ["-DBFLOAT16"] * bfloat16
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            target = Path(folder) / "compiled.so"
+            _compile([*FLAGS, *given, str(FOLDER / source), "-o", str(target), "-lm"], source)
+            return ctypes.CDLL(str(target))  # mapped: the file may go
+    except OSError as error:
+        problem = f"cannot be made and loaded ({error}); name a folder of which programs may run by TMPDIR"
+        raise InputError("compiled code", source, problem) from error
 
 
 def _compile(arguments: Sequence[str], source: str) -> None:
-    compiler = os.environ.get("CC", "cc")
-    if not shutil.which(compiler):
-        raise InputError(
-            "compiled code", "compiler", f"there is no {compiler}; install one, or name it by CC"
-        )
-    done = subprocess.run([compiler, *arguments], capture_output=True, text=True, check=False)
+    compiler = shlex.split(os.environ.get("CC", "")) or ["cc"]
+    if not shutil.which(compiler[0]):
+        problem = f"there is no {compiler[0]}; install one, or name it by CC"
+        raise InputError("compiled code", "compiler", problem)
+    command = [*compiler, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     if done.returncode:
         said = [line.split("error:")[-1].strip() for line in done.stderr.splitlines() if "error:" in line]
-        problem = f"{compiler} cannot compile it ({(said or ['no error named'])[0]}); do without"
+        problem = f"{compiler[0]} cannot compile it ({(said or ['no error named'])[0]}); do without"
         raise InputError("compiled code", source, problem)

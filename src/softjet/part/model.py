@@ -72,7 +72,8 @@ class ParticleTransformer(nn.Module):
     ----------
     compiled : callable, optional
         From embedded particles (n, W), pair features (n_pairs, 4) and the jets' lengths (B,) to class tokens
-        (B, W) in training, in place of PyTorch's operations (`softjet.part.native_training`).
+        (B, W) in training, in place of PyTorch's operations (`softjet.part.native_training`). It calls no
+        hooks, and is not taken where attention is edited.
     """
 
     compiled: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None
@@ -132,7 +133,7 @@ class ParticleTransformer(nn.Module):
         rows = self.embed.rows(features, real)
         pairs = real_pairs(real)
         pair_rows = pair_features(vectors, pairs, self.config.pair_mass)
-        if self.compiled is not None:
+        if self.compiled is not None and not self._edited():
             return self.norm(self.compiled(rows, pair_rows, real.sum(1)))
         groups = grouped(real, pairs, self.pair_embed(pair_rows))
         for block in self.blocks:
@@ -141,6 +142,9 @@ class ParticleTransformer(nn.Module):
         return torch.cat(
             [self._class_token(group.padded(own), group.real) for group, own in rows_of(groups, rows)]
         )
+
+    def _edited(self) -> bool:
+        return any(block.attention.edit is not None for block in (*self.blocks, *self.class_blocks))
 
     def aggregate(self, x: Tensor, real: Tensor, bias: Tensor) -> Tensor:
         """Blocks and final norm, from embedded particles and pairs on.

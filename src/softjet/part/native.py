@@ -213,7 +213,8 @@ def particle_blocks(
     """
     check_lengths(lengths, len(x), len(pairs))
     _check_weights(weights, shapes, x.dtype, depth * (7 * x.shape[1] + 2 * hidden))
-    out, pairs = x.float().clone(), pairs.contiguous()
+    out = x.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
+    check_type("pairs", pairs := pairs.contiguous(), torch.float32)
     starts, pair_starts = starts_of(lengths), starts_of(pairs_of(lengths))
     most = int(lengths.max()) if len(lengths) else 0
     tensors = weights, shapes, out, pairs, starts, pair_starts
@@ -226,10 +227,20 @@ def particle_blocks(
 
 def check_lengths(lengths: Tensor, particles: int, pairs: int) -> None:
     """Refuse lengths of jets that are not those of so many particles and pairs: as far is memory read."""
+    check_type("lengths", lengths, torch.int64)
     wanted = int(lengths.sum()), int(pairs_of(lengths).sum())
     if (particles, pairs) != wanted or (lengths < 0).any() or (lengths > MOST).any():
         problem = f"ask for {wanted[0]} particles and {wanted[1]} pairs of jets of {MOST} at most"
         raise InputError("compiled blocks", "lengths", f"{problem}; {particles} and {pairs} are given")
+
+
+def check_type(name: str, tensor: Tensor, dtype: torch.dtype) -> None:
+    """Refuse what is of another type, or not the processor's: compiled code cannot see it."""
+    if tensor.dtype != dtype or tensor.device.type != "cpu":
+        wanted, given = (str(kind).removeprefix("torch.") for kind in (dtype, tensor.dtype))
+        raise InputError(
+            "compiled blocks", name, f"give {wanted} on the processor, not {given} on {tensor.device}"
+        )
 
 
 def _check_weights(weights: Tensor, shapes: Tensor, dtype: torch.dtype, norms: int) -> None:

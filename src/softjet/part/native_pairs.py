@@ -22,6 +22,9 @@ WIDEST = 128
 BLOCK = 48
 """Rows that `pairs_training.c` takes at a time."""
 
+SOME = 1024
+"""Rows whose mean the features are taken about."""
+
 WHERE = "compiled pair embedding"
 
 
@@ -260,15 +263,16 @@ class _Passes:
         if place == 1:
             matrix, start = self.first()
             mean = matrix @ (self.norms[0].mean - self.norms[0].usual) + start
-            return mean, ((matrix @ self.covariance) * matrix).sum(1)
+            return mean, ((matrix @ self.covariance) * matrix).sum(1).clamp(min=0)
         return self._forward(place - 1)
 
     def _feature_moments(self) -> tuple[Tensor, Tensor]:
-        n, around, sums = len(self.rows), self.rows[0], self._totals(1 + N_PAIR_FEATURES, LANES)
+        n, sums = len(self.rows), self._totals(1 + N_PAIR_FEATURES, LANES)
+        around = self.rows[:SOME].mean(0)  # near the mean, so that sums of squares keep their digits
         self._run(self._library(1).sum_features, [self.rows, around], sums)
         total, *products = sums.sum(0).view(-1, LANES // N_PAIR_FEATURES, N_PAIR_FEATURES).sum(1)
         self.covariance = (torch.stack(products) - total[:, None] * total / n) / n
-        return around + total / n, self.covariance.diagonal()
+        return around + total / n, self.covariance.diagonal().clamp(min=0)
 
     def _forward(self, place: int) -> tuple[Tensor, Tensor]:
         """Take rows through the linear layer at a place; moments of what it leaves."""

@@ -10,6 +10,7 @@ from torch.utils.flop_counter import register_flop_formula
 
 from softjet.part.blocks import ClassBlock
 from softjet.part.compiling import compiled
+from softjet.part.native import check_type
 
 
 def passed_token(block: ClassBlock, token: Tensor, rows: Tensor, starts: Tensor) -> Tensor:
@@ -103,6 +104,9 @@ def token_attention(
     MemoryError
         For want of memory.
     """
+    for name, tensor in (("x", x), ("tokens", tokens), ("norm", norm), ("asked", asked)):
+        check_type(name, tensor, torch.float32)
+    check_type("starts", starts, torch.int64)
     lengths, ends = starts.diff(), (int(starts[0]), int(starts[-1]))
     if len(lengths) != len(asked) or ends != (0, len(x)) or (lengths < 0).any():
         raise ValueError(f"starts {starts.tolist()} of {len(asked)} jets with {len(x)} particles")

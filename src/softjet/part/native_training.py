@@ -15,7 +15,7 @@ from softjet.errors import InputError
 from softjet.part.blocks import Block, ClassBlock
 from softjet.part.compiling import compiled
 from softjet.part.model import ParticleTransformer
-from softjet.part.native import MOST, check_lengths, flops, pairs_of, sizes_of, starts_of
+from softjet.part.native import MOST, check_lengths, check_type, flops, pairs_of, sizes_of, starts_of
 from softjet.part.native_pairs import CompiledPairEmbedding
 from softjet.part.native_tokens import library as token_library
 from softjet.part.native_tokens import passed_token
@@ -56,9 +56,9 @@ class CompiledTraining:
             problem = f"is {model.config.max_particles}, more than {MOST}; do without"
             raise InputError("compiled blocks", "max_particles", problem)
         self._model, self._bfloat16 = model, bfloat16
-        self._embed_pairs = _pair_embedding(model, bfloat16)
         library(*self._sizes, bfloat16)
         token_library(width, heads)
+        self._embed_pairs = _pair_embedding(model, bfloat16)
 
     def __call__(self, rows: Tensor, pairs: Tensor, lengths: Tensor) -> Tensor:
         """Embed pairs, and take jets through all blocks.
@@ -142,12 +142,15 @@ def compile_for(model: ParticleTransformer, training: Training) -> None:
     InputError
         With `blocks: compiled`: as of :class:`CompiledTraining`, or the device is a GPU.
     """
+    model.compiled = None
     if training.blocks == "pytorch" or (training.blocks == "auto" and device_of_model(model).type != "cpu"):
         return
     try:
         if device_of_model(model).type != "cpu":
             raise InputError("training", "blocks", "compiled ones are for a processor: give auto or pytorch")
-        model.compiled = CompiledTraining(model, chosen_precision(training.precision) == "bfloat16")
+        precision = chosen_precision(training.precision)
+        model.compiled = CompiledTraining(model, precision == "bfloat16")
+        log.info("blocks compiled for the processor, %s", precision)
     except InputError as error:
         if training.blocks == "compiled":
             raise
@@ -237,13 +240,15 @@ def blocks_forward(
     MemoryError
         For want of memory.
     """
+    for name, tensor in (("x", x), ("pairs", pairs), ("parameters", parameters)):
+        check_type(name, tensor, torch.float32)
     check_lengths(lengths, len(x), len(pairs))
     made, depth = library(x.shape[1], heads, hidden, bfloat16), len(parameters)
     if parameters.shape[1] != made.parameters_of_block():
         problem = f"are {parameters.shape[1]} a block, not {made.parameters_of_block()}"
         raise InputError("compiled blocks", "parameters", problem)
     out, pairs, lengths, parameters = (
-        x.clone(),
+        x.clone(memory_format=torch.contiguous_format),
         pairs.contiguous(),
         lengths.contiguous(),
         parameters.contiguous(),

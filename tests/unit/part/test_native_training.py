@@ -16,6 +16,7 @@ from softjet.errors import InputError
 from softjet.lowrank.selection import decompose
 from softjet.part import compiling
 from softjet.part.feeding import training_step
+from softjet.part.native_pairs import CompiledPairEmbedding
 from softjet.part.native_tokens import token_attention
 from softjet.part.native_training import CompiledTraining, blocks_forward, compile_for
 from softjet.part.packing import grouped, rows_of
@@ -101,6 +102,50 @@ def test_bfloat16_is_no_farther_from_float32_than_pytorch():
     assert near.max() < 1.5 * far.max()
 
 
+def test_the_whole_network_learns_as_in_float64():
+    model = learner(pair_embed_dims=(16, 32))
+    ours = compiled(model)
+    assert isinstance(ours.compiled._embed_pairs, CompiledPairEmbedding)
+    labels = torch.arange(len(JETS.mask)) % 10
+    found = []
+    for each, dtype in ((model, torch.float64), (model, torch.float32), (ours, torch.float32)):
+        each = copy.deepcopy(each).to(dtype)
+        inputs = JETS.features.to(dtype), JETS.vectors.to(dtype), JETS.mask
+        torch.nn.functional.cross_entropy(each(*inputs), labels).backward()
+        running = [buffer.double() for buffer in each.buffers() if buffer.is_floating_point()]
+        found.append([parameter.grad.double() for parameter in each.parameters()] + running)
+    # Biases before a normalisation have no gradient but noise.
+    least = 1e-6 * max(array.norm() for array in found[0])
+    exact, theirs, ours = (
+        [a for a, b in zip(each, found[0], strict=True) if b.norm() > least] for each in found
+    )
+    far = distances(ours, exact)
+    assert far.max() < 1e-3
+    assert far.median() < 2 * distances(theirs, exact).median()
+
+
+def test_sharp_attention_keeps_its_gradients():
+    model = learner()
+    with torch.no_grad():
+        for block in model.blocks:
+            block.attention.in_proj.weight.mul_(20)
+    ours, theirs, exact = passed(compiled(model)), passed(model), passed(model, torch.float64)
+    assert distances(ours, exact).max() < 3 * distances(theirs, exact).max()
+
+
+def test_the_mode_of_the_processor_is_left_as_it_was():
+    passed(compiled(learner()))
+    assert (torch.tensor([1e-39]) * 2).item() > 0
+
+
+def test_edited_attention_is_not_passed_over():
+    model = compiled(learner())
+    model.blocks[0].attention.edit = lambda weights: torch.eye(weights.shape[-1]).expand_as(weights)
+    twin = copy.deepcopy(model)
+    twin.compiled = None
+    assert torch.equal(model(*JETS.inputs), twin(*JETS.inputs))
+
+
 def test_the_same_threads_give_the_same_bits_and_others_nearly_the_same(bfloat16):
     model = compiled(learner(), bfloat16)
     before, found = torch.get_num_threads(), {}
@@ -177,6 +222,64 @@ def test_products_are_counted_as_those_of_pytorch(bfloat16):
             rows_ = block.forward_rows(rows_, groups)
         rows_.sum().backward()
     assert by_compiled.get_total_flops() == by_pytorch.get_total_flops()
+
+
+@pytest.mark.parametrize("wanted", [("x", torch.float64), ("pairs", torch.float64), ("lengths", torch.int32)])
+def test_other_types_are_refused(wanted):
+    model = compiled(learner())
+    rows, pairs, lengths = some_rows(JETS, model)
+    given = {"x": rows, "pairs": pairs, "lengths": lengths, "parameters": model.compiled.parameters()}
+    given[wanted[0]] = given[wanted[0]].to(wanted[1])
+    with pytest.raises(InputError, match=f"{wanted[0]}: give .* on the processor, not {str(wanted[1])[6:]}"):
+        blocks_forward(**given, heads=4, hidden=256, bfloat16=False)
+
+
+def test_rows_may_lie_otherwise_in_memory(bfloat16):
+    model = compiled(learner(), bfloat16)
+    rows, pairs, lengths = some_rows(JETS, model)
+    turned = rows.t().contiguous().t()
+    assert torch.equal(
+        model.compiled.tokens(turned, pairs, lengths), model.compiled.tokens(rows, pairs, lengths)
+    )
+
+
+def test_the_precision_is_that_of_the_training(caplog):
+    compiled(learner(), True)
+    for precision in ("float32", "bfloat16"):
+        with caplog.at_level(logging.INFO, "softjet"):
+            compile_for(model := learner(), Training(precision=precision))
+        assert model.compiled._bfloat16 == (precision == "bfloat16")
+        assert f"blocks compiled for the processor, {precision}" in caplog.text
+    compile_for(model, Training(blocks="pytorch"))
+    assert model.compiled is None
+
+
+@pytest.mark.parametrize(
+    ("script", "problem"),
+    [
+        ("not a program", "cannot be made and loaded"),
+        ("#!/bin/sh\nexit 0\n", "cannot be made and loaded"),
+        ("#!/bin/sh\nprintf 'error: \\377 no' >&2\nexit 1\n", "cannot compile it"),
+    ],
+)
+def test_a_compiler_that_fails_is_told_in_a_line(tmp_path, monkeypatch, script, problem):
+    (tmp_path / "cc").write_text(script)
+    (tmp_path / "cc").chmod(0o755)
+    compiling.compiled.cache_clear()
+    monkeypatch.setenv("CC", f"{tmp_path}/cc")
+    with pytest.raises(InputError, match=problem) as error:
+        compile_for(learner(), Training(blocks="compiled"))
+    assert "\n" not in str(error.value)
+    compiling.compiled.cache_clear()
+
+
+def test_a_compiler_may_have_arguments_and_be_empty(monkeypatch):
+    compiled(learner())
+    for given in ("cc -m64", ""):
+        compiling.compiled.cache_clear()
+        monkeypatch.setenv("CC", given)
+        assert compiled(learner()).compiled is not None
+    compiling.compiled.cache_clear()
 
 
 def test_what_they_are_not_made_for_is_refused(monkeypatch, caplog):
