@@ -5,6 +5,7 @@ import logging
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from small_part import Jets as LabelledJets
 from test_inference import Jets
 from test_native import trained
@@ -325,9 +326,49 @@ def test_a_training_learns_alike_either_way(tmp_path):
     shape |= {"heads": 4, "blocks": 2, "class_blocks": 1}
     losses = {}
     for blocks in ("compiled", "pytorch"):
-        training = {"steps": 30, "batch_size": 16, "precision": "float32", "blocks": blocks}
-        run = ParTRun(dataset="small", model=shape, training=training)
+        run = small_run(steps=30, microbatches=1, precision="float32", blocks=blocks)
         losses[blocks] = train_part(run, jets, jets, tmp_path / blocks, tmp_path / f"state-{blocks}")["loss"]
     assert losses["compiled"].iloc[-5:].mean() < 0.8 * losses["compiled"].iloc[:5].mean()
     difference = (losses["compiled"] - losses["pytorch"]).abs()
     assert 0 < difference.max() < 0.02
+
+
+def small_run(**settings):
+    shape = {"features": "kin", "classes": 2, "max_particles": 12, "pair_embed_dims": (16,)}
+    shape |= {"embed_dims": (64,), "heads": 4, "blocks": 2, "class_blocks": 1}
+    training = {"steps": 8, "batch_size": 16, "microbatches": 2, "save_every": 1e-6, "blocks": "compiled"}
+    return ParTRun(dataset="small", model=shape, training=training | settings)
+
+
+def trained_weights(folder, run):
+    train_part(run, LabelledJets(64), LabelledJets(32), folder, folder / "state")
+    return load_file(folder / "model.safetensors")
+
+
+def test_a_training_that_was_broken_off_goes_on_to_the_same_bits(tmp_path, monkeypatch):
+    compiled(learner())
+    whole = trained_weights(tmp_path / "whole", small_run())
+    usual, calls = torch.nn.utils.clip_grad_norm_, iter(range(100))
+
+    def stop(*given):
+        if next(calls) == 5:
+            raise KeyboardInterrupt
+        return usual(*given)
+
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", stop)
+    with pytest.raises(KeyboardInterrupt):
+        trained_weights(tmp_path / "broken", small_run())
+    broken = trained_weights(tmp_path / "broken", small_run())
+    assert all(torch.equal(broken[name], weight) for name, weight in whole.items())
+
+
+def test_a_deterministic_training_has_the_same_bits_on_any_number_of_cores(tmp_path):
+    compiled(learner())
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            found.append(trained_weights(tmp_path / f"{threads}", small_run(deterministic=True)))
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(found[1][name], weight) for name, weight in found[0].items())

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -16,8 +17,11 @@ from small_part import SMALL
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 
 from softjet.config.part import ParTRun, Training
+from softjet.errors import InputError
 from softjet.part import distributed
 from softjet.part.distributed import Task, train_files
+from softjet.part.model import ParticleTransformer
+from softjet.part.native_training import CompiledTraining
 
 STEPS = 40
 SETTINGS = Training(
@@ -56,8 +60,8 @@ def files(tmp_path_factory):
     }
 
 
-def task_of(folder, files, **settings):
-    run = ParTRun(model=MODEL, training=SETTINGS.model_copy(update={"blocks": "pytorch", **settings}))
+def task_of(folder, files, model=MODEL, **settings):
+    run = ParTRun(model=model, training=SETTINGS.model_copy(update={"blocks": "pytorch", **settings}))
     return Task(run=run, folder=str(folder / "out"), state=str(folder / "state"), **files)
 
 
@@ -121,6 +125,20 @@ def test_two_processes_have_the_curve_of_one(alone, together):
     assert history["loss"].tail(5).mean() < 0.8 * history["loss"].head(5).mean()
     for name, weight in load_file(together / "out/model.safetensors").items():
         torch.testing.assert_close(weight, weights[name], rtol=0, atol=1e-3, msg=name)
+
+
+def test_two_processes_with_compiled_blocks_have_the_curve_of_one(tmp_path, files):
+    shape = MODEL.model_copy(update={"dropout": 0.0, "embed_dims": (64,), "heads": 4})
+    try:
+        CompiledTraining(ParticleTransformer(shape), bfloat16=False)
+    except InputError as error:
+        pytest.skip(str(error))
+    given = {"model": shape, "blocks": "compiled", "steps": 8}
+    alone = train_files(task_of(tmp_path / "alone", files, microbatches=2, **given))
+    assert finish(launch(tmp_path, task_of(tmp_path, files, processes=2, **given)))[0] == 0
+    theirs = pd.read_parquet(tmp_path / "out/history.parquet")
+    assert "blocks compiled for the processor, float32" in (tmp_path / "log").read_text()
+    np.testing.assert_allclose(theirs["loss"], alone["loss"], rtol=0, atol=1e-4)
 
 
 def test_log_holds_the_lines_of_all_in_order(together):
