@@ -106,7 +106,7 @@ class _Counting(TorchDispatchMode):
             self._read |= {place: size for place, size in given.items() if place not in self._made}
         self._made |= made.keys() - given.keys()
         if formula is not None:
-            self.flops[_precision(result)] += formula(*args, **kwargs, out_val=result)
+            self.flops[_precision(func, args, result)] += formula(*args, **kwargs, out_val=result)
         return result
 
 
@@ -116,8 +116,13 @@ def _storages(values: Any) -> dict[int, int]:
     return {piece.data_ptr(): piece.nbytes() for piece in pieces}
 
 
-def _precision(result: Any) -> str:
-    return str(_tensors(result)[0].dtype).removeprefix("torch.")
+def _precision(operation: Any, given: Sequence[Any], result: Any) -> str:
+    """Of an operation's products: that of its narrowest numbers, unless an argument `bfloat16` tells."""
+    names = (argument.name for argument in operation._schema.arguments)
+    if dict(zip(names, given, strict=False)).get("bfloat16"):
+        return "bfloat16"
+    kinds = [tensor.dtype for tensor in _tensors((given, result)) if tensor.is_floating_point()]
+    return str(min(kinds, key=lambda kind: kind.itemsize)).removeprefix("torch.")
 
 
 def _tensors(values: Any) -> list[Tensor]:

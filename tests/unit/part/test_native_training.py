@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from softjet.config.families import FAMILIES
 from softjet.config.part import ParTRun, Training
 from softjet.errors import InputError
+from softjet.latency.work import work_of
 from softjet.lowrank.selection import decompose
 from softjet.part import compiling
 from softjet.part.feeding import training_step
@@ -223,6 +224,23 @@ def test_products_are_counted_as_those_of_pytorch(bfloat16):
             rows_ = block.forward_rows(rows_, groups)
         rows_.sum().backward()
     assert by_compiled.get_total_flops() == by_pytorch.get_total_flops()
+
+
+def test_products_are_counted_in_the_precision_that_they_have(bfloat16):
+    model = compiled(learner(pair_embed_dims=(16, 32)), bfloat16)
+    rows, _, lengths = some_rows(JETS, model)
+    pairs = torch.randn(len(real_pairs(JETS.mask.squeeze(1)).jet), 4)
+    shares = {}
+    for part, call in (
+        ("tokens", lambda: model.compiled(rows, pairs, lengths)),
+        ("all", lambda: model.compiled(rows, pairs, lengths).sum().backward()),
+    ):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bfloat16):
+            shares[part] = work_of(call).flops
+    for flops in shares.values():
+        # Attention of class tokens is float32 always.
+        wanted = flops.get("bfloat16" if bfloat16 else "float32", 0)
+        assert wanted > 0.9 * sum(flops.values())
 
 
 @pytest.mark.parametrize("wanted", [("x", torch.float64), ("pairs", torch.float64), ("lengths", torch.int32)])
