@@ -13,6 +13,9 @@ from softjet.figures.style import COLOURS, LINES, new_figure, save_figure
 
 TORCH = "torch"
 
+COLUMNS = 3
+"""Panels beside each other at most."""
+
 MARKERS = ("o", "s")
 """Of the two variants."""
 
@@ -45,14 +48,20 @@ def draw_latency(
     units : pair of str
         What a call is given, and what its length counts: ("windows", "tokens") of text.
     """
-    figure, axes = new_figure(1, len(ratios) + 1, width=3.2, height=3.5, squeeze=False)
-    for panel, (_, row) in zip(axes[0], ratios.iterrows(), strict=False):
+    panels = len(ratios) + 1
+    columns = min(panels, COLUMNS)
+    figure, axes = new_figure(-(-panels // columns), columns, width=3.2, height=3.5, squeeze=False)
+    for panel in axes.flat[panels:]:
+        panel.remove()
+    for panel, (_, row) in zip(axes.flat, ratios.iterrows(), strict=False):
         own = (samples[["batch", "runtime"]] == row[["batch", "runtime"]]).all(axis=1)
         _draw_samples(panel, samples[own], names)
         _explain(panel, _setting(row, units))
-    axes[0, 0].set_ylabel("time of a call (ms)")
-    _draw_ratios(axes[0, -1], ratios, names)
-    axes[0, -1].set_xlabel(f"{units[0]} a call")
+    for panel in axes[:, 0]:
+        panel.set_ylabel("time of a call (ms)")
+    last = axes.flat[panels - 1]
+    _draw_ratios(last, ratios, names)
+    last.set_xlabel(f"{units[0]} a call")
     save_figure(figure, target)
 
 
