@@ -297,7 +297,8 @@ def test_a_compiler_may_have_arguments_and_be_empty(monkeypatch):
     for given in ("cc -m64", ""):
         compiling.compiled.cache_clear()
         monkeypatch.setenv("CC", given)
-        assert compiled(learner()).compiled is not None
+        compile_for(model := learner(), Training(blocks="compiled"))
+        assert model.compiled is not None
     compiling.compiled.cache_clear()
 
 
