@@ -223,3 +223,13 @@ def test_arrays_that_do_not_fit_are_refused():
         pair_embedding_backward(torch.zeros(49, 2), rows[:49], parameters, kept)
     with pytest.raises(InputError, match=r"shift: give float32 \(16,\)"):
         pair_embedding(rows, [*parameters[:5], parameters[5][:9], *parameters[6:]], [], [], [], torch.float32)
+
+
+@pytest.mark.parametrize("place", [0, 1500])
+def test_a_row_far_from_all_others_does_no_harm_wherever_it_stands(place):
+    rows = torch.tensor([[-1.0, -0.7, -18.42, 3.0]]).repeat(3000, 1)
+    rows[place] = torch.tensor([-18.42, -10, -1, -18])
+    with torch.no_grad():
+        expected = embedding().double()(rows.double())
+        found = ours(embedding())(rows)
+    torch.testing.assert_close(found.double(), expected, rtol=1e-3, atol=1e-3)
