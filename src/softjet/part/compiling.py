@@ -10,6 +10,9 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
 from softjet.errors import InputError
 
 FOLDER = Path(__file__).parent
@@ -60,3 +63,37 @@ def _compile(arguments: Sequence[str], source: str) -> None:
         said = [line.split("error:")[-1].strip() for line in done.stderr.splitlines() if "error:" in line]
         problem = f"{compiler[0]} cannot compile it ({(said or ['no error named'])[0]}); do without"
         raise InputError("compiled code", source, problem)
+
+
+def check_tensor(
+    where: str, name: str, tensor: Tensor, dtype: torch.dtype, shape: tuple[int, ...] | None = None
+) -> None:
+    """Refuse what is of another type or shape, or not the processor's: compiled code cannot see it.
+
+    Parameters
+    ----------
+    where, name : str
+        What is compiled, and what the tensor is there: the field of the error.
+    tensor : Tensor
+        To be read by its address.
+    dtype : torch.dtype
+        That it must have.
+    shape : tuple of int, optional
+        That it must have; any without.
+
+    Raises
+    ------
+    InputError
+        It is not so.
+    """
+    if tensor.dtype != dtype or tensor.device.type != "cpu" or (shape is not None and tensor.shape != shape):
+        wanted, given = (str(kind).removeprefix("torch.") for kind in (dtype, tensor.dtype))
+        sizes = ("", "") if shape is None else (f" {shape}", f" {tuple(tensor.shape)}")
+        problem = f"give {wanted}{sizes[0]} on the processor, not {given}{sizes[1]} on {tensor.device}"
+        raise InputError(where, name, problem)
+
+
+def check_memory(failed: int, what: str) -> None:
+    """Raise MemoryError where so many threads of a compiled function had none for what it does."""
+    if failed:
+        raise MemoryError(what)

@@ -11,10 +11,13 @@ from torch.utils.flop_counter import register_flop_formula
 from softjet.errors import InputError
 from softjet.lowrank.low_rank import LowRankLinear
 from softjet.lowrank.pivot import PivotLinear
-from softjet.part.compiling import compiled
+from softjet.part.compiling import check_memory, check_tensor, compiled
 from softjet.part.inference import InferenceModel, InferencePrecision, padded
 from softjet.part.model import ParticleTransformer
 from softjet.part.pairs import pair_features, real_pairs
+
+WHERE = "compiled blocks"
+"""In errors."""
 
 MOST = 128
 """Particles of a jet at most; a batch with a longer one goes the way of `InferenceModel`."""
@@ -76,7 +79,7 @@ def sizes_of(model: ParticleTransformer) -> tuple[int, int, int]:
     width, heads = model.config.embed_dims[-1], model.config.heads
     if width != CHANNELS * heads or width % COLUMNS:
         problem = f"is {width} wide with {heads} heads, not a multiple of {COLUMNS} with heads of {CHANNELS}"
-        raise InputError("compiled blocks", "model", f"{problem}; do without")
+        raise InputError(WHERE, "model", f"{problem}; do without")
     return width, heads, width * model.config.expansion
 
 
@@ -98,7 +101,7 @@ def _matrices(layer: nn.Module) -> list[_Matrix]:
         return _low_rank(layer)
     if type(layer) is not nn.Linear:
         problem = f"has a {type(layer).__name__} where a linear layer was"
-        raise InputError("compiled blocks", "model", f"{problem}; do without")
+        raise InputError(WHERE, "model", f"{problem}; do without")
     bias = layer.weight.new_zeros(layer.out_features) if layer.bias is None else layer.bias
     return [_Matrix(None, layer.weight, bias)]
 
@@ -151,7 +154,7 @@ def _units_of(matrix: _Matrix, dtype: torch.dtype) -> tuple[list[Tensor], tuple[
     """A matrix, or its factors, in units; and its inputs, outputs and rank, in whole vectors; 0 if dense."""
     first, last, _ = matrix
     if len(last) % LANES:
-        raise InputError("compiled blocks", "model", f"has a matrix of {len(last)} outputs; do without")
+        raise InputError(WHERE, "model", f"has a matrix of {len(last)} outputs; do without")
     if first is None:
         return [_units(last, dtype)], (last.shape[1], len(last), 0)
     inputs, rank = first.shape[1], len(first) + -len(first) % LANES
@@ -214,33 +217,24 @@ def particle_blocks(
     check_lengths(lengths, len(x), len(pairs))
     _check_weights(weights, shapes, x.dtype, depth * (7 * x.shape[1] + 2 * hidden))
     out = x.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
-    check_type("pairs", pairs := pairs.contiguous(), torch.float32)
+    check_tensor(WHERE, "pairs", pairs := pairs.contiguous(), torch.float32)
     starts, pair_starts = starts_of(lengths), starts_of(pairs_of(lengths))
     most = int(lengths.max()) if len(lengths) else 0
     tensors = weights, shapes, out, pairs, starts, pair_starts
     of_weights, of_shapes, *of_jets = (ctypes.c_void_p(tensor.data_ptr()) for tensor in tensors)
     given = of_weights, of_shapes, depth, *of_jets, len(lengths), most, torch.get_num_threads()
-    if library(x.shape[1], heads, hidden, x.dtype).particle_blocks(*given):
-        raise MemoryError(f"compiled blocks of jets of {most} particles")
+    failed = library(x.shape[1], heads, hidden, x.dtype).particle_blocks(*given)
+    check_memory(failed, f"{WHERE} of jets of {most} particles")
     return out.to(x.dtype)
 
 
 def check_lengths(lengths: Tensor, particles: int, pairs: int) -> None:
     """Refuse lengths of jets that are not those of so many particles and pairs: as far is memory read."""
-    check_type("lengths", lengths, torch.int64)
+    check_tensor(WHERE, "lengths", lengths, torch.int64)
     wanted = int(lengths.sum()), int(pairs_of(lengths).sum())
     if (particles, pairs) != wanted or (lengths < 0).any() or (lengths > MOST).any():
         problem = f"ask for {wanted[0]} particles and {wanted[1]} pairs of jets of {MOST} at most"
-        raise InputError("compiled blocks", "lengths", f"{problem}; {particles} and {pairs} are given")
-
-
-def check_type(name: str, tensor: Tensor, dtype: torch.dtype) -> None:
-    """Refuse what is of another type, or not the processor's: compiled code cannot see it."""
-    if tensor.dtype != dtype or tensor.device.type != "cpu":
-        wanted, given = (str(kind).removeprefix("torch.") for kind in (dtype, tensor.dtype))
-        raise InputError(
-            "compiled blocks", name, f"give {wanted} on the processor, not {given} on {tensor.device}"
-        )
+        raise InputError(WHERE, "lengths", f"{problem}; {particles} and {pairs} are given")
 
 
 def _check_weights(weights: Tensor, shapes: Tensor, dtype: torch.dtype, norms: int) -> None:
@@ -248,7 +242,7 @@ def _check_weights(weights: Tensor, shapes: Tensor, dtype: torch.dtype, norms: i
     wanted = multiplications(shapes) * dtype.itemsize // 4 + int(shapes[:, 1].sum()) + norms
     if len(weights) != wanted:
         problem = f"are {len(weights)} of 32 bits, not the {wanted} that their shapes ask for"
-        raise InputError("compiled blocks", "weights", problem)
+        raise InputError(WHERE, "weights", problem)
 
 
 def multiplications(shapes: Tensor) -> int:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import register_flop_formula
 
 from softjet.errors import InputError
-from softjet.part.compiling import compiled
+from softjet.part.compiling import check_tensor, compiled
 from softjet.part.norm import BatchRenorm1d
 from softjet.part.pairs import N_PAIR_FEATURES, PairEmbedding
 
@@ -227,7 +227,7 @@ def pair_embedding_backward(
     """
     passes = _Passes(rows, parameters, upstream.dtype)
     passes.resume(kept)
-    _check("upstream", upstream, (len(rows), passes.heads), passes.dtype)
+    check_tensor(WHERE, "upstream", upstream, passes.dtype, (len(rows), passes.heads))
     found = passes.backward(upstream.contiguous())
     return [gradient[: len(like)].to(like.dtype) for gradient, like in zip(found, parameters, strict=True)]
 
@@ -236,7 +236,7 @@ class _Passes:
     """A batch on its way; the last of the layers is padded to the width of a vector."""
 
     def __init__(self, rows: Tensor, parameters: Sequence[Tensor], dtype: torch.dtype) -> None:
-        _check("rows", rows, (max(1, len(rows)), N_PAIR_FEATURES), torch.float32)
+        check_tensor(WHERE, "rows", rows, torch.float32, (max(1, len(rows)), N_PAIR_FEATURES))
         self.rows, self.dtype, self.heads = rows.contiguous(), dtype, len(parameters[-1])
         self.threads = min(torch.get_num_threads(), -(-len(rows) // BLOCK))
         self.weight, self.shift, self.layers = _unpacked(parameters)
@@ -251,10 +251,10 @@ class _Passes:
         self.norms = [Norm(*norm.unbind()) for norm in rest[:n_norms]]
         self.left = rest[n_norms:]
         for left, layer in zip(self.left, self.layers[1:], strict=True):
-            _check("kept", left, (len(self.rows), len(layer.matrix)), self.dtype)
+            check_tensor(WHERE, "kept", left, self.dtype, (len(self.rows), len(layer.matrix)))
         widths = [N_PAIR_FEATURES, *(len(layer.matrix) for layer in self.layers)]
         for norm, width in zip(rest[:n_norms], widths, strict=True):
-            _check("kept", norm, (len(Norm._fields), width), torch.float64)
+            check_tensor(WHERE, "kept", norm, torch.float64, (len(Norm._fields), width))
 
     def moments(self, place: int) -> tuple[Tensor, Tensor]:
         """Mean and variance of what a normalisation gets, which is computed for it."""
@@ -412,12 +412,12 @@ def _unpacked(parameters: Sequence[Tensor]) -> tuple[Tensor, Tensor, list[Layer]
     if not hidden or heads > LANES or any(width % LANES or width > WIDEST for width in hidden):
         made_for = f"multiples of {LANES} up to {WIDEST} with {LANES} heads at most behind them"
         raise InputError(WHERE, "model", f"has layers {widths} wide, not {made_for}; take the module")
-    _check("weight", weight, (N_PAIR_FEATURES,), torch.float32)
-    _check("shift", shift, (N_PAIR_FEATURES,), torch.float32)
+    check_tensor(WHERE, "weight", weight, torch.float32, (N_PAIR_FEATURES,))
+    check_tensor(WHERE, "shift", shift, torch.float32, (N_PAIR_FEATURES,))
     for inner, layer in zip((N_PAIR_FEATURES, *hidden), layers, strict=True):
         for name, one in zip(Layer._fields, layer, strict=True):
             shape = (len(layer.matrix), inner) if one is layer.matrix else (len(layer.matrix),)
-            _check(name, one, shape, torch.float32)
+            check_tensor(WHERE, name, one, torch.float32, shape)
     return weight, shift, [*layers[:-1], Layer(*(_padded(one, LANES) for one in layers[-1]))]
 
 
@@ -426,14 +426,6 @@ def _padded(tensor: Tensor, rows: int) -> Tensor:
     if len(tensor) == rows:
         return tensor
     return torch.cat((tensor, tensor.new_zeros(rows - len(tensor), *tensor.shape[1:])))
-
-
-def _check(name: str, tensor: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> None:
-    """Compiled code reads as far as shapes say."""
-    if tensor.shape != shape or tensor.dtype != dtype or tensor.device.type != "cpu":
-        wanted, given = (str(kind).removeprefix("torch.") for kind in (dtype, tensor.dtype))
-        found = f"{given} {tuple(tensor.shape)} on {tensor.device}"
-        raise InputError(WHERE, name, f"give {wanted} {shape} on the processor, not {found}")
 
 
 def _library(layer: Layer, dtype: torch.dtype) -> ctypes.CDLL:

@@ -9,8 +9,10 @@ from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
 from softjet.part.blocks import ClassBlock
-from softjet.part.compiling import compiled
-from softjet.part.native import check_type
+from softjet.part.compiling import check_memory, check_tensor, compiled
+
+WHERE = "attention of class tokens"
+"""In errors."""
 
 
 def passed_token(block: ClassBlock, token: Tensor, rows: Tensor, starts: Tensor) -> Tensor:
@@ -105,15 +107,17 @@ def token_attention(
         For want of memory.
     """
     for name, tensor in (("x", x), ("tokens", tokens), ("norm", norm), ("asked", asked)):
-        check_type(name, tensor, torch.float32)
-    check_type("starts", starts, torch.int64)
+        check_tensor(WHERE, name, tensor, torch.float32)
+    check_tensor(WHERE, "starts", starts, torch.int64)
     lengths, ends = starts.diff(), (int(starts[0]), int(starts[-1]))
     if len(lengths) != len(asked) or ends != (0, len(x)) or (lengths < 0).any():
         raise ValueError(f"starts {starts.tolist()} of {len(asked)} jets with {len(x)} particles")
     jets, held = _given(x, tokens, norm, asked, starts)
     given, log_sums = torch.empty_like(held[3]), asked.new_empty(asked.shape[:2])
     made = library(x.shape[1], asked.shape[1])
-    _made(made.tokens_forward(jets, given.data_ptr(), log_sums.data_ptr(), torch.get_num_threads()))
+    check_memory(
+        made.tokens_forward(jets, given.data_ptr(), log_sums.data_ptr(), torch.get_num_threads()), WHERE
+    )
     return given, log_sums
 
 
@@ -155,7 +159,7 @@ def token_attention_backward(
     of_norm = x.new_zeros(threads, 2, x.shape[1])
     tensors = given, log_sums, upstream, of_x, of_tokens, of_asked, of_norm
     made = library(x.shape[1], asked.shape[1])
-    _made(made.tokens_backward(jets, *(tensor.data_ptr() for tensor in tensors), threads))
+    check_memory(made.tokens_backward(jets, *(tensor.data_ptr() for tensor in tensors), threads), WHERE)
     return of_x, of_tokens, of_norm.sum(0), of_asked
 
 
@@ -166,11 +170,6 @@ def _given(
     held = [tensor.contiguous() for tensor in (x, tokens, norm, asked, starts)]
     most = int(starts.diff().max()) if len(asked) else 0
     return _Given(*(tensor.data_ptr() for tensor in held), len(asked), most), held
-
-
-def _made(failed: int) -> None:
-    if failed:
-        raise MemoryError("attention of class tokens")
 
 
 def _keep(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -> None:

@@ -13,9 +13,9 @@ from softjet.config.part import Training
 from softjet.device import chosen_precision, device_of_model
 from softjet.errors import InputError
 from softjet.part.blocks import Block, ClassBlock
-from softjet.part.compiling import compiled
+from softjet.part.compiling import check_memory, check_tensor, compiled
 from softjet.part.model import ParticleTransformer
-from softjet.part.native import MOST, check_lengths, check_type, flops, pairs_of, sizes_of, starts_of
+from softjet.part.native import MOST, WHERE, check_lengths, flops, pairs_of, sizes_of, starts_of
 from softjet.part.native_pairs import CompiledPairEmbedding
 from softjet.part.native_tokens import library as token_library
 from softjet.part.native_tokens import passed_token
@@ -51,32 +51,17 @@ class CompiledTraining:
         self._sizes = width, heads, _ = sizes_of(model)
         _check_dense(model)
         if model.config.dropout:
-            raise InputError("compiled blocks", "dropout", "is not 0; do without")
+            raise InputError(WHERE, "dropout", "is not 0; do without")
         if model.config.max_particles > MOST:
             problem = f"is {model.config.max_particles}, more than {MOST}; do without"
-            raise InputError("compiled blocks", "max_particles", problem)
+            raise InputError(WHERE, "max_particles", problem)
         self._model, self._bfloat16 = model, bfloat16
         library(*self._sizes, bfloat16)
         token_library(width, heads)
         self._embed_pairs = _pair_embedding(model, bfloat16)
 
     def __call__(self, rows: Tensor, pairs: Tensor, lengths: Tensor) -> Tensor:
-        """Embed pairs, and take jets through all blocks.
-
-        Parameters
-        ----------
-        rows : Tensor, shape (n, W)
-            Embedded particles of all jets end to end.
-        pairs : Tensor, float32, shape (n_pairs, 4)
-            Features of each pair, as of `softjet.part.pairs.real_pairs`.
-        lengths : Tensor, int64, shape (B,)
-            Particles of each jet, MOST at most.
-
-        Returns
-        -------
-        Tensor, shape (B, W)
-            Class tokens.
-        """
+        """As `tokens`, of pairs given by their features, shape (n_pairs, 4)."""
         return self.tokens(rows, self._embed_pairs(pairs), lengths)
 
     def tokens(self, rows: Tensor, pairs: Tensor, lengths: Tensor) -> Tensor:
@@ -124,7 +109,7 @@ def _check_dense(model: ParticleTransformer) -> None:
     places = ("attention.in_proj", "attention.out_proj", "expand", "contract")
     for block in (*model.blocks, *model.class_blocks):
         if any(type(block.get_submodule(place)) is not nn.Linear for place in places):
-            raise InputError("compiled blocks", "model", "has factored matrices; do without")
+            raise InputError(WHERE, "model", "has factored matrices; do without")
 
 
 def compile_for(model: ParticleTransformer, training: Training) -> None:
@@ -218,7 +203,7 @@ def blocks_forward(
     x : Tensor, float32, shape (n, W)
     pairs : Tensor, float32, shape (n_pairs, H)
     lengths : Tensor, int64, shape (B,)
-        See :meth:`CompiledBlocks.__call__`.
+        See :meth:`CompiledTraining.tokens`.
     parameters : Tensor, float32, shape (blocks, parameters of one)
         In the order of `blocks_training.c`.
     heads, hidden : int
@@ -241,12 +226,12 @@ def blocks_forward(
         For want of memory.
     """
     for name, tensor in (("x", x), ("pairs", pairs), ("parameters", parameters)):
-        check_type(name, tensor, torch.float32)
+        check_tensor(WHERE, name, tensor, torch.float32)
     check_lengths(lengths, len(x), len(pairs))
     made, depth = library(x.shape[1], heads, hidden, bfloat16), len(parameters)
     if parameters.shape[1] != made.parameters_of_block():
         problem = f"are {parameters.shape[1]} a block, not {made.parameters_of_block()}"
-        raise InputError("compiled blocks", "parameters", problem)
+        raise InputError(WHERE, "parameters", problem)
     out, pairs, lengths, parameters = (
         x.clone(memory_format=torch.contiguous_format),
         pairs.contiguous(),
@@ -255,9 +240,9 @@ def blocks_forward(
     )
     packed = torch.empty(depth * made.packed_of_block(), dtype=torch.int32)
     kept = torch.empty(made.kept_bytes(len(x), depth), dtype=torch.uint8)
-    _made(made.pack_blocks(parameters.data_ptr(), depth, packed.data_ptr()))
+    check_memory(made.pack_blocks(parameters.data_ptr(), depth, packed.data_ptr()), WHERE)
     shares = _shares(lengths, x.shape[1])
-    _made(made.blocks_forward(*_given(parameters, packed, out, pairs, lengths, kept, shares)))
+    check_memory(made.blocks_forward(*_given(parameters, packed, out, pairs, lengths, kept, shares)), WHERE)
     return out, kept, packed
 
 
@@ -303,7 +288,7 @@ def blocks_backward(
     shares, of_pairs = _shares(lengths, upstream.shape[1]), torch.empty_like(pairs)
     sums = parameters.new_zeros(len(shares), *parameters.shape)
     given = _given(parameters, packed, of_x, pairs, lengths, kept, shares)
-    _made(made.blocks_backward(*given, of_pairs.data_ptr(), sums.data_ptr()))
+    check_memory(made.blocks_backward(*given, of_pairs.data_ptr(), sums.data_ptr()), WHERE)
     return of_x, of_pairs, sums.sum(0)
 
 
@@ -320,11 +305,6 @@ def _given(
     weights = parameters.data_ptr(), packed.data_ptr(), len(parameters)
     jets = x.data_ptr(), pairs.data_ptr(), lengths.data_ptr(), len(x)
     return *weights, *jets, kept.data_ptr(), shares.data_ptr(), len(shares)
-
-
-def _made(failed: int) -> None:
-    if failed:
-        raise MemoryError("compiled blocks")
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
