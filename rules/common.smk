@@ -802,7 +802,8 @@ def hold_folder():
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise WorkflowError(
-            f"another workflow is under way in {Path.cwd()}; wait until it ends, or use another --directory"
+            f"another workflow is under way in {Path.cwd()}; wait until it ends, or use another folder:"
+            " --directory FOLDER --configfile config/config.yaml"
         )
     except OSError:
         pass  # a file system without such locks

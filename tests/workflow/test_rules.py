@@ -104,6 +104,14 @@ def test_the_profile_of_a_cluster_repeats_what_decides_on_reruns_and_names_rules
     assert set(there["set-resources"]) <= set(cluster["TOLD"])
 
 
+def test_nothing_runs_on_a_cluster_beside_what_is_timed(cluster):
+    profile = yaml.safe_load((ROOT / "profiles" / "slurm" / "config.yaml").read_text())
+    scripts = {name for name, rule in cluster["TOLD"].items() if rule["script"]}
+    timed = {name for name in scripts if name.startswith(("bench_", "measure_"))} | {"statistics_topk"}
+    assert set(profile["set-resources"]) == timed
+    assert all("--exclusive" in resources["slurm_extra"] for resources in profile["set-resources"].values())
+
+
 def test_only_what_needs_the_network_and_names_of_stages_stay_on_the_first_node(cluster):
     here = {name for name, rule in cluster["TOLD"].items() if rule["local"]}
     assert {name for name in here if cluster["TOLD"][name]["script"]} == {"fetch_source", "fetch_weights"}

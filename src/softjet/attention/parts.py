@@ -1,6 +1,7 @@
 """QK against U: which part of the logits, that of the particles or the pair bias, makes a weight large.
 
-Softmax ignores a shift of a row, so both parts are compared after each row's mean is taken away.
+Softmax ignores a shift of a row, so both parts are compared after each row's mean is taken away;
+but for `ratio`, which takes them as they are, as arXiv 2512.00210 does.
 """
 
 from collections.abc import Sequence

@@ -5,7 +5,7 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -30,8 +30,9 @@ def key_table() -> str:
     """Every key with type, default and meaning, as a Markdown page."""
     head = (
         "# Every key of the configuration\n\n"
-        "Generated from src/softjet/config by `make defaults`. `*` stands for a name of yours, `[]` for each "
-        "entry of a list.\n\n"
+        "Generated from src/softjet/config by `make defaults`. `*` stands for a name, `[]` for each entry of "
+        "a list. Defaults are those of an entry with a name of yours; where the first one that stands in "
+        "config.yaml has another, it follows.\n\n"
     )
     rows = "| key | default | meaning |\n|---|---|---|\n"
     return (
@@ -80,8 +81,7 @@ def _rows(section: BaseModel, prefix: str) -> Iterator[tuple[str, str, str]]:
         if isinstance(value, BaseModel):
             yield from _rows(value, f"{key}.")
         elif _is_named(value):
-            inner = next(iter(value.values()))
-            yield from _rows(inner, f"{key}.*.")
+            yield from _named_rows(key, value)
         else:
             yield _row(key, f"`{_plain(value)}`", description)
             mark = "[]" if isinstance(value, tuple) else ""
@@ -89,11 +89,24 @@ def _rows(section: BaseModel, prefix: str) -> Iterator[tuple[str, str, str]]:
                 yield from _rows_of(kind, f"{key}{mark}.")
 
 
+def _named_rows(key: str, named: Mapping[str, BaseModel]) -> Iterator[tuple[str, str, str]]:
+    """Rows of sections by name: what one of the user's has, and what the first default has otherwise."""
+    first, inner = next(iter(named.items()))
+    own = {row_key: given for row_key, given, _ in _rows_of(type(inner), f"{key}.*.")}
+    for row_key, value, text in _rows(inner, f"{key}.*."):
+        given = own.get(row_key, value)
+        yield row_key, value if given == value else f"{given}; of `{first}` {value}", text
+
+
 def _rows_of(kind: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str]]:
-    """Rows of a section that the defaults leave out."""
+    """Rows of a section by what its type says: one that the defaults leave out, or one of the user's."""
     for name, field in kind.model_fields.items():
-        given = "required" if field.is_required() else f"`{_plain(field.get_default())}`"
-        yield _row(f"{prefix}{name}", given, field.description or "")
+        default = None if field.is_required() else field.get_default(call_default_factory=True)
+        if isinstance(default, BaseModel):
+            yield from _rows(default, f"{prefix}{name}.")
+        else:
+            given = "required" if field.is_required() else f"`{_plain(default)}`"
+            yield _row(f"{prefix}{name}", given, field.description or "")
 
 
 def _row(key: str, value: str, description: str) -> tuple[str, str, str]:

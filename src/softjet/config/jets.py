@@ -36,7 +36,7 @@ class Fractions(Section):
     train: float = Field(0.7, gt=0, lt=1)
     """Share of jets to train on."""
     validation: float = Field(0.1, gt=0, lt=1)
-    """Share of jets to choose by (loss curves, compression)."""
+    """Share of jets not trained on: loss curves, normalising the untrained network, fitting probes."""
     test: float = Field(0.2, gt=0, lt=1)
     """Share of jets every reported number is measured on."""
 
@@ -54,7 +54,7 @@ class Splits(Section):
     train: tuple[str, ...] = ()
     """Files or globs of the jets to train on."""
     validation: tuple[str, ...] = ()
-    """Files or globs of the jets to choose by."""
+    """Files or globs of jets for loss curves and probes; see `fractions.validation`."""
     test: tuple[str, ...] = ()
     """Files or globs of the jets every reported number is measured on."""
 

@@ -53,6 +53,19 @@ def test_table_has_every_key_once():
     assert known - sections <= set(shown) <= known
 
 
+@pytest.mark.parametrize(
+    "row",
+    [
+        "| `compress.*.learning.learn_steps` | `150`; of `part` `70` |",
+        "| `compress.*.learning.batch_size` | `64` |",
+        '| `language.*.family` | required; of `bert` `"bert"` |',
+        '| `datasets.*.further_test` | `{}`; of `simulated` `{"QCD": 6000}` |',
+    ],
+)
+def test_table_tells_the_defaults_of_an_entry_of_the_users(row):
+    assert row in key_table()
+
+
 def test_default_file_is_the_default_configuration():
     assert load_config(CONFIG / "config.yaml") == Config()
 
