@@ -84,7 +84,7 @@ class Recipe(Computed):
     batch_size: int = Field(64, ge=1)
     """Examples a step."""
     learning_rate: float = Field(0.0002, gt=0)
-    """Highest learning rate of weights while ranks are learned: it rises for a tenth of the phase and falls."""
+    """Highest learning rate while ranks are learned, of weights: it rises over a tenth of it, then falls."""
     threshold_rate: float = Field(0.02, gt=0)
     """Learning rate of the thresholds, in units of each matrix's scale (docs/compress.md, the mechanism)."""
     recover_rate: float = Field(0.0005, gt=0)
