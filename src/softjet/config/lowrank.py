@@ -8,17 +8,21 @@ from pydantic import Field, NonNegativeInt, model_validator
 from softjet.config.section import Computed, Section
 
 Method = Literal[
-    "soft-threshold", "svd", "energy-svd", "whitened-svd", "learned-mask", "whitened-soft-threshold", "dense"
-]
+    "soft-threshold", "svd", "energy-svd", "whitened-svd", "learned-mask", "whitened-soft-threshold",
+    "fisher-soft-threshold", "fisher-svd", "dense",
+]  # fmt: skip
 """How ranks come about: learned by soft thresholds or a mask, cut from a decomposition, or not at all.
 
-What is whitened measures directions by what they carry to a layer's outputs, rather than by the weights.
+What is whitened measures directions by what they carry to a layer's outputs, rather than by the weights; what
+is of Fisher by what dropping them costs the loss.
 """
 
 Form = Literal["pair", "pivot"]
 """A low-rank matrix as two factors, or as some of its columns and what the others are of them."""
 
-LEARNED: tuple[Method, ...] = ("soft-threshold", "whitened-soft-threshold", "learned-mask")
+LEARNED: tuple[Method, ...] = (
+    "soft-threshold", "whitened-soft-threshold", "fisher-soft-threshold", "learned-mask",
+)  # fmt: skip
 """Methods that learn ranks. The report is about the first of them that was run."""
 
 

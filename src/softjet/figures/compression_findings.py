@@ -12,6 +12,7 @@ from softjet.figures.report import percent, with_interval
 SUBJECTS = {
     "soft-threshold": "soft thresholds",
     "whitened-soft-threshold": "whitened soft thresholds",
+    "fisher-soft-threshold": "Fisher soft thresholds",
     "learned-mask": "learned masks",
 }
 """Methods that learn ranks as the subject of a sentence."""

@@ -88,7 +88,8 @@ def draw_ranks(ranks: pd.DataFrame, target: str | Path, title: str = "") -> None
 def draw_spectra(ranks: pd.DataFrame, target: str | Path, title: str = "") -> None:
     """Sizes of every matrix's directions, a panel a type: solid where kept, dotted where dropped.
 
-    Of most methods these are singular values, of whitened soft thresholds what outputs lose without them.
+    Of most methods these are singular values, of whitened soft thresholds what outputs lose without them, of
+    Fisher's methods what the loss does.
 
     Parameters
     ----------

@@ -12,8 +12,10 @@ DENSE = "dense"
 METHODS = {
     "soft-threshold": ("soft threshold", COLOURS[0], "o", "-"),
     "whitened-soft-threshold": ("whitened soft threshold", COLOURS[5], "P", "-"),
+    "fisher-soft-threshold": ("Fisher soft threshold", COLOURS[4], "X", "-"),
     "learned-mask": ("learned mask", COLOURS[3], "D", "-."),
     "whitened-svd": ("whitened SVD", COLOURS[1], "s", "--"),
+    "fisher-svd": ("Fisher SVD", COLOURS[4], "p", (0, (3, 1))),
     "energy-svd": ("energy SVD", COLOURS[2], "^", ":"),
     "svd": ("uniform SVD", COLOURS[6], "v", (0, (5, 1, 1, 1, 1, 1))),
 }

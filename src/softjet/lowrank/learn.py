@@ -94,9 +94,9 @@ def learn_ranks(
     Raises
     ------
     InputError
-        A selection that does not fit the model; a loss, gradient or input of a whitened layer that is not
-        finite (the last saved state stays); a budget that is below the rank floors, not reached within
-        `learn_steps`, or of time without `price`; a teacher as in `with_teacher`, or another's saved state.
+        A selection that does not fit the model; a loss, gradient or input that directions are measured by
+        that is not finite (the last saved state stays); a budget that is below the rank floors, not reached
+        within `learn_steps`, or of time without `price`; a teacher as in `with_teacher`, or another's state.
     """
     trained = with_teacher(model, loss, answer, settings, block_paths(model, selection))
     state = Path(state_dir) / "ranks.pt"
@@ -106,19 +106,24 @@ def learn_ranks(
         if state.exists():
             take_up(run, state)
         else:
-            open_run(run, lambda: _look(model, islice(batches(0), settings.calibration), loss))
+            open_run(
+                run, lambda gradients: _look(model, islice(batches(0), settings.calibration), loss, gradients)
+            )
             save_run(run, state)
         train_but_statistics(model)
         _run(run, batches(run.step), trained, state, name)
     return Learned(pd.DataFrame(run.history), ranks_table(run.ranks))
 
 
-@torch.no_grad()
-def _look(model: nn.Module, batches: Iterator, loss: Callable) -> None:
-    """Run the model over batches in evaluation mode."""
+def _look(model: nn.Module, batches: Iterator, loss: Callable, gradients: bool) -> None:
+    """Run the model over batches in evaluation mode, forward or forward and back."""
     model.eval()
-    for batch in batches:
-        loss(model, batch)
+    with torch.set_grad_enabled(gradients):
+        for batch in batches:
+            value = loss(model, batch)
+            if gradients:
+                value.backward()
+                model.zero_grad()
 
 
 def train_but_statistics(model: nn.Module) -> None:

@@ -77,6 +77,55 @@ class InputMeasure(Measure):
         return _unit(weight, left, left.T @ exact)
 
 
+class LossMeasure(Measure):
+    """What a direction carries to the loss, over the rows seen: root of twice what it costs to drop it.
+
+    Directions are those of L^T W S, where S S^T is the matrix of the inputs' second moments and L L^T that of
+    the loss's gradients by the outputs, both together times the number of rows: to second order, with the
+    Fisher information of the weights as the Kronecker product of the two, dropping some raises the loss by
+    half the sum of their squares. So sizes of one matrix compare with those of another. (GFWSVD, arXiv
+    2505.17974; the Kronecker factors as in K-FAC, arXiv 1503.05671.)
+
+    Parameters
+    ----------
+    above : Tensor, shape (m, m)
+        L, lower triangular.
+    root : Tensor, shape (n, n)
+        S, lower triangular.
+    """
+
+    above: Tensor
+    root: Tensor
+
+    def __init__(self, above: Tensor, root: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("above", above)
+        self.register_buffer("root", root)
+
+    def left(self, left: Tensor) -> Tensor:
+        """L^T U."""
+        with torch.autocast(left.device.type, enabled=False):
+            return self.above.T @ left.to(self.above.dtype)
+
+    def right(self, right: Tensor) -> Tensor:
+        """V S."""
+        with torch.autocast(right.device.type, enabled=False):
+            return right.to(self.root.dtype) @ self.root
+
+    @torch.no_grad()
+    def decompose(self, weight: Tensor) -> Decomposition:
+        """Directions of L^T W S, those of U by L and those of V by L^T W, without S; shape (m, n)."""
+        exact = weight.detach().to(self.root.dtype)
+        above = self.above.T / self.above.diagonal().mean()  # gradients may be as small as numbers get
+        seen = above @ exact
+        basis = torch.linalg.svd(seen @ self.root, full_matrices=False).U
+        left = torch.linalg.solve_triangular(above, basis, upper=True)
+        right = basis.T @ seen
+        # L need not be well conditioned: what rounding has left of the matrix is added.
+        right += basis.T @ (above @ (exact - left @ right))
+        return _unit(weight, left, right)
+
+
 class RowMeasure(Measure):
     """What a direction of an embedding table carries to what is looked up.
 

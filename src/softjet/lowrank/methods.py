@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 from torch import Tensor
 
@@ -50,15 +51,16 @@ class Procedure:
         stays dense.
     learning : Learning, optional
         None if ranks are chosen before the first step.
-    whitened : bool
-        Directions are those of the outputs on `calibration` batches, rather than those of the weights.
+    sees : "weights", "inputs" or "loss"
+        What the size of a direction is: its singular value, or what it carries to the outputs, or to the
+        loss, on `calibration` batches.
     gate : callable
         From the settings to what makes the gate of a matrix from its number of directions.
     """
 
     margins: Callable[[Factors], Tensor] | None
     learning: Learning | None = None
-    whitened: bool = False
+    sees: Literal["weights", "inputs", "loss"] = "weights"
     gate: Callable[[RankLearning], NewGate] = _soft
 
 
@@ -72,7 +74,8 @@ THRESHOLDS = Learning(
 
 PROCEDURES: Mapping[Method, Procedure] = {
     "soft-threshold": Procedure(Factors.margins, THRESHOLDS),
-    "whitened-soft-threshold": Procedure(Factors.margins, THRESHOLDS, whitened=True),
+    "whitened-soft-threshold": Procedure(Factors.margins, THRESHOLDS, sees="inputs"),
+    "fisher-soft-threshold": Procedure(Factors.margins, THRESHOLDS, sees="loss"),
     "learned-mask": Procedure(
         Factors.margins,
         Learning(
@@ -85,6 +88,7 @@ PROCEDURES: Mapping[Method, Procedure] = {
     ),
     "svd": Procedure(by_share),
     "energy-svd": Procedure(by_energy),
-    "whitened-svd": Procedure(by_share, whitened=True),
+    "whitened-svd": Procedure(by_share, sees="inputs"),
+    "fisher-svd": Procedure(Factors.margins, sees="loss"),
     "dense": Procedure(None),
 }

@@ -3,8 +3,10 @@
 import copy
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
+import torch
 from torch import nn
 
 from softjet.config.lowrank import RankLearning, Selection
@@ -12,6 +14,7 @@ from softjet.errors import InputError
 from softjet.lowrank.budget import choose_ranks, parameter_counts
 from softjet.lowrank.distillation import digest_of, has_teacher
 from softjet.lowrank.factors import Start
+from softjet.lowrank.fisher import blank_loss_measures, measure_loss
 from softjet.lowrank.methods import PROCEDURES
 from softjet.lowrank.price import PARAMETERS, Price
 from softjet.lowrank.ranks import THRESHOLDS, table_rows
@@ -48,10 +51,12 @@ def begin(
     dense = parameter_counts(model, selection, settings.embeddings)
     if procedure.margins is not None or settings.train == "spectrum":
         # The inputs decide about the directions, once they are seen.
-        start: Start = "blank" if blank else "whole" if procedure.whitened else "decomposed"
+        start: Start = "blank" if blank else "decomposed" if procedure.sees == "weights" else "whole"
         decompose(model, selection, procedure.gate(settings), settings.train, settings.embeddings, start)
         set_form(model, settings.form)
-    if procedure.learning is not None and procedure.whitened:
+    if procedure.sees == "loss":
+        blank_loss_measures(model)
+    elif procedure.learning is not None and procedure.sees == "inputs":
         blank_measures(model)
     if settings.train == "spectrum":
         _freeze_but_spectra(model)
@@ -80,7 +85,7 @@ def _freeze_but_spectra(model: nn.Module) -> None:
         parameter.requires_grad_(parameter.requires_grad and id(parameter) in spectra)
 
 
-def open_run(run: Run, calibrate: Callable[[], None]) -> None:
+def open_run(run: Run, calibrate: Callable[[bool], None]) -> None:
     """Measure directions as the method does; fix the ranks at once, where it does not learn them.
 
     Parameters
@@ -88,16 +93,51 @@ def open_run(run: Run, calibrate: Callable[[], None]) -> None:
     run : Run
         Before its first step.
     calibrate : callable
-        Runs the model over the batches whose activations whiten its matrices.
+        Runs the model over the batches that its directions are measured by; where it is told so, it takes the
+        gradients of the loss.
     """
     procedure = PROCEDURES[run.settings.method]
-    if procedure.learning is not None:
-        if procedure.whitened:
-            measure_inputs(run.model, calibrate)
+    if procedure.sees == "loss":
+        measure_loss(run.model, partial(calibrate, True))
+        if procedure.learning is not None:
+            _scale_to_budget(run)
+    elif procedure.sees == "inputs" and procedure.learning is not None:
+        measure_inputs(run.model, partial(calibrate, False))
+    elif procedure.sees == "inputs":
+        whiten(run.model, choose(run), partial(calibrate, False))
+    if procedure.learning is None:
+        fix_ranks(run)
+
+
+HALVINGS = 40
+"""Of the factor within which the threshold that meets the budget is sought."""
+
+
+@torch.no_grad()
+def _scale_to_budget(run: Run) -> None:
+    """Choose the common unit of sizes so that thresholds of one would meet the budget.
+
+    What directions cost the loss differs by orders of magnitude: in units of the median, thresholds would
+    have a long way to go to one budget and a hair's breadth to another, at the same rate.
+    """
+    sizes = torch.cat([factors.spectrum() for factors in run.factors])
+    if not (sizes > 0).any():
         return
-    if procedure.whitened:
-        whiten(run.model, choose(run), calibrate)
-    fix_ranks(run)
+    low, high = math.log(float(sizes[sizes > 0].min())), math.log(float(sizes.max()))
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        _set_thresholds(run, math.exp(middle))
+        low, high = (low, middle) if run.spent() <= run.allowed() else (middle, high)
+    for factors in run.factors:
+        factors.rescale(math.exp(high) * factors.scale)
+    _set_thresholds(run, 0.0)
+
+
+def _set_thresholds(run: Run, value: float) -> None:
+    for factors in run.factors:
+        factors.alpha.fill_(value)
+        factors.hold_floor(run.settings.rank_floor)
+    run.recount()
 
 
 def turn(run: Run) -> None:

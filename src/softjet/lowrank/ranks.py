@@ -42,10 +42,10 @@ def table_rows(
         without a threshold); scale (see `Factors`); spectrum (sizes of directions, descending); kept
         (whether each of them is).
 
-        Sizes are singular values, in the units of the matrix; of whitened soft thresholds they are what
-        the outputs lose without a direction. Of whitened truncations they are singular values of what is
-        left, zero for directions dropped. Of a learned mask they are singular values no more than nearly:
-        its directions are not decomposed afresh.
+        Sizes are singular values, in the units of the matrix; of whitened soft thresholds they are what the
+        outputs lose without a direction, and of Fisher's what the loss does (twice that, and its root). Of
+        whitened truncations they are singular values of what is left, zero for directions dropped. Of a
+        learned mask they are singular values no more than nearly: its directions are not decomposed afresh.
     """
     rows = []
     chosen = dict(zip(all_factors(model), ranks, strict=True))

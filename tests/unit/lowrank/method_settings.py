@@ -11,6 +11,8 @@ METHODS = (
     "whitened-svd",
     "learned-mask",
     "whitened-soft-threshold",
+    "fisher-soft-threshold",
+    "fisher-svd",
     "dense",
 )
 MASK = {"mask_weight": 0.01, "mask_rate": 0.1}
@@ -18,7 +20,7 @@ TOTAL = SETTINGS.learn_steps + SETTINGS.recover_steps
 
 
 def settings_of(method, **changes):
-    rate = 0.3 if method == "whitened-soft-threshold" else SETTINGS.threshold_rate
+    rate = SETTINGS.threshold_rate if method == "soft-threshold" else 0.3
     given = {"method": method, "calibration": 3, "threshold_rate": rate}
     return SETTINGS.model_copy(update=given | MASK | changes)
 

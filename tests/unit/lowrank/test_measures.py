@@ -22,7 +22,7 @@ def measured(monkeypatch):
     weight = torch.randn(12, 16, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     x = correlated(300, 16)
     factors = Factors(weight)
-    factors.remeasure(whitening._measure(x.T @ x))
+    factors.remeasure(whitening.input_measure(x.T @ x))
     return factors, weight, x
 
 
@@ -117,7 +117,7 @@ def test_a_measure_stays_precise_in_a_model_of_bfloat16(measured):
 def test_learning_begins_with_the_inputs_of_the_dense_model():
     model, settings = network(), settings_of("whitened-soft-threshold")
     current = begin(model, SELECTION, settings)
-    open_run(current, lambda: [loss(model.eval(), b) for _, b in zip(range(3), batches(0), strict=False)])
+    open_run(current, lambda _: [loss(model.eval(), b) for _, b in zip(range(3), batches(0), strict=False)])
     dense = network()
     x = inputs_of(dense, "blocks.1.wide")
     factors = model.blocks[1].wide.factors()[0]
@@ -135,7 +135,7 @@ def test_learning_begins_with_the_inputs_of_the_dense_model():
 def test_a_matrix_that_no_batch_reaches_is_decomposed_as_it_is(method):
     model, dense = network(), network().blocks[1].wide.weight.detach()
     current = begin(model, SELECTION, settings_of(method))
-    open_run(current, lambda: model.blocks[0].eval()(torch.randn(50, 16)))
+    open_run(current, lambda _: model.blocks[0].eval()(torch.randn(50, 16)))
     (factors,) = model.blocks[1].wide.factors()
     u, sigma, v = torch.linalg.svd(dense, full_matrices=False)
     rank = factors.rank()

@@ -10,7 +10,7 @@ from torch import nn
 
 from softjet.config.lowrank import Matrices, Selection
 from softjet.errors import InputError
-from softjet.lowrank import whitening
+from softjet.lowrank import moments
 from softjet.lowrank.selection import all_factors, decompose
 from softjet.lowrank.whitening import whiten, whitened
 
@@ -77,7 +77,7 @@ def inputs_of(model, path, steps=3):
 def test_a_run_starts_from_truncations_whitened_by_the_dense_models_activations(
     tmp_path, monkeypatch, numbers
 ):
-    monkeypatch.setattr(whitening, "NUMBERS_AT_ONCE", numbers)
+    monkeypatch.setattr(moments, "NUMBERS_AT_ONCE", numbers)
     model, _, ranks = run("whitened-svd", tmp_path, learn_steps=1, recover_steps=0, recover_rate=1e-30)
     dense = network()
     chosen = iter(zip(all_factors(model), ranks["rank"], strict=True))

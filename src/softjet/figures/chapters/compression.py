@@ -66,7 +66,8 @@ def compression_parts(results: Path, model: str, settings: Settings) -> Iterator
         "ranks": "Rank that each matrix was given, and the share of its parameters that stay.",
         "spectra": "Size of each direction in units of its matrix's scale, about their median at the start: "
         "solid where kept, dotted where dropped, with the learned thresholds. The size is a singular value, "
-        "with whitened soft thresholds what the outputs lose without the direction.",
+        "with whitened soft thresholds what the outputs lose without the direction, with Fisher's what the "
+        "loss does (in units common to all matrices).",
     }
     folder = results / "figures" / model / run
     yield from (
