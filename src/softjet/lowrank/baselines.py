@@ -19,7 +19,9 @@ def by_energy(factors: Factors) -> Tensor:
     """Margins that give every matrix the same share of its energy, shape (k,), falling.
 
     The energy of a matrix is the sum of its squared singular values. A direction comes when the common share
-    passes what the larger ones hold, so that the admitted ones hold at least the share.
+    passes what the larger ones hold, so that the admitted ones hold at least the share. Those of a matrix of
+    zeros come last.
     """
     energy = factors.spectrum().double().sort(descending=True).values.square()
-    return -(energy.cumsum(0) - energy) / energy.sum().clamp(min=torch.finfo(energy.dtype).tiny)
+    whole = energy.sum()
+    return -(energy.cumsum(0) - energy) / whole if whole > 0 else torch.full_like(energy, -1.0)

@@ -13,6 +13,7 @@ from softjet.config.lowrank import LEARNED
 from softjet.errors import InputError
 from softjet.lowrank import fuse, parameter_counts
 from softjet.lowrank.baselines import by_energy, by_share
+from softjet.lowrank.budget import choose_ranks
 from softjet.lowrank.factors import Factors
 from softjet.lowrank.mask import mask_penalty
 from softjet.lowrank.phases import begin, fix_ranks
@@ -139,6 +140,13 @@ def test_energy_ranks_hold_the_same_share_of_energy():
             assert energy[rank - 1] >= share
             assert rank == 1 or energy[rank - 2] < share
     assert by_share(factors[0]).tolist() == pytest.approx([-r * 32 / 240 for r in range(1, 13)])
+
+
+def test_a_matrix_of_zeros_comes_last_by_energy():
+    generator = torch.Generator().manual_seed(2)
+    factors = [Factors(torch.zeros(12, 12)), Factors(torch.randn(12, 12, generator=generator))]
+    assert by_energy(factors[0]).tolist() == [-1.0] * 12
+    assert choose_ranks(factors, 24 + 144, 1, 1, by_energy) == [1, 12]
 
 
 def test_plain_truncation_starts_from_the_largest_directions(tmp_path):
