@@ -12,8 +12,11 @@ from softjet.config.lowrank import Form, Selection
 from softjet.errors import InputError
 from softjet.lowrank.factors import Factors, ranks_of
 from softjet.lowrank.layer import SOFT, linear_weights
-from softjet.lowrank.price import PARAMETERS, Price, total_price
+from softjet.lowrank.price import PARAMETERS, Parameters, Price, total_price
 from softjet.lowrank.selection import all_factors, block_modules, find_layers
+
+ROUNDING = 1e-9
+"""Share by which a sum of times may pass a budget of time: sums in another order round otherwise."""
 
 
 class Counts(NamedTuple):
@@ -153,7 +156,7 @@ def choose_ranks(
     ----------
     factors : sequence of Factors
     allowed : float
-        What the matrices may cost together.
+        What the matrices may cost together; of times a rounding more.
     multiple, floor : int
     margins : callable
         From a matrix to the margins of its directions, shape (k,), in any order; by default those of
@@ -173,7 +176,8 @@ def choose_ranks(
     """
     possible = [possible_ranks(*f.shape, multiple, floor, price, f.form) for f in factors]
     ranks, least = [own[0] for own in possible], least_price(factors, multiple, floor, price)
-    left = allowed - least
+    # Parameters are whole numbers, and exact.
+    left = allowed - least + (0 if isinstance(price, Parameters) else ROUNDING * allowed)
     if left < 0:
         problem = f"even at rank {floor} the matrices cost {least:.0f}, {max(allowed, 0):.0f} are allowed"
         raise InputError("rank learning", "keep", f"{problem}; raise keep or lower rank_floor")

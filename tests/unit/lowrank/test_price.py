@@ -4,16 +4,18 @@ import math
 
 import pandas as pd
 import pytest
+import torch
 from method_settings import run
 from small_network import SELECTION, SETTINGS, Network, batches, loss, network
 
 from softjet.config.lowrank import Recipe
 from softjet.errors import InputError
 from softjet.lowrank import fuse, learn_ranks
-from softjet.lowrank.budget import possible_ranks
+from softjet.lowrank.budget import choose_ranks, possible_ranks
 from softjet.lowrank.crossover import ranks_measured
+from softjet.lowrank.factors import Factors
 from softjet.lowrank.low_rank import LowRankLinear
-from softjet.lowrank.price import PARAMETERS, Times
+from softjet.lowrank.price import PARAMETERS, Parameters, Times, dense_price
 from softjet.lowrank.selection import matrix_shapes
 
 DENSE = 100.0
@@ -147,6 +149,36 @@ def test_a_budget_of_time_in_multiples_is_priced_by_their_own_times(tmp_path):
     assert [times(rank, m, n) for rank, m, n in ranks[["rank", "m", "n"]].to_numpy().tolist()] == [
         tiled(rank) for rank in ranks["rank"]
     ]
+
+
+@pytest.mark.parametrize("seed", [4, 7])
+def test_a_budget_of_all_time_leaves_all_dense_however_sums_round(seed):
+    generator = torch.Generator().manual_seed(seed)
+    shapes = [(12, 12), (12, 36), (36, 12), (24, 24)]
+    rows = [
+        row | {"median_a": 900 + 200 * torch.rand((), generator=generator, dtype=torch.float64).item()}
+        for shape in shapes
+        for row in times_of([shape]).to_dict("records")
+    ]
+    times = Times(pd.DataFrame(rows))
+    factors = [Factors(torch.randn(*shape, generator=generator)) for shape in shapes for _ in range(4)]
+    full = [min(f.shape) for f in factors]
+    whole = dense_price(factors, times)
+    for floor in (1, 2):
+        assert choose_ranks(factors, whole, 1, floor, price=times) == full
+        assert choose_ranks(factors, whole * (1 - 1e-6), 1, floor, price=times) != full
+
+
+def test_a_budget_of_parameters_is_exact_however_large():
+    class Millions(Parameters):
+        def __call__(self, rank, m, n, form="pair"):
+            return 1_000_000 * super().__call__(rank, m, n, form)
+
+    factors = [Factors(torch.eye(24)) for _ in range(8)]
+    whole = dense_price(factors, Millions())
+    assert whole > 4e9
+    assert choose_ranks(factors, whole, price=Millions()) == [24] * 8
+    assert choose_ranks(factors, whole - 1, price=Millions()) != [24] * 8
 
 
 def test_a_budget_of_time_without_times_is_refused(tmp_path):
