@@ -1,7 +1,7 @@
 """The table of ranks: a row a matrix."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pandas as pd
@@ -47,14 +47,28 @@ def table_rows(
         whitened truncations they are singular values of what is left, zero for directions dropped. Of a
         learned mask they are singular values no more than nearly: its directions are not decomposed afresh.
     """
-    rows = []
     chosen = dict(zip(all_factors(model), ranks, strict=True))
+    found = _in_order_of_table(model, selection, embeddings)
+    return [_where(place, piece) | _what(factors, chosen[factors]) for place, piece, factors in found]
+
+
+def factors_of_rows(model: nn.Module, selection: Selection, embeddings: bool = False) -> list[Factors]:
+    """Matrices of the rows of the table, in their order; arguments as of :func:`table_rows`.
+
+    It may be another than that of the model: a layer that is not selected but tied to a table may stand
+    before it.
+    """
+    return [factors for *_, factors in _in_order_of_table(model, selection, embeddings)]
+
+
+def _in_order_of_table(
+    model: nn.Module, selection: Selection, embeddings: bool
+) -> Iterator[tuple[Place, str, Factors]]:
     for place in find_layers(model, selection, embeddings):
         layer = model.get_submodule(place.path)
         assert isinstance(layer, SOFT)
         for piece, factors in zip(place.pieces, layer.factors(), strict=True):
-            rows.append(_where(place, piece) | _what(factors, chosen[factors]))
-    return rows
+            yield place, piece, factors
 
 
 def _where(place: Place, piece: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from softjet.errors import InputError
 from softjet.lowrank.budget import Counts, Tally, least_price, weights_allowed
 from softjet.lowrank.factors import Factors, ranks_of
 from softjet.lowrank.price import PARAMETERS, Price, dense_price, total_price
+from softjet.lowrank.ranks import factors_of_rows
 from softjet.lowrank.selection import all_factors
 from softjet.state import load_state, random_states, save_state, set_random_states, taking_up
 
@@ -181,13 +182,18 @@ def _take_up(run: Run, state: Mapping[str, Any], source: Path) -> None:
     run.phase, run.step, run.began, run.weight = state["place"]
     run.history, run.ranks = state["history"], state["ranks"]
     if run.phase != "learning":
-        for factors, row in zip(run.factors, run.ranks, strict=False):  # no factors where all is dense
+        for factors, row in zip(_factors_of_rows(run), run.ranks, strict=False):
             factors.fix(row["rank"])
         run.start_optimiser()
     run.model.load_state_dict(state["model"])
     run.optimiser.load_state_dict(state["optimiser"])
     run.recount()
     set_random_states(state["random"])
+
+
+def _factors_of_rows(run: Run) -> list[Factors]:
+    """Matrices in the order of the table of ranks; none where all is dense."""
+    return factors_of_rows(run.model, run.selection, run.settings.embeddings) if run.factors else []
 
 
 def _identity(run: Run) -> list[str]:

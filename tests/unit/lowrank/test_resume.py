@@ -1,6 +1,7 @@
 """A run that is stopped at any point goes on and ends with the same bits, whatever the method."""
 
 import copy
+import itertools
 import multiprocessing
 import os
 import random
@@ -9,10 +10,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from method_settings import METHODS, TOTAL, run
+from method_settings import METHODS, TOTAL, run, settings_of
 from small_network import SELECTION, Network, batches, loss, network
+from torch import nn
 
-from softjet.lowrank import fuse, parameter_counts
+from softjet.lowrank import fuse, learn_ranks, parameter_counts
 
 
 class InterruptionError(Exception):
@@ -127,6 +129,54 @@ def test_a_run_that_goes_on_decomposes_nothing_again(tmp_path, whole, monkeypatc
         run(method, tmp_path, stream=stream, save_every=1e-9)
     monkeypatch.setattr("torch.linalg.svd", None)
     assert same_weights(model, run(method, tmp_path, network(seed=5), stream)[0])
+
+
+class Tied(Network):
+    """The output layer, which is not selected, stands before the table that it is tied to."""
+
+    def __init__(self):
+        super().__init__()
+        self.enter = nn.Linear(16, 40, bias=False)
+        self.leave = nn.Embedding(40, 16)
+        self.enter.weight = self.leave.weight
+
+    def forward(self, x):
+        x = self.leave(x)
+        for block in self.blocks:
+            x = block(x)
+        return self.enter(x)
+
+
+def words(start):
+    for step in itertools.count(start):
+        yield torch.randint(0, 40, (8, 6), generator=torch.Generator().manual_seed(step))
+
+
+def next_word(model, batch):
+    return nn.functional.cross_entropy(model(batch[:, :-1]).flatten(0, 1), batch[:, 1:].flatten())
+
+
+@pytest.mark.parametrize("method", ["svd", "soft-threshold"])
+def test_ranks_are_those_of_their_matrices_where_a_tied_layer_stands_first(tmp_path, method):
+    torch.manual_seed(0)
+    dense = Tied()
+    selection = SELECTION.model_copy(update={"embeddings": ("leave",)})
+    settings = settings_of(method, embeddings=True, save_every=1e-9, learn_steps=60)
+    whole, cut = copy.deepcopy(dense), copy.deepcopy(dense)
+    history, ranks = learn_ranks(whole, selection, words, next_word, settings, tmp_path / "whole")
+    assert ranks["rank"].nunique() > 1
+    stop = last_of(history, "learning") + 3
+
+    def stream(start):
+        return itertools.islice(words(start), stop - start)
+
+    with pytest.raises(StopIteration):
+        learn_ranks(cut, selection, stream, next_word, settings, tmp_path / "cut")
+    resumed = copy.deepcopy(dense)
+    its_history, its_ranks = learn_ranks(resumed, selection, words, next_word, settings, tmp_path / "cut")
+    assert its_history.equals(history)
+    assert its_ranks.equals(ranks)
+    assert same_weights(resumed, whole)
 
 
 def killed(method, folder, at, where):
