@@ -57,8 +57,9 @@ def with_teacher(
     Raises
     ------
     InputError
-        `distillation` without `answer`; when the loss is taken, `imitation` of blocks whose outputs in
-        training have no counterpart in evaluation (Particle Transformer's, which works on rows).
+        `distillation` without `answer`, `imitation` without blocks; when the loss is taken, `imitation` of
+        blocks that are never called, or whose outputs in training have no counterpart in evaluation
+        (Particle Transformer's, which works on rows).
 
     References
     ----------
@@ -71,13 +72,15 @@ def with_teacher(
     answered = _with_answers(teacher, loss, answer, settings.distillation)
     if settings.imitation == 0:
         return answered
+    if not blocks:
+        raise InputError("rank learning", "imitation", "needs blocks, and there are none; set it to 0")
 
     def imitating(student: Any, batch: Any) -> Tensor:
         with outputs_of(student, blocks) as own, outputs_of(teacher, blocks) as wanted:
             value = answered(student, batch)
             if answered is loss:
                 _see(teacher, batch, loss)
-        _check(own, wanted)
+        _check(own, wanted, blocks)
         return value + settings.imitation * missed(own, wanted)
 
     return imitating
@@ -100,10 +103,13 @@ def _with_answers(teacher: nn.Module, loss: Loss, answer: Loss | None, share: fl
     return mixed
 
 
-def _check(own: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
-    """Refuse blocks that the model in training runs otherwise than by a call, or on other rows."""
-    for block, target in wanted.items():
-        if block not in own or own[block].shape != target.shape:
+def _check(own: Mapping[str, Tensor], wanted: Mapping[str, Tensor], blocks: Sequence[str]) -> None:
+    """Refuse blocks that a model runs otherwise than by a call, or in training on other rows."""
+    for block in blocks:
+        if block not in own and block not in wanted:
+            problem = f"needs {block} to be called as a module, and the model never does; set it to 0"
+            raise InputError("rank learning", "imitation", problem)
+        if block not in own or block not in wanted or own[block].shape != wanted[block].shape:
             problem = f"needs {block} to put out in training what it does in evaluation; set it to 0"
             raise InputError("rank learning", "imitation", problem)
 

@@ -118,6 +118,38 @@ def test_a_teacher_that_answers_is_not_run_again_for_its_blocks():
     assert len(teachers) == 1
 
 
+@pytest.mark.parametrize("left", [0, 1])
+def test_blocks_that_are_never_called_are_named(left):
+    model = network()
+    for block in list(model.blocks)[left:]:
+        block.forward = None
+
+    class Around(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.blocks, self.enter, self.leave = model.blocks, model.enter, model.leave
+
+        def forward(self, x):
+            x = self.enter(x)
+            for block in list(self.blocks)[:left]:
+                x = block(x)
+            for block in list(self.blocks)[left:]:
+                x = x + torch.tanh(block.wide(x)).chunk(2, -1)[0]
+            return self.leave(x)
+
+    around = Around()
+    with pytest.raises(
+        InputError, match=rf"imitation: needs blocks\.{left} to be called as a module"
+    ) as caught:
+        taught(around, imitation=0.5)(around, next(batches(0)))
+    assert "\n" not in str(caught.value)
+
+
+def test_imitation_without_blocks_is_one_line():
+    with pytest.raises(InputError, match="imitation: needs blocks, and there are none"):
+        with_teacher(network(), loss, None, settings_of("svd", imitation=0.5))
+
+
 def test_a_mean_misses_all_of_the_variance_whatever_its_size():
     target = 1e3 * torch.randn(4, 7, 5, generator=torch.Generator().manual_seed(3)) + 1e4
     mean = target.mean((0, 1), keepdim=True).expand_as(target)
