@@ -71,7 +71,8 @@ def learn_ranks(
         The trained dense model; afterwards its selected layers have fixed ranks, ready for
         :func:`softjet.lowrank.fuse`. With the method "dense" it is only trained.
     selection : Selection
-        Its layers to compress, and its blocks.
+        Its layers to compress, and its blocks. Matrices of these layers are trained even where they were
+        frozen (`requires_grad` False); everything else stays frozen.
     batches : callable
         From a step number to the endless stream of batches from that step on; a function of the number alone.
     loss : callable
