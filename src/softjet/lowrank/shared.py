@@ -17,9 +17,10 @@ JOINT = "+"
 
 
 class Seen(NamedTuple):
-    """Outputs that wait to be taken, and the very inputs that they are of."""
+    """Outputs that wait to be taken, and the very inputs that they are of, as they were."""
 
     x: Tensor
+    state: tuple[int, bool]
     outputs: Sequence[Tensor]
     taken: set[int]
 
@@ -27,9 +28,10 @@ class Seen(NamedTuple):
 class Together:
     """Layers that are computed at once, when the first of them is called.
 
-    The others are given what is theirs of that product if they are called with the very same tensor. A layer
-    that is called again computes again, so nothing is kept for a later pass through the model, and threads
-    that meet here cost each other a product and nothing else.
+    The others are given what is theirs of that product if they are called with the very same tensor, not
+    changed in place since (which tensors of inference mode do not tell), and with gradients on or off as they
+    were. A layer that is called again computes again, so nothing is kept for a later pass through the model,
+    and threads that meet here cost each other a product and nothing else.
 
     Parameters
     ----------
@@ -47,10 +49,10 @@ class Together:
 
     def part(self, place: int, x: Tensor) -> Tensor:
         """Outputs of one of the layers; shapes (..., in) -> (..., out)."""
-        seen = self._seen
-        if seen is None or seen.x is not x or place in seen.taken:
+        seen, state = self._seen, _state_of(x)
+        if seen is None or seen.x is not x or seen.state != state or place in seen.taken:
             outputs = self.owner.get_submodule(self.name)(x).split(self.sizes, dim=-1)
-            seen = self._seen = Seen(x, outputs, set())
+            seen = self._seen = Seen(x, state, outputs, set())
         seen.taken.add(place)
         if len(seen.taken) == len(self.sizes):
             self._seen = None
@@ -61,6 +63,11 @@ class Together:
         memo[id(self)] = twin = Together.__new__(Together)
         twin.__init__(copy.deepcopy(self.owner, memo), self.name, self.sizes)  # type: ignore[misc]
         return twin
+
+
+def _state_of(x: Tensor) -> tuple[int, bool]:
+    """What tells a tensor from the same one later: how often it was changed, and whether gradients are on."""
+    return 0 if x.is_inference() else x._version, torch.is_grad_enabled()
 
 
 class Share(nn.Module):

@@ -127,6 +127,29 @@ def test_what_is_taken_is_of_the_inputs_that_are_given(twice):
     torch.testing.assert_close(ours.two(x), theirs.two(x))
 
 
+def test_what_is_taken_is_of_inputs_as_they_are_now(twice):
+    ours, theirs = twice
+    x = torch.randn(5, 3)
+    ours.one(x)
+    x.mul_(10)
+    torch.testing.assert_close(ours.two(x), theirs.two(x))
+    with torch.inference_mode():  # where tensors do not count their changes
+        y = torch.randn(5, 3)
+        ours.one(y)
+        torch.testing.assert_close(ours.two(y), theirs.two(y))
+
+
+def test_what_is_taken_has_gradients_as_asked(twice):
+    ours, _ = twice
+    x = torch.randn(5, 3)
+    with torch.no_grad():
+        ours.one(x)
+    assert ours.two(x).requires_grad
+    ours.one(x)
+    with torch.no_grad():
+        assert not ours.two(x).requires_grad
+
+
 def test_nothing_is_kept_from_one_pass_to_the_next(twice):
     ours, _ = twice
     x = torch.randn(5, 3)
