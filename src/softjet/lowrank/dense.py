@@ -19,6 +19,11 @@ def is_linear(module: nn.Module) -> bool:
     return isinstance(module, nn.Linear) or is_conv1d(module)
 
 
+def is_dense(module: nn.Module) -> bool:
+    """Whether this is a dense linear layer or an embedding table."""
+    return is_linear(module) or isinstance(module, nn.Embedding)
+
+
 def dense_weight(module: nn.Module) -> Tensor:
     """Weight of a dense layer: (out, in) of a linear layer, (rows, width) of an embedding table."""
     weight = module.weight
@@ -50,6 +55,5 @@ def _conv1d(weight: Tensor) -> nn.Module:
 def sharers(model: nn.Module, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """Dense layers of the model, by path, that have the very weight of this one; itself among them."""
     for path, other in model.named_modules(remove_duplicate=False):
-        dense = is_linear(other) or isinstance(other, nn.Embedding)
-        if dense and other.weight is module.weight and is_conv1d(other) == is_conv1d(module):
+        if is_dense(other) and other.weight is module.weight and is_conv1d(other) == is_conv1d(module):
             yield path, other

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from torch import nn
 
 from softjet.config.lowrank import Form, Selection
 from softjet.errors import InputError
-from softjet.lowrank.dense import dense_weight, is_linear, sharers
+from softjet.lowrank.dense import dense_weight, is_dense, is_linear, sharers
 from softjet.lowrank.embedding import LowRankEmbedding, SoftThresholdEmbedding
 from softjet.lowrank.factors import Factors, Start, Train, factorised
 from softjet.lowrank.gates import NewGate, soft_gate
@@ -47,7 +47,7 @@ def find_layers(model: nn.Module, selection: Selection, embeddings: bool = False
     InputError
         A selection of nothing, a path that names nothing, or something other than a linear layer (or a
         table), a layer outside all blocks, one named twice, one whose outputs do not divide into its pieces,
-        or a module to leave dense that holds no selected layer.
+        or a module to leave dense that holds no selected layer and none tied to one.
     """
     modules = dict(model.named_modules())
     found: dict[str, Place] = {}
@@ -55,14 +55,13 @@ def find_layers(model: nn.Module, selection: Selection, embeddings: bool = False
         for path in _paths(modules, matrices.path, found):
             _check_linear(path, modules[path], len(matrices.pieces) or 1)
             found[path] = Place(path, *_locate(path, selection), matrices.pieces or ("",))
-    # A weight that is left dense in one layer cannot be factored in another.
-    left = {_content(modules[path]) for pattern in selection.dense for path in _left(found, pattern)}
-    found = {path: place for path, place in found.items() if _content(modules[path]) not in left}
     for pattern in selection.embeddings if embeddings else ():
         for path in _paths(modules, pattern, found):
             _check_table(path, modules[path])
             number = sum(place.stack == EMBEDDINGS for place in found.values())
             found[path] = Place(path, EMBEDDINGS, number, path, ("",))
+    left = _left_dense(modules, selection.dense, found)
+    found = {path: place for path, place in found.items() if _content(modules[path]) not in left}
     if not found:
         raise InputError("selection", "matrices", "name no matrix of the model; name at least one")
     first: dict[int, Place] = {}
@@ -72,11 +71,28 @@ def find_layers(model: nn.Module, selection: Selection, embeddings: bool = False
     return list(first.values())
 
 
-def _left(found: Collection[str], pattern: str) -> list[str]:
-    """Layers that are, or lie in, the modules that a pattern names."""
-    left = [path for path in found if any(matches(module, pattern) for module in _holding(path))]
-    if not left:
-        raise InputError("leave_dense", pattern, "names no layer that would get a rank; give another path")
+def _left_dense(
+    modules: Mapping[str, nn.Module], patterns: Sequence[str], found: Collection[str]
+) -> set[int]:
+    """Weights of the layers that are, or lie in, the modules that patterns name.
+
+    A weight that is left dense in one layer cannot be factored in another, be that one selected or not.
+    """
+    if not patterns:
+        return set()
+    chosen, left = {_content(modules[path]) for path in found}, set[int]()
+    ranked = {path: _content(module) for path, module in modules.items() if _has_content(module)}
+    for pattern in patterns:
+        named = {
+            content
+            for path, content in ranked.items()
+            if content in chosen and any(matches(module, pattern) for module in _holding(path))
+        }
+        if not named:
+            raise InputError(
+                "leave_dense", pattern, "names no layer that would get a rank; give another path"
+            )
+        left |= named
     return left
 
 
@@ -102,6 +118,10 @@ def _paths(modules: dict[str, nn.Module], pattern: str, found: dict[str, Place])
         if path in found:
             raise InputError("selection", path, "is named twice; leave one of the two paths out")
     return paths
+
+
+def _has_content(module: nn.Module) -> bool:
+    return is_dense(module) or isinstance(module, (*SOFT, *LOW_RANK))
 
 
 def _content(layer: nn.Module) -> int:

@@ -233,3 +233,26 @@ def test_multiply_accumulates_of_conv1d_and_tables():
 def test_a_table_that_is_none_is_one_line(changes, message):
     with pytest.raises(InputError, match=message):
         decompose(tiny("gpt2"), FAMILIES["gpt2"].model_copy(update=changes), embeddings=True)
+
+
+@pytest.mark.parametrize("left", ["transformer.wte", "lm_head"])
+def test_a_table_can_be_left_dense_by_its_path_or_that_of_what_is_tied_to_it(left):
+    model, chosen = tiny("gpt2"), FAMILIES["gpt2"].leaving([left])
+    assert find_layers(model, chosen, embeddings=True) == find_layers(model, FAMILIES["gpt2"])
+    counts = parameter_counts(model, chosen, embeddings=True)
+    assert counts == parameter_counts(model, FAMILIES["gpt2"])
+    decompose(model, chosen, embeddings=True)
+    assert model.lm_head.weight is model.transformer.wte.weight
+    assert find_layers(model, chosen, embeddings=True) == find_layers(model, FAMILIES["gpt2"])
+    with pytest.raises(InputError, match=f"{left}: names no layer that would get a rank"):
+        find_layers(tiny("gpt2"), chosen)
+
+
+def test_a_layer_left_dense_that_is_tied_to_a_table_keeps_the_table_dense():
+    model, chosen = tiny("llama"), FAMILIES["llama"].leaving(["model.layers.1"])
+    up = model.model.layers[1].mlp.up_proj
+    model.model.embed_tokens = nn.Embedding(48, 32)
+    model.model.embed_tokens.weight = up.weight
+    assert find_layers(model, chosen, embeddings=True) == find_layers(model, chosen)
+    decompose(model, chosen, embeddings=True)
+    assert model.model.layers[1].mlp.up_proj is up
