@@ -24,6 +24,14 @@ def is_dense(module: nn.Module) -> bool:
     return is_linear(module) or isinstance(module, nn.Embedding)
 
 
+def has_own_forward(module: nn.Module) -> bool:
+    """Whether a dense layer is of a subclass that may compute something else, by its forward."""
+    kind = nn.Embedding if isinstance(module, nn.Embedding) else nn.Linear
+    if is_conv1d(module):
+        kind = sys.modules["transformers.pytorch_utils"].Conv1D
+    return isinstance(module, kind) and type(module).forward is not kind.forward
+
+
 def dense_weight(module: nn.Module) -> Tensor:
     """Weight of a dense layer: (out, in) of a linear layer, (rows, width) of an embedding table."""
     weight = module.weight

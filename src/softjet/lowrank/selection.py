@@ -10,7 +10,7 @@ from torch import nn
 
 from softjet.config.lowrank import Form, Selection
 from softjet.errors import InputError
-from softjet.lowrank.dense import dense_weight, is_dense, is_linear, sharers
+from softjet.lowrank.dense import dense_weight, has_own_forward, is_dense, is_linear, sharers
 from softjet.lowrank.embedding import LowRankEmbedding, SoftThresholdEmbedding
 from softjet.lowrank.factors import Factors, Start, Train, factorised
 from softjet.lowrank.gates import NewGate, soft_gate
@@ -189,12 +189,15 @@ def decompose(
     Raises
     ------
     InputError
-        As of :func:`find_layers`, or a layer that is not dense.
+        As of :func:`find_layers`, or a layer that is not dense or has a forward of its own.
     """
     places = find_layers(model, selection, embeddings)
     for place in places:
-        if isinstance(model.get_submodule(place.path), (*SOFT, *LOW_RANK)):
+        dense = model.get_submodule(place.path)
+        if isinstance(dense, (*SOFT, *LOW_RANK)):
             raise InputError("selection", place.path, "is not dense any more; start from the dense model")
+        for path, layer in sharers(model, dense):
+            _check_forward(path, layer)
     for place in places:
         dense = model.get_submodule(place.path)
         factors = factorised(dense_weight(dense), len(place.pieces), new_gate, train, start)
@@ -241,6 +244,12 @@ def all_factors(model: nn.Module) -> list[Factors]:
 def matches(path: str, pattern: str) -> bool:
     """Whether a pattern names this path; `*` stands for one component."""
     return re.fullmatch(re.escape(pattern).replace(r"\*", r"[^.]+"), path) is not None
+
+
+def _check_forward(path: str, module: nn.Module) -> None:
+    if has_own_forward(module):
+        problem = f"is a {type(module).__name__}, whose forward is its own; leave it out"
+        raise InputError("selection", path, problem)
 
 
 def _check_linear(path: str, module: nn.Module, pieces: int) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from softjet.config.lowrank import RankLearning, Selection
 from softjet.errors import InputError
-from softjet.lowrank.dense import dense_linear
+from softjet.lowrank.dense import dense_linear, has_own_forward
 from softjet.lowrank.selection import matches
 
 JOINT = "+"
@@ -188,7 +188,7 @@ def _linears(model: nn.Module, path: str) -> list[nn.Linear]:
         layers = [model.get_submodule(f"{parent}.{own}") for own in name.split(JOINT)]
     except AttributeError:
         raise InputError("selection", path, "names layers that the model does not have") from None
-    linears = [layer for layer in layers if isinstance(layer, nn.Linear)]
+    linears = [layer for layer in layers if isinstance(layer, nn.Linear) and not has_own_forward(layer)]
     if len({(layer.in_features, layer.bias is None) for layer in linears}) != 1 or linears != layers:
         raise InputError("selection", path, "are not linear layers of the same inputs; name others as shared")
     return linears

@@ -17,6 +17,7 @@ from softjet.lowrank.embedding import LowRankEmbedding, SoftThresholdEmbedding
 from softjet.lowrank.onnx import export_onnx
 from softjet.lowrank.ranks import table_rows
 from softjet.lowrank.selection import all_factors, decompose, find_layers, set_form
+from softjet.lowrank.shared import share_inputs
 
 LANGUAGE = [family for family in FAMILIES if family != "part"]
 TIED = ("gpt2", "mamba")
@@ -233,6 +234,60 @@ def test_multiply_accumulates_of_conv1d_and_tables():
 def test_a_table_that_is_none_is_one_line(changes, message):
     with pytest.raises(InputError, match=message):
         decompose(tiny("gpt2"), FAMILIES["gpt2"].model_copy(update=changes), embeddings=True)
+
+
+class Scaled(nn.Embedding):
+    def forward(self, ids):
+        return 4 * super().forward(ids)
+
+
+class Doubled(nn.Linear):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+class Named(nn.Linear):
+    """A subclass that computes what its parent does."""
+
+
+def test_a_subclass_with_a_forward_of_its_own_is_not_replaced():
+    model = tiny("llama")
+    model.model.embed_tokens = Scaled(VOCABULARY, 32)
+    with pytest.raises(InputError, match="embed_tokens: is a Scaled, whose forward is its own; leave it out"):
+        decompose(model, FAMILIES["llama"], embeddings=True)
+    decompose(model, FAMILIES["llama"])
+    assert isinstance(model.model.embed_tokens, Scaled)
+
+
+def test_a_linear_layer_with_a_forward_of_its_own_is_not_replaced():
+    model = tiny("llama")
+    path = "model.layers.1.mlp.up_proj"
+    model.set_submodule(path, Doubled(32, 48, bias=False))
+    with pytest.raises(InputError, match=f"{path}: is a Doubled, whose forward is its own; leave it out"):
+        decompose(model, FAMILIES["llama"])
+    assert isinstance(model.model.layers[0].mlp.up_proj, nn.Linear)
+    with pytest.raises(InputError, match=r"gate_proj\+up_proj: are not linear layers of the same inputs"):
+        share_inputs(model, FAMILIES["llama"])
+
+
+def test_a_layer_of_another_forward_that_is_tied_to_a_table_is_not_replaced():
+    model = tiny("gpt2")
+    model.lm_head = Doubled(32, VOCABULARY, bias=False)
+    model.lm_head.weight = model.transformer.wte.weight
+    with pytest.raises(InputError, match="lm_head: is a Doubled, whose forward is its own"):
+        decompose(model, FAMILIES["gpt2"], embeddings=True)
+
+
+def test_a_subclass_that_computes_as_its_parent_gets_a_rank():
+    model = tiny("llama")
+    own = Named(32, 48, bias=False)
+    model.model.layers[1].mlp.up_proj = own
+    want = logits(model)
+    decompose(model, FAMILIES["llama"])
+    assert model.model.layers[1].mlp.up_proj is not own
+    for factors in all_factors(model):
+        factors.fix(min(factors.shape))
+    torch.testing.assert_close(logits(model), want, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("left", ["transformer.wte", "lm_head"])
