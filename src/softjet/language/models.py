@@ -18,7 +18,7 @@ from transformers.initialization import no_init_weights
 
 from softjet.config.language import Family
 from softjet.errors import InputError, first_line
-from softjet.language.plain import FETCH, check_layers, check_plain, quiet, save_whole
+from softjet.language.plain import FETCH, check_config, check_layers, check_plain, quiet, save_whole
 from softjet.weights import check_finite
 
 log = logging.getLogger(__name__)
@@ -88,6 +88,10 @@ def _load(folder: Path, kind: type[PreTrainedModel], labels: int | None, seed: i
     try:
         with quiet(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
+            # Not as they stand in config.json, which may point to another file.
+            values, _ = _config(kind).get_config_dict(folder, local_files_only=True)
+            check_config(values, folder / "config.json")
+            _check_unpacked(values, folder / "config.json")
             config = _config(kind).from_pretrained(folder, local_files_only=True, **settings)
             check_layers(config.num_hidden_layers, folder / "config.json")
             loaded: Any = kind.from_pretrained(
@@ -110,6 +114,13 @@ def _load(folder: Path, kind: type[PreTrainedModel], labels: int | None, seed: i
     check_finite(model.named_parameters(), folder, FETCH)
     _state_ties(model)
     return cast(PreTrainedModel, model.eval())
+
+
+def _check_unpacked(values: Mapping[str, Any], where: Path) -> None:
+    """Refuse weights that are packed: a package, or code of the hub, would be run to read them."""
+    if values.get("quantization_config") is not None:
+        problem = "says that the weights are packed, which takes other code to read; give plain weights"
+        raise InputError(where, "quantization_config", problem)
 
 
 def _state_ties(model: PreTrainedModel) -> None:
@@ -191,6 +202,7 @@ def _keys(config: type[PreTrainedConfig]) -> list[str]:
 
 def _build(kind: type[PreTrainedModel], values: Mapping[str, Any], where: str) -> PreTrainedModel:
     try:
+        check_config(values, where)
         with quiet():
             config = _config(kind)(**values)
             check_layers(config.num_hidden_layers, where)

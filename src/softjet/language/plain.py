@@ -2,9 +2,10 @@
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from transformers.utils import logging as their_logging
 
@@ -16,6 +17,16 @@ FETCH = "fetch the weights again"
 
 MOST_LAYERS = 1000
 """A configuration of more is damaged: each layer takes time and memory before the weights are looked at."""
+
+MOST_CLASSES = 100_000
+"""A configuration of more is damaged or a trap, as above."""
+
+CODE = {
+    "attn_implementation": ("eager", "sdpa", "flex_attention"),
+    "experts_implementation": ("eager", "grouped_mm", "batched_mm"),
+}
+"""Keys by which a configuration chooses code, and what torch itself has. For other values transformers would
+import a package or, where the package kernels is installed, fetch code from the hub and run it."""
 
 INDEX = "model.safetensors.index.json"
 
@@ -56,6 +67,28 @@ def _check_index(path: Path) -> None:
             raise InputError(
                 path, f"weight_map.{name}", f"is {file!r}, no safetensors file beside it; refused"
             )
+
+
+def check_config(values: Mapping[str, Any], where: object) -> None:
+    """Refuse a configuration that would fetch or import code, or has more classes than any model.
+
+    To be called before transformers makes anything of it.
+
+    Raises
+    ------
+    InputError
+        A key of `CODE` has another value; `num_labels` or `id2label` is beyond `MOST_CLASSES`.
+    """
+    for key, known in CODE.items():
+        for name in (key, f"_{key}"):
+            if values.get(name) not in (None, *known):
+                problem = f"is {values[name]!r}, for which code would be fetched or imported"
+                raise InputError(where, name, f"{problem}; leave it out, or give {' or '.join(known)}")
+    classes, names = values.get("num_labels"), values.get("id2label")
+    for key, count in (("num_labels", classes), ("id2label", len(names) if isinstance(names, dict) else 0)):
+        if isinstance(count, int) and count > MOST_CLASSES:
+            problem = f"has {count} classes; a model of at most {MOST_CLASSES} is built"
+            raise InputError(where, key, problem)
 
 
 def check_layers(layers: object, where: object) -> None:

@@ -168,6 +168,78 @@ def test_code_is_refused(tmp_path):
     refused(tmp_path, match="auto_map: asks to run its author's code")
 
 
+CHOSEN = [
+    ("attn_implementation", "evil/kernel"),
+    ("_attn_implementation", "evil/kernel@main:attend"),
+    ("attn_implementation", {"": "evil/kernel"}),
+    ("attn_implementation", "flash_attention_2"),
+    ("_attn_implementation", "paged|flash_attention_3"),
+    ("experts_implementation", "sonicmoe"),
+    ("_experts_implementation", "evil/kernel"),
+]
+"""What makes transformers fetch code from the hub, where the package kernels is installed."""
+
+
+@pytest.fixture
+def no_kernels(monkeypatch):
+    """See that nothing is so much as looked for."""
+
+    def fetched(*args, **given):
+        raise AssertionError((args, given))
+
+    for name in ("lazy_import_flash_attention", "is_kernels_available"):
+        monkeypatch.setattr(f"transformers.modeling_utils.{name}", fetched)
+
+
+@pytest.mark.parametrize(("key", "value"), CHOSEN)
+def test_code_of_the_hub_is_refused(tmp_path, key, value, no_kernels):
+    save_model(tmp_path, small("bert"))
+    edit(tmp_path, **{key: value})
+    refused(tmp_path, match=rf"config\.json: {key}: is .*, for which code would be fetched")
+    about = json.loads(json.dumps(describe(small("bert"))))
+    about["config"][key] = value
+    with pytest.raises(InputError, match=f"description: {key}: is .*, for which code would be fetched"):
+        build_model(about)
+
+
+def test_code_of_the_hub_is_refused_in_the_file_that_config_json_points_to(tmp_path, no_kernels):
+    save_model(tmp_path, small("bert"))
+    edit(tmp_path, attn_implementation="evil/kernel")
+    (tmp_path / "config.json").rename(tmp_path / "config.5.0.0.json")
+    about = {"model_type": "bert", "configuration_files": ["config.5.0.0.json"]}
+    (tmp_path / "config.json").write_text(json.dumps(about))
+    refused(tmp_path, match="attn_implementation: is 'evil/kernel'")
+
+
+def test_packed_weights_are_refused(tmp_path):
+    save_model(tmp_path, small("llama"))
+    edit(tmp_path, quantization_config=None)
+    assert load_model(tmp_path, "llama")
+    edit(tmp_path, quantization_config={"quant_method": "mxfp4"})
+    refused(tmp_path, "llama", match="quantization_config: says that the weights are packed")
+
+
+@pytest.mark.parametrize("value", [None, "eager", "sdpa"])
+def test_attention_of_torch_is_taken(tmp_path, value):
+    model = small("llama")
+    save_model(tmp_path, model)
+    for key in ("attn_implementation", "_attn_implementation"):
+        edit(tmp_path, **{key: value})
+        loaded = load_model(tmp_path, "llama")
+        assert loaded.config._attn_implementation == (value or "sdpa")
+        torch.testing.assert_close(answer(loaded), answer(model))
+
+
+@pytest.mark.parametrize("values", [{"num_labels": 3_000_000}, {"id2label": dict.fromkeys(range(100_001))}])
+def test_classes_without_end_are_refused_before_they_are_made(tmp_path, values):
+    save_model(tmp_path, small("bert"))
+    edit(tmp_path, **{"id2label": None, "label2id": None} | values)
+    (key,) = values
+    refused(tmp_path, match=rf"config\.json: {key}: has \d+ classes; a model of at most 100000 is built")
+    with pytest.raises(InputError, match=f"description: {key}: has .* classes"):
+        build_model({"class": CLASSES["bert"], "config": SMALL["bert"] | values})
+
+
 def test_another_family_is_refused(tmp_path):
     save_model(tmp_path, small("gpt2"))
     refused(tmp_path, "llama", match="model_type: is 'gpt2', not 'llama'")
