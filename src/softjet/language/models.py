@@ -12,8 +12,8 @@ from typing import Any, cast
 
 import torch
 import transformers
-from huggingface_hub.errors import StrictDataclassError
 from transformers import PreTrainedConfig, PreTrainedModel
+from transformers.activations import ACT2FN
 from transformers.initialization import no_init_weights
 
 from softjet.config.language import Family
@@ -93,7 +93,7 @@ def _load(folder: Path, kind: type[PreTrainedModel], labels: int | None, seed: i
             check_config(values, folder / "config.json")
             _check_unpacked(values, folder / "config.json")
             config = _config(kind).from_pretrained(folder, local_files_only=True, **settings)
-            check_layers(config.num_hidden_layers, folder / "config.json")
+            _check_shape(config, folder / "config.json")
             loaded: Any = kind.from_pretrained(
                 folder,
                 config=config,
@@ -205,20 +205,24 @@ def _build(kind: type[PreTrainedModel], values: Mapping[str, Any], where: str) -
         check_config(values, where)
         with quiet():
             config = _config(kind)(**values)
-            check_layers(config.num_hidden_layers, where)
+            _check_shape(config, where)
             return kind(config).float().eval()
     except InputError:
         raise
-    except (
-        StrictDataclassError,
-        ValueError,
-        TypeError,
-        RuntimeError,
-        ArithmeticError,
-        AttributeError,
-    ) as error:
-        said = " ".join(str(error).split())
+    except Exception as error:  # of an impossible architecture transformers raises anything
+        said = " ".join(str(error).split()) or type(error).__name__
         raise InputError(where, kind.__name__, f"cannot be built ({said})") from error
+
+
+def _check_shape(config: PreTrainedConfig, where: object) -> None:
+    check_layers(config.num_hidden_layers, where)
+    if config.vocab_size < 1:
+        raise InputError(where, "vocab_size", f"is {config.vocab_size}; a model knows at least one token")
+    for key in {"hidden_act", "activation_function"} & {entry.name for entry in fields(config)}:
+        name = getattr(config, key)
+        if name not in ACT2FN:
+            problem = f"is {name!r}; known to transformers are {', '.join(sorted(ACT2FN))}"
+            raise InputError(where, key, problem)
 
 
 def save_model(folder: str | Path, model: PreTrainedModel) -> None:

@@ -171,8 +171,9 @@ def _build(about: Mapping[str, Any], config: Path) -> nn.Module:
     build = getattr(importlib.import_module(module), function)
     try:
         model: nn.Module = build(described)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise InputError(config, "architecture", f"builds no model: {error}") from None
+    except Exception as error:  # whatever torch and transformers raise of an impossible one
+        said = str(error) or type(error).__name__
+        raise InputError(config, "architecture", f"builds no model: {said}") from error
     return model
 
 

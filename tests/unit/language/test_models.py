@@ -9,6 +9,7 @@ from transformers import BertConfig, BertForMaskedLM, LlamaForSequenceClassifica
 
 from softjet.errors import InputError
 from softjet.language.models import CLASSES, build_model, describe, load_model, new_model, save_model
+from softjet.lowrank import Shares, load_compressed, save_compressed
 
 SMALL = {
     "bert": {
@@ -262,6 +263,18 @@ def test_weights_that_are_missing_damaged_or_of_another_shape_are_refused(tmp_pa
     refused(tmp_path, match="JSON: is damaged")
 
 
+IMPOSSIBLE = [
+    ("bert", {"hidden_act": "nonsense"}, "hidden_act: is 'nonsense'; known to transformers are ", ""),
+    ("gpt2", {"activation_function": "gelu_nope"}, "activation_function: is 'gelu_nope'; known ", ""),
+    ("mamba", {"hidden_act": "silu2"}, "hidden_act: is 'silu2'", ""),
+    ("bert", {"vocab_size": 0}, "vocab_size: is 0; a model knows at least one token", ""),
+    ("llama", {"vocab_size": -1}, "vocab_size: is -1", ""),
+    ("llama", {"pad_token_id": 99}, "LlamaForCausalLM: cannot be built .Padding_idx", "Padding_idx"),
+    ("llama", {"rope_parameters": {"rope_type": "yarn"}}, "cannot be built .*yarn.*factor", "yarn.*factor"),
+]
+"""Family, values, what is said of them, and what is where that differs once they are loaded."""
+
+
 @pytest.mark.parametrize(
     ("family", "architecture", "match"),
     [
@@ -269,11 +282,30 @@ def test_weights_that_are_missing_damaged_or_of_another_shape_are_refused(tmp_pa
         ("bert", {"num_labels": "x", "zzz": 1}, "unknown key"),
         ("llama", {"hidden_size": "wide"}, "cannot be built"),
         ("bert", {"hidden_size": 10, "num_attention_heads": 3}, "cannot be built"),
+        *((family, SMALL[family] | values, match) for family, values, match, _ in IMPOSSIBLE),
     ],
 )
 def test_impossible_architecture_is_one_line(family, architecture, match):
     with pytest.raises(InputError, match=match) as caught:
         new_model(family, architecture, 1)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("family", "values", "match", "when_loaded"), IMPOSSIBLE)
+def test_impossible_values_of_a_file_are_one_line(tmp_path, family, values, match, when_loaded):
+    model = small(family)
+    save_model(tmp_path / "dense", model)
+    edit(tmp_path / "dense", **values)
+    refused(tmp_path / "dense", family, match=rf"dense.*{when_loaded or match}")
+    about = {"kind": "transformers", **describe(model)}
+    about["config"] |= values
+    save_compressed(
+        tmp_path, model, base_model="", licence="", how={}, kept=Shares(1, 1, 1), architecture=about
+    )
+    with pytest.raises(
+        InputError, match=rf"config\.json: architecture: builds no model: .*{match}"
+    ) as caught:
+        load_compressed(tmp_path)
     assert "\n" not in str(caught.value)
 
 
