@@ -97,6 +97,8 @@ def _compare(text: str, known: _Known) -> tuple[bool, bool, bool]:
 def without_overlap(training: pd.DataFrame, evaluation: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
     """Leave out training examples that overlap with evaluation examples, text with text and pair with pair.
 
+    The two texts of a pair may stand in either order.
+
     Parameters
     ----------
     training, evaluation : DataFrame
@@ -109,7 +111,9 @@ def without_overlap(training: pd.DataFrame, evaluation: pd.DataFrame) -> tuple[p
     dict
         Counts: those left out because they equal one, hold one, or are a part of one.
     """
-    found = overlap(_whole(training), _whole(evaluation))
+    pairs = evaluation[evaluation["pair"].notna()]
+    swapped = [f"{pair} {text}" for text, pair in zip(pairs["text"], pairs["pair"], strict=True)]
+    found = overlap(_whole(training), [*_whole(evaluation), *swapped])
     counts = {name: int(getattr(found, name).sum()) for name in found._fields}
     return training[~found.any].reset_index(drop=True), counts
 

@@ -9,7 +9,7 @@ import pytest
 from softjet.config.language import Source, Task
 from softjet.errors import InputError
 from softjet.language.glue import TASKS, classification_rows
-from softjet.language.overlap import letters, overlap
+from softjet.language.overlap import letters, overlap, without_overlap
 from softjet.language.text import prepare_text
 
 TSV = {
@@ -248,6 +248,24 @@ def test_no_validation_text_is_left_in_training_text_from_elsewhere(tmp_path):
         "overlap_around": 2,
         "overlap_within": 1,
     }
+
+
+def test_a_pair_overlaps_in_either_order():
+    pair = ["The quick brown fox jumps over it.", "A lazy dog was jumped over by foxes."]
+    evaluation = pd.DataFrame({"text": pair[:1], "pair": pair[1:], "label": [1]})
+    others = [
+        pair,
+        pair[::-1],
+        ["So it was: " + pair[1], pair[0]],
+        [pair[0], "No dog was there."],
+        pair[:1] * 2,
+    ]
+    training = pd.DataFrame(others, columns=["text", "pair"]).assign(label=0)
+    left, counts = without_overlap(training, evaluation)
+    assert left[["text", "pair"]].to_numpy().tolist() == others[3:]
+    assert counts == {"equal": 2, "around": 1, "within": 0}
+    alone = pd.DataFrame({"text": pair, "pair": [None] * 2, "label": 0})
+    assert without_overlap(alone, alone)[1]["equal"] == 2
 
 
 def test_training_split_of_the_task_itself_is_taken_as_it_is(tmp_path):
