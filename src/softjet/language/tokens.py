@@ -99,9 +99,9 @@ def first_words(texts: Iterable[str], count: int) -> list[str]:
 def tokenise_text(lines: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> NDArray[np.int32]:
     """Tokens of the lines joined into one text, with the special tokens that the tokenizer puts before it.
 
-    The text goes to the tokenizer in one piece up to four million characters (WikiText's test split has 1.3
-    million) and beyond that in pieces that end with a line, so that memory stays bounded; a seam can
-    change a token or two beside it.
+    Those that it puts behind a text are left out. The text goes to the tokenizer in one piece up to four
+    million characters (WikiText's test split has 1.3 million) and beyond that in pieces that end with a line,
+    so that memory stays bounded; a seam can change a token or two beside it.
 
     Parameters
     ----------
@@ -112,12 +112,24 @@ def tokenise_text(lines: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> N
     sizes = np.cumsum([len(line) + len(JOIN) for line in lines])
     pieces = sizes // CHARACTERS_A_CALL
     starts = [0, *(np.flatnonzero(np.diff(pieces)) + 1), len(lines)]
-    parts = []
+    parts = [_put_before(tokenizer)]
     for first, last in pairwise(starts):
         text = JOIN.join(lines[first:last]) + (JOIN if last < len(lines) else "")
-        tokens = tokenizer(text, return_attention_mask=False, add_special_tokens=first == 0, verbose=False)
-        parts.append(np.asarray(tokens["input_ids"], dtype=np.int32))
+        parts.append(_plain_tokens(text, tokenizer))
     return np.concatenate(parts)
+
+
+def _put_before(tokenizer: PreTrainedTokenizerBase) -> NDArray[np.int32]:
+    """Special tokens that a tokenizer puts before a text, found by those that it puts around a letter."""
+    whole, bare = (_plain_tokens("a", tokenizer, special) for special in (True, False))
+    places = range(len(whole) - len(bare) + 1)
+    count = next((n for n in places if np.array_equal(whole[n : n + len(bare)], bare)), 0)
+    return whole[:count]
+
+
+def _plain_tokens(text: str, tokenizer: PreTrainedTokenizerBase, special: bool = False) -> NDArray[np.int32]:
+    tokens = tokenizer(text, return_attention_mask=False, add_special_tokens=special, verbose=False)
+    return np.asarray(tokens["input_ids"], dtype=np.int32)
 
 
 def _flat(lists: list[list[int]], kind: type) -> NDArray:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from small_text import CLS, PAD, SEP, WORDS, small_bert, small_tokenizer
-from tokenizers import normalizers, pre_tokenizers
+from tokenizers import normalizers, pre_tokenizers, processors
 
 from softjet.config.language import Source, Task
 from softjet.errors import InputError
@@ -109,7 +109,8 @@ def test_text_is_joined_and_begun_as_in_the_guide_to_perplexity(monkeypatch):
     texts, usual = [], small_tokenizer()
 
     def watching(text, **given):
-        texts.append(text)
+        if text != "a":  # by which special tokens are found
+            texts.append(text)
         return usual(text, **given)
 
     lines = ["", " a b \n", "", " c \n"]
@@ -120,6 +121,21 @@ def test_text_is_joined_and_begun_as_in_the_guide_to_perplexity(monkeypatch):
     assert len(texts) > 2
     assert "".join(texts[1:]) == texts[0]
     assert [list(pieces).count(CLS), list(tokens).count(CLS), pieces[0]] == [1, 1, CLS]
+    assert pieces.tolist() == tokens.tolist() == [CLS, 4, 5, 6]
+    assert SEP not in tokens
+
+
+@pytest.mark.parametrize("around", ["$A", "$A [SEP]", "[CLS] [CLS] $A", "[CLS] $A [SEP] [CLS]"])
+def test_special_tokens_stand_before_a_text_alone_however_long_it_is(monkeypatch, around):
+    tokenizer = small_tokenizer(pairs=False)
+    tokenizer._tokenizer.post_processor = processors.TemplateProcessing(
+        single=around, special_tokens=[("[CLS]", CLS), ("[SEP]", SEP)]
+    )
+    lines, before = [f" {letter} b\n" for letter in "abcdefgh"], around.split("$A")[0].count("CLS")
+    whole = tokens_module.tokenise_text(lines, tokenizer).tolist()
+    assert whole == [CLS] * before + tokenizer("".join(lines), add_special_tokens=False).input_ids
+    monkeypatch.setattr(tokens_module, "CHARACTERS_A_CALL", 12)
+    assert tokens_module.tokenise_text(lines, tokenizer).tolist() == whole
 
 
 @pytest.mark.parametrize(("stride", "length", "n"), [(10, 10, 101), (4, 10, 101), (3, 8, 29), (10, 10, 7)])
