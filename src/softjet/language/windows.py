@@ -17,7 +17,8 @@ class TextLoader:
 
     Training windows do not overlap; where they begin differs from pass to pass. Evaluation windows begin
     every `stride` tokens, and each scores only what none before it has scored: every token but the first of
-    the text when windows overlap, every token but the first of each window when they do not.
+    the text when windows overlap, every token but the first of each window when they do not. A last window
+    that would score nothing is left out.
 
     Parameters
     ----------
@@ -99,7 +100,8 @@ class TextLoader:
         spans, scored = [], 0
         for start in range(0, len(self._tokens), self.stride):
             end = min(start + self.length, len(self._tokens))
-            spans.append((start, scored, end))
+            if end > max(scored, start + 1):  # nothing comes before the first token of a window
+                spans.append((start, scored, end))
             scored = end
             if end == len(self._tokens):
                 break

@@ -152,11 +152,21 @@ def test_each_token_is_scored_at_most_once_from_as_much_context_as_there_is(stri
                     times[start + place] += 1
                     contexts[start + place] = place
             assert (labels[mask == 0] == NOT_SCORED).all()
+    assert position == text(n, stride=stride, length=length).evaluated
     never = np.arange(0, n, length) if stride == length else [0]
     assert np.flatnonzero(times == 0).tolist() == list(never)
     assert times.max() == 1
     if stride < length:
         assert contexts[length:].min() >= length - stride
+
+
+@pytest.mark.parametrize(("stride", "n", "windows"), [(10, 101, 10), (10, 102, 11), (5, 11, 2), (10, 11, 1)])
+def test_a_last_window_that_scores_nothing_is_left_out(stride, n, windows):
+    loader = text(n, stride=stride)
+    assert loader.evaluated == windows
+    scored = [int((labels[1:] != NOT_SCORED).sum()) for b in loader.evaluation() for labels in b.labels]
+    assert len(scored) == windows
+    assert min(scored) > 0
 
 
 @pytest.mark.parametrize("n", [10, 19, 101])
