@@ -9,9 +9,12 @@ from torch import nn
 
 from softjet.config.lowrank import Matrices, Selection
 from softjet.errors import InputError
+from softjet.lowrank import moments
+from softjet.lowrank.budget import choose_ranks
 from softjet.lowrank.factors import Factors
 from softjet.lowrank.fisher import blank_loss_measures, measure_loss
 from softjet.lowrank.measures import LossMeasure, RowMeasure
+from softjet.lowrank.methods import PROCEDURES
 from softjet.lowrank.phases import begin, open_run
 from softjet.lowrank.selection import all_factors, decompose
 
@@ -132,6 +135,8 @@ def test_the_budget_goes_where_the_loss_minds():
     first, second = measure(model, x, [g, 0.01 * g])
     torch.testing.assert_close(first.scale, second.scale)
     torch.testing.assert_close(first.spectrum(), 100 * second.spectrum(), rtol=1e-3, atol=1e-4)
+    ranks = choose_ranks([first, second], 12 * 16 + 2 * 28, floor=2, margins=PROCEDURES["fisher-svd"].margins)
+    assert ranks == [12, 2]
 
 
 def test_a_scale_is_that_of_all_matrices_times_the_root_of_what_a_direction_takes():
@@ -186,6 +191,42 @@ def test_gradients_may_be_as_small_as_numbers_get():
     for factors, large in zip(own, measure(other, x, gradients_of(other)), strict=True):
         torch.testing.assert_close(factors.spectrum(), large.spectrum(), rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(whole(all_factors(model)[0]), dense, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(12, 16), (24, 16)])
+@pytest.mark.parametrize("size", [1.0, 1e-25])
+def test_a_matrix_stays_though_its_outputs_matter_unequally_or_next_to_nothing(shape, size):
+    generator = torch.Generator().manual_seed(1)
+    weight = torch.randn(shape, generator=generator)
+    mixing = torch.randn(shape[0], shape[0], generator=generator).double()
+    heights = torch.logspace(0, 3, shape[0], dtype=torch.float64)
+    above = torch.linalg.cholesky(mixing @ (heights**2).diag() @ mixing.T).float()
+    left, sigma, right = LossMeasure(size * above, torch.eye(16)).decompose(weight)
+    torch.testing.assert_close(left * sigma @ right, weight, rtol=0, atol=3e-5)
+
+
+@pytest.mark.parametrize("gradients", [False, True])
+def test_moments_of_outputs_take_memory_too(gradients, monkeypatch):
+    model = pair(wide=64)
+    decompose(model, SELECTED)
+    monkeypatch.setattr(moments, "NUMBERS_AT_ONCE", 2 * 16**2 + 12**2)
+    passes = []
+    assert len(list(moments.measured(model, lambda: passes.append(1), gradients))) == 2
+    assert len(passes) == (2 if gradients else 1)
+
+
+@pytest.mark.parametrize("method", ["fisher-soft-threshold", "fisher-svd", "whitened-svd"])
+def test_gradients_are_taken_where_they_are_asked_for_and_go_before_the_next_batch(method, tmp_path):
+    seen = []
+
+    def task(model, batch):
+        if not model.training:
+            seen.append((torch.is_grad_enabled(), any(p.grad is not None for p in model.parameters())))
+        return loss(model, batch)
+
+    run(method, tmp_path, task=task)
+    assert set(seen) == {(method.startswith("fisher"), False)}
+    assert len(seen) == 3
 
 
 @pytest.mark.parametrize("bad", ["inputs", "gradients"])
