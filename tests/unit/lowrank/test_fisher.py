@@ -193,7 +193,7 @@ def test_gradients_may_be_as_small_as_numbers_get():
     torch.testing.assert_close(whole(all_factors(model)[0]), dense, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("shape", [(12, 16), (24, 16)])
+@pytest.mark.parametrize("shape", [(128, 512), (24, 16)])
 @pytest.mark.parametrize("size", [1.0, 1e-25])
 def test_a_matrix_stays_though_its_outputs_matter_unequally_or_next_to_nothing(shape, size):
     generator = torch.Generator().manual_seed(1)
@@ -202,7 +202,7 @@ def test_a_matrix_stays_though_its_outputs_matter_unequally_or_next_to_nothing(s
     heights = torch.logspace(0, 3, shape[0], dtype=torch.float64)
     above = torch.linalg.cholesky(mixing @ (heights**2).diag() @ mixing.T).float()
     left, sigma, right = LossMeasure(size * above, torch.eye(16)).decompose(weight)
-    torch.testing.assert_close(left * sigma @ right, weight, rtol=0, atol=3e-5)
+    torch.testing.assert_close(left * sigma @ right, weight, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("gradients", [False, True])
