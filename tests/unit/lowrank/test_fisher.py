@@ -200,8 +200,9 @@ def test_a_matrix_stays_though_its_outputs_matter_unequally_or_next_to_nothing(s
     weight = torch.randn(shape, generator=generator)
     mixing = torch.randn(shape[0], shape[0], generator=generator).double()
     heights = torch.logspace(0, 3, shape[0], dtype=torch.float64)
-    above = torch.linalg.cholesky(mixing @ (heights**2).diag() @ mixing.T).float()
-    left, sigma, right = LossMeasure(size * above, torch.eye(16)).decompose(weight)
+    outputs = mixing @ (heights**2).diag() @ mixing.T
+    above = ridged_root(outputs / outputs.diagonal().mean()).float()
+    left, sigma, right = LossMeasure(size * above, torch.eye(shape[1])).decompose(weight)
     torch.testing.assert_close(left * sigma @ right, weight, rtol=0, atol=1e-5)
 
 
