@@ -18,7 +18,6 @@ import torch
 from torch import Tensor, nn
 
 from softjet.config.lowrank import RankLearning, Selection
-from softjet.device import autocast, device_of_model
 from softjet.lowrank.distillation import with_teacher
 from softjet.lowrank.phases import begin, open_run, turn
 from softjet.lowrank.price import Price
@@ -109,7 +108,8 @@ def learn_ranks(
             take_up(run, state)
         else:
             open_run(
-                run, lambda gradients: _look(run, islice(batches(0), settings.calibration), loss, gradients)
+                run,
+                lambda gradients: _look(model, islice(batches(0), settings.calibration), loss, gradients),
             )
             save_run(run, state)
         train_but_statistics(model)
@@ -117,18 +117,18 @@ def learn_ranks(
     return Learned(pd.DataFrame(run.history), ranks_table(run.ranks))
 
 
-def _look(run: Run, batches: Iterator, loss: Callable, gradients: bool) -> None:
-    """Run the model over batches in evaluation mode, forward or there and back, as precisely as it trains."""
-    run.model.eval()
-    for batch in batches:
-        with (
-            torch.set_grad_enabled(gradients),
-            autocast(run.settings.precision, device_of_model(run.model).type),
-        ):
-            value = loss(run.model, batch)
-        if gradients:
-            value.backward()
-            run.model.zero_grad()
+def _look(model: nn.Module, batches: Iterator, loss: Callable, gradients: bool) -> None:
+    """Run the model over batches in evaluation mode, forward or there and back.
+
+    In float32, whatever it trains in: gradients of bfloat16 are inexact enough to give other ranks.
+    """
+    model.eval()
+    with torch.set_grad_enabled(gradients):
+        for batch in batches:
+            value = loss(model, batch)
+            if gradients:
+                value.backward()
+                model.zero_grad()
 
 
 def train_but_statistics(model: nn.Module) -> None:
