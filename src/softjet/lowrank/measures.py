@@ -83,7 +83,8 @@ class LossMeasure(Measure):
     Directions are those of L^T W S, where S S^T is the matrix of the inputs' second moments and L L^T that of
     the loss's gradients by the outputs, both together times the number of rows: to second order, with the
     Fisher information of the weights as the Kronecker product of the two, dropping some raises the loss by
-    half the sum of their squares. So sizes of one matrix compare with those of another. (GFWSVD, arXiv
+    half the sum of their squares: if it is a sum over examples, and for a mean but for one factor, the same
+    for all matrices. So sizes of one matrix compare with those of another. (GFWSVD, arXiv
     2505.17974; the Kronecker factors as in K-FAC, arXiv 1503.05671.)
 
     Parameters
