@@ -88,11 +88,11 @@ class Recipe(Computed):
     batch_size: int = Field(64, ge=1)
     """Examples a step."""
     learning_rate: float = Field(0.0002, gt=0)
-    """Highest learning rate while ranks are learned, of weights: it rises over a tenth of it, then falls."""
+    """Highest learning rate of weights while ranks are learned: it rises over a tenth of that and falls."""
     threshold_rate: float = Field(0.02, gt=0)
     """Learning rate of the thresholds, in units of each matrix's scale (docs/compress.md, the mechanism)."""
     recover_rate: float = Field(0.0005, gt=0)
-    """Highest learning rate of the recovery phase: it rises for a tenth of it, then falls linearly to 0."""
+    """Highest learning rate of the recovery phase: it rises over a tenth of it and falls to 0."""
     train: Literal["all", "spectrum"] = "all"
     """Train all weights, or singular values alone: for models whose optimiser would not fit in memory."""
     weight: float = Field(0.1, gt=0)

@@ -194,15 +194,12 @@ class Factors(nn.Module):
     def remeasure(self, measure: Measure) -> None:
         """Measure directions otherwise from now on; the matrix before the gate stays, and the gate.
 
-        The scale is again the median size, or half the upper quartile where that is more: inputs may span so
-        few directions that the smaller half is next to nothing, and a threshold in its units would have far
-        to go.
+        The scale is that of :func:`unit_of`.
         """
         weight = self.left @ self.scaled_right(gated=False)
         self.measure = measure
         self.reset(weight)
-        sizes = self._norms() * self.sigma
-        self.scale.copy_(torch.maximum(_scale(sizes), sizes.quantile(0.75) / 2))
+        self.scale.copy_(unit_of(self._norms() * self.sigma))
 
     @torch.no_grad()
     def rescale(self, sizes: Tensor) -> None:
@@ -302,6 +299,15 @@ def _lengths(left: Tensor, right: Tensor) -> Tensor:
     """Lengths of columns times those of rows, in at least float32."""
     kind = precise(left)
     return vector_norm(left, dim=0, dtype=kind) * vector_norm(right, dim=1, dtype=kind)
+
+
+def unit_of(sizes: Tensor) -> Tensor:
+    """Median of sizes that inputs were seen to give, or half the upper quartile where that is more.
+
+    Inputs may span so few directions that the smaller half is next to nothing, and a threshold in its units
+    would have far to go.
+    """
+    return torch.maximum(_scale(sizes), sizes.quantile(0.75) / 2)
 
 
 def _scale(sizes: Tensor) -> Tensor:

@@ -5,13 +5,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from softjet.lowrank.factors import Factors
+from softjet.lowrank.factors import Factors, unit_of
 from softjet.lowrank.measures import LossMeasure, Measure, RowMeasure
 from softjet.lowrank.moments import Moments, layers_of, measured
-from softjet.lowrank.whitening import blank_measures, input_measure, root_of
-
-RIDGE = 1e-4
-"""Second moment, in units of the mean one, that every direction of inputs and outputs is taken to have."""
+from softjet.lowrank.whitening import blank_measures, input_measure, ridged_root
 
 
 def blank_loss_measures(model: nn.Module) -> None:
@@ -62,26 +59,21 @@ def measure_loss(model: nn.Module, calibrate: Callable[[], None]) -> None:
 def _loss_measure(moments: Moments, outputs: slice) -> Measure:
     """Measure of the matrix that makes these outputs."""
     assert moments.outputs is not None
-    above = moments.outputs[outputs, outputs] / moments.rows
-    return LossMeasure(_ridged_root(above).contiguous(), _ridged_root(moments.inputs).contiguous())
+    above, inputs = moments.outputs[outputs, outputs] / moments.rows, moments.inputs
+    return LossMeasure(_root(above), _root(inputs))
 
 
-def _ridged_root(moments: Tensor) -> Tensor:
+def _root(moments: Tensor) -> Tensor:
     mean = moments.diagonal().mean().clamp(min=torch.finfo(moments.dtype).tiny)
-    return root_of(moments / mean + RIDGE * torch.ones_like(moments[0]).diag()) * mean.sqrt()
+    return ridged_root(moments / mean) * mean.sqrt()
 
 
 def _share_scale(comparable: Sequence[Factors]) -> None:
-    """Give matrices one scale, times the root of what a direction of theirs takes in parameters.
-
-    It is the median size a root of a parameter, or half the upper quartile where that is more, as in
-    `Factors.remeasure`.
-    """
+    """Give matrices one scale, times the root of what a direction of theirs takes in parameters."""
     if not comparable:
         return
     roots = [sum(factors.shape) ** 0.5 for factors in comparable]
     sizes = [f.spectrum() * f.scale / root for f, root in zip(comparable, roots, strict=True)]
-    every = torch.cat(sizes)
-    common = torch.maximum(every.median(), every.quantile(0.75) / 2)
+    common = unit_of(torch.cat(sizes))
     for factors, root in zip(comparable, roots, strict=True):
         factors.rescale(common * root)

@@ -9,6 +9,7 @@ within one phase only, so no "best" state over both is ever kept: the result is 
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -95,9 +96,9 @@ def learn_ranks(
     Raises
     ------
     InputError
-        A selection that does not fit the model; a loss, gradient or input that directions are measured by
-        that is not finite (the last saved state stays); a budget that is below the rank floors, not reached
-        within `learn_steps`, or of time without `price`; a teacher as in `with_teacher`, or another's state.
+        A selection that does not fit; a loss, gradient or measured input that is not finite (the last saved
+        state stays); a budget that is below the rank floors, not reached within `learn_steps`, or of time
+        without `price`; a teacher as in `with_teacher`, or another's state.
     """
     trained = with_teacher(model, loss, answer, settings, block_paths(model, selection))
     state = Path(state_dir) / "ranks.pt"
@@ -107,24 +108,22 @@ def learn_ranks(
         if state.exists():
             take_up(run, state)
         else:
-            open_run(
-                run,
-                lambda gradients: _look(model, islice(batches(0), settings.calibration), loss, gradients),
-            )
+            open_run(run, partial(_look, model, partial(batches, 0), loss, settings.calibration))
             save_run(run, state)
-        train_but_statistics(model)
         _run(run, batches(run.step), trained, state, name)
     return Learned(pd.DataFrame(run.history), ranks_table(run.ranks))
 
 
-def _look(model: nn.Module, batches: Iterator, loss: Callable, gradients: bool) -> None:
-    """Run the model over batches in evaluation mode, forward or there and back.
+def _look(
+    model: nn.Module, batches: Callable[[], Iterator], loss: Callable, count: int, gradients: bool
+) -> None:
+    """Run the model over the first batches in evaluation mode, forward or there and back.
 
     In float32, whatever it trains in: gradients of bfloat16 are inexact enough to give other ranks.
     """
     model.eval()
     with torch.set_grad_enabled(gradients):
-        for batch in batches:
+        for batch in islice(batches(), count):
             value = loss(model, batch)
             if gradients:
                 value.backward()
@@ -144,6 +143,7 @@ def train_but_statistics(model: nn.Module) -> None:
 
 
 def _run(run: Run, stream: Iterator, loss: Callable, state: Path, name: str) -> None:
+    train_but_statistics(run.model)
     while run.phase != "done":
         with Progress(run.limit, f"{DOING[run.phase]} {name}", "steps", run.step - run.began) as progress:
             _run_phase(run, stream, loss, state, progress)

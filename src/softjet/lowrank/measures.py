@@ -77,7 +77,7 @@ class InputMeasure(Measure):
         return _unit(weight, left, left.T @ exact)
 
 
-class LossMeasure(Measure):
+class LossMeasure(InputMeasure):
     """What a direction carries to the loss, over the rows seen: root of twice what it costs to drop it.
 
     Directions are those of L^T W S, where S S^T is the matrix of the inputs' second moments and L L^T that of
@@ -96,22 +96,15 @@ class LossMeasure(Measure):
     """
 
     above: Tensor
-    root: Tensor
 
     def __init__(self, above: Tensor, root: Tensor) -> None:
-        super().__init__()
+        super().__init__(root)
         self.register_buffer("above", above)
-        self.register_buffer("root", root)
 
     def left(self, left: Tensor) -> Tensor:
         """L^T U."""
         with torch.autocast(left.device.type, enabled=False):
             return self.above.T @ left.to(self.above.dtype)
-
-    def right(self, right: Tensor) -> Tensor:
-        """V S."""
-        with torch.autocast(right.device.type, enabled=False):
-            return right.to(self.root.dtype) @ self.root
 
     @torch.no_grad()
     def decompose(self, weight: Tensor) -> Decomposition:

@@ -12,7 +12,7 @@ from softjet.lowrank.moments import layers_of, measured
 from softjet.lowrank.selection import all_factors
 
 RIDGE = 1e-4
-"""Second moment, in units of the mean one, that every input direction is taken to have at least.
+"""Second moment, in units of the mean one, that every direction of inputs is taken to have at least.
 
 Weights along directions that the inputs seen do not have would else be free, and the next inputs have them.
 """
@@ -95,8 +95,13 @@ def input_measure(moments: Tensor) -> Measure:
     even = moments / mean.clamp(min=torch.finfo(moments.dtype).tiny)
     if moments.ndim == 1:
         return RowMeasure((even + RIDGE).sqrt())
+    return InputMeasure(ridged_root(even))
+
+
+def ridged_root(even: Tensor) -> Tensor:
+    """S with S S^T = second moments (n, n) whose mean is one, behind the ridge; lower triangular."""
     # As it lies in memory after a state is read: products of the same numbers may round otherwise.
-    return InputMeasure(root_of(even + RIDGE * torch.ones_like(even[0]).diag()).contiguous())
+    return _root(even + RIDGE * torch.ones_like(even[0]).diag()).contiguous()
 
 
 def _singular_values(weight: Tensor) -> Tensor:
@@ -135,13 +140,13 @@ def whitened(weight: Tensor, moments: Tensor, rank: int) -> tuple[Tensor, Tensor
     SVD-LLM (arXiv 2403.07378): the truncated decomposition U Sigma V of W S, times S^-1, where S S^T is the
     matrix of moments. U U^T W is the same matrix, without the inverse.
     """
-    exact, root = weight.detach().double(), root_of(moments.double())
+    exact, root = weight.detach().double(), _root(moments.double())
     scaled = exact @ root if root.ndim == 2 else exact * root
     left = torch.linalg.svd(scaled, full_matrices=False).U[:, :rank]
     return left.to(weight.dtype), (left.T @ exact).to(weight.dtype)
 
 
-def root_of(moments: Tensor) -> Tensor:
+def _root(moments: Tensor) -> Tensor:
     """S with S S^T = moments, behind the smallest ridge (in powers of ten) that makes them definite."""
     epsilon = torch.finfo(moments.dtype).eps
     if moments.ndim == 1:
